@@ -1,0 +1,123 @@
+"""Attention residual learning: a ResNet whose blocks look at their own output.
+
+Zhang, Xie, Xia, Shen: Attention Residual Learning for Skin Lesion Classification, IEEE TMI 38(9),
+2019, https://doi.org/10.1109/TMI.2019.2893944. A block gives
+
+    ReLU(O + x + alpha * R(O) * x)
+
+where O is the output of the branch's last BN, x the (projected) identity, R a softmax that turns
+O into attention weights, and alpha one learned number per block. The paper's R runs over the
+positions of each channel; two published code bases took `nn.Softmax2d`, over the channels at each
+position. Both are here; weights trained with one make no sense with the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nets.resnet import DEPTHS, BasicBlock, Block, Bottleneck, ResNet
+
+
+def spatial_softmax(maps: Tensor) -> Tensor:
+    """Softmax over the positions of each channel: (B, C, H, W) -> the same, each map sums to 1."""
+    if not is_channels_last(maps):
+        return maps.flatten(2).softmax(2, dtype=maps.dtype).reshape(maps.shape)
+    rows = maps.permute(0, 2, 3, 1)  # (B, H, W, C): a view, as this is how it lies in memory
+    weights = rows.flatten(1, 2).softmax(1, dtype=maps.dtype)  # (B, H*W, C)
+    return weights.reshape(rows.shape).permute(0, 3, 1, 2)
+
+
+def channel_softmax(maps: Tensor) -> Tensor:
+    """Softmax over the channels at each position: (B, C, H, W) -> the same, C weights sum to 1."""
+    if not is_channels_last(maps):
+        return maps.softmax(1, dtype=maps.dtype)
+    return maps.permute(0, 2, 3, 1).softmax(3, dtype=maps.dtype).permute(0, 3, 1, 2)
+
+
+def is_channels_last(maps: Tensor) -> bool:
+    """Whether the C values of one position lie side by side in memory.
+
+    Both softmaxes follow the memory's order, since the wrong one copies every map: TIMINGS
+    They name their dtype because autocast on a GPU would otherwise return float32, and with it
+    double the memory of all that follows; the sum inside is float32 either way.
+    """
+    return maps.is_contiguous(memory_format=torch.channels_last)
+
+
+ATTENTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "spatial": spatial_softmax,
+    "channel": channel_softmax,
+}
+
+
+class Attention(nn.Module):
+    """What turns a block into an attention block: put it before the block's class.
+
+    Args:
+        attention: a key of ATTENTIONS.
+        alpha: its value at the start of training.
+        train_alpha: False freezes it (with alpha=0: the ablation, a plain network).
+    """
+
+    def __init__(
+        self,
+        *block: object,
+        attention: str = "spatial",
+        alpha: float = 0.001,
+        train_alpha: bool = True,
+    ) -> None:
+        super().__init__(*block)
+        if attention not in ATTENTIONS:
+            raise ValueError(f"got attention={attention!r}, expected one of {list(ATTENTIONS)}")
+        self.attention = ATTENTIONS[attention]
+        # No dimension: as a scalar it leaves bf16 maps bf16, where shape (1,) would make float32.
+        self.alpha = nn.Parameter(torch.tensor(float(alpha)), requires_grad=train_alpha)
+
+    def attend(self, branch: Tensor, identity: Tensor) -> Tensor:
+        """O + x + alpha * R(O) * x, all (B, C, H, W).
+
+        Summed in this order, alpha = 0 adds exact zeros to what the plain block computes.
+        """
+        return branch + identity + self.alpha * (self.attention(branch) * identity)
+
+
+class ARLBasicBlock(Attention, BasicBlock):
+    """The block of ARL-CNN18 and 34."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.attend(self.branch(x), self.shortcut(x)))
+
+
+class ARLBottleneck(Attention, Bottleneck):
+    """The block of ARL-CNN14, 50, 101 and 152."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(self.attend(self.branch(x), self.shortcut(x)))
+
+
+ARL_BLOCKS: dict[type[Block], type[Block]] = {
+    BasicBlock: ARLBasicBlock,
+    Bottleneck: ARLBottleneck,
+}
+
+
+class ARLNet(ResNet):
+    """ARL-CNN of any depth; the options are those of `Attention`, the same for every block."""
+
+    def __init__(
+        self,
+        depth: int,
+        num_classes: int = 3,
+        *,
+        attention: str = "spatial",
+        alpha: float = 0.001,
+        train_alpha: bool = True,
+    ) -> None:
+        kind, _ = DEPTHS[depth]
+        block = partial(ARL_BLOCKS[kind], attention=attention, alpha=alpha, train_alpha=train_alpha)
+        super().__init__(depth, num_classes, block)

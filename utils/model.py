@@ -1,0 +1,294 @@
+"""Training and prediction: one loop for every network, task, device and precision.
+
+`fit` resumes exactly. Everything random is a function of (seed, epoch, batch), the learning rate a
+function of the epoch, and `last.pt` holds the rest: a run killed anywhere and started again ends
+with the weights and the history of a run that was never interrupted (CPU, fp32: to the last bit).
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.utils.data import DataLoader
+
+from utils.checkpoints import (
+    Progress,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    save_weights,
+)
+from utils.data import name_offenders
+from utils.loaders import startable_workers
+from utils.logger import RunFolder, progress
+from utils.recipe import (
+    autocast,
+    can_compile,
+    choose_precision,
+    device_name,
+    learning_rate,
+    make_optimizer,
+)
+
+SAVE_EVERY = 300.0  # seconds between two checkpoints within an epoch
+
+Predict = Callable[[DataLoader], np.ndarray]
+Score = Callable[[Predict], dict[str, float]]
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on; the message says where it stopped and what to try."""
+
+
+def seed_torch(*numbers: int) -> None:
+    """Seed torch's generators with a mix of the numbers (seed, epoch, …)."""
+    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
+
+
+def attention_weights(network: nn.Module) -> dict[str, float]:
+    """The value of each attention weight α by parameter name; empty for a network without."""
+    named = network.named_parameters()
+    return {name: value.item() for name, value in named if name.endswith("alpha")}
+
+
+@torch.no_grad()
+def trace_shapes(network: nn.Module, images: torch.Tensor) -> pd.DataFrame:
+    """Output shape and number of parameters of each top-level part for a batch of images.
+
+    images (B, 3, H, W) uint8. The network is left as it was.
+    """
+    rows, was_training = [], network.training
+
+    def note(name: str, part: nn.Module) -> Callable[..., None]:
+        size = sum(parameter.numel() for parameter in part.parameters())
+        return lambda _part, _inputs, output: rows.append((name, tuple(output.shape), size))
+
+    hooks = [part.register_forward_hook(note(name, part)) for name, part in _parts(network)]
+    network.eval()(images)
+    network.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    return pd.DataFrame(rows, columns=["part", "output", "parameters"]).set_index("part")
+
+
+def _parts(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The children of a network; in place of a list of stages, which is never called, its stages."""
+    parts = []
+    for name, child in network.named_children():
+        stages = list(child.named_children())
+        if stages and all(isinstance(stage, nn.Sequential) for _, stage in stages):
+            parts += [(f"{name}.{number}", stage) for number, stage in stages]
+        else:
+            parts.append((name, child))
+    return parts
+
+
+def best_epoch(history: list[dict[str, float]], name: str) -> int:
+    """Number (from 1) of the epoch with the highest score; the earliest of equals.
+
+    A score that is undefined (NaN) counts as the lowest.
+    """
+    scores = [row[name] if np.isfinite(row[name]) else -np.inf for row in history]
+    return int(np.argmax(scores)) + 1
+
+
+@torch.inference_mode()
+def predict(
+    network: nn.Module, loader: DataLoader, precision: str = "fp32", average: str = "probabilities"
+) -> np.ndarray:
+    """Probabilities (n, C) for the n images of an evaluation loader, averaged over their views.
+
+    Several logits go through a softmax, a single one through a sigmoid. average "logits" averages
+    the views before that function, "probabilities" after it.
+    """
+    if average not in ("probabilities", "logits"):
+        raise ValueError(f"average is {average!r}; expected 'probabilities' or 'logits'.")
+    was_training, device = network.training, next(network.parameters()).device
+    network.eval()
+    results = []
+    with startable_workers():
+        batches = iter(loader)
+    for batch in progress(batches, "predicting", "batches", total=len(loader)):
+        views = batch["image"].to(device, non_blocking=True)
+        with autocast(device, precision):
+            logits = network(views.flatten(0, 1))
+        logits = logits.float().unflatten(0, views.shape[:2])  # (B, V, C)
+        if average == "logits":
+            logits = logits.mean(dim=1, keepdim=True)
+        squash = torch.sigmoid if logits.shape[-1] == 1 else nn.Softmax(dim=-1)
+        results.append(squash(logits).mean(dim=1).cpu())
+    network.train(was_training)
+    return torch.cat(results).numpy()
+
+
+def fit(
+    network: nn.Module,
+    loss: nn.Module,
+    loader: DataLoader,
+    score: Score,
+    run: RunFolder,
+    config: Any,
+) -> pd.DataFrame:
+    """Train the network, keep the best epoch, and return the history (one row an epoch).
+
+    loss takes (logits, labels) and gives a scalar. score is called after each epoch with a function
+    that turns an evaluation loader into probabilities, and gives named scores; the epoch with the
+    highest config.select_score is kept in `best.safetensors`, and loaded into the network at the
+    end. config is a row of the experiment table; the recipe fields of `utils.recipe` and epochs,
+    seed, precision, compile_network, clip_norm, patience, select_score are read.
+
+    A run that was interrupted goes on where it stopped; one that is finished is only loaded. Raises
+    TrainingError when the loss is not finite, naming the images of the batch; BlockingIOError when
+    another process trains in the folder.
+    """
+    with run.lock():
+        training = _Training(network, loss, loader, run, config)
+        training.resume()
+        while not training.progress.finished:
+            training.train_epoch()
+            training.end_epoch(score)
+        training.load_best()
+    return pd.DataFrame(training.progress.history)
+
+
+@dataclass
+class _Training:
+    """One run between two checkpoints: what `last.pt` holds, and what is needed to go on."""
+
+    network: nn.Module
+    loss: nn.Module
+    loader: DataLoader
+    run: RunFolder
+    config: Any
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        """Choose device and precision, and hand network, optimiser and loader to Accelerate."""
+        self.sampler, self.dataset = self.loader.sampler, self.loader.dataset
+        self.accelerator = Accelerator()
+        self.device = self.accelerator.device
+        # Batches are counted over all processes: each of them takes its share of the samples.
+        self.samples_per_batch = self.loader.batch_size * self.accelerator.num_processes
+        precision = choose_precision(self.config.precision, self.network, self.device)
+        self.precision = self.run.remember("precision", precision)
+        self.run.remember("device", device_name(self.device))
+        self.network.to(self.device, memory_format=torch.channels_last)
+        if self.config.compile_network and can_compile(self.device, self.run.say):
+            self.network.compile()
+        self.loss.to(self.device)
+        optimizer = make_optimizer(self.network, self.config)
+        self.model, self.optimizer, self.loader = self.accelerator.prepare(
+            self.network, optimizer, self.loader
+        )
+        self.batches_per_epoch = len(self.loader)
+        self.saved_at = time.monotonic()
+
+    def train_epoch(self) -> None:
+        """The batches of the current epoch that are still to be done."""
+        done = self.progress
+        self.sampler.set_epoch(done.epoch, done.batch * self.samples_per_batch)
+        self.model.train()
+        with startable_workers():
+            batches = iter(self.loader)
+        left = self.batches_per_epoch - done.batch
+        started = time.monotonic()
+        for batch in progress(batches, f"epoch {done.epoch + 1}", "batches", total=left):
+            self.train_batch(batch)
+            now = time.monotonic()
+            done.seconds, started = done.seconds + now - started, now
+            if now - self.saved_at > SAVE_EVERY:
+                self.save()
+
+    def train_batch(self, batch: dict[str, torch.Tensor]) -> None:
+        """One step of the optimiser."""
+        done = self.progress
+        for group in self.optimizer.param_groups:
+            place = done.epoch + done.batch / self.batches_per_epoch
+            group["lr"] = learning_rate(self.config, place)
+        # Dropout and its like draw from here: the same numbers whether or not the run was resumed.
+        seed_torch(self.config.seed, done.epoch, done.batch)
+        with autocast(self.device, self.precision):
+            logits = self.model(batch["image"])
+        loss = self.loss(logits.float(), batch["label"])
+        value = loss.item()
+        if not np.isfinite(value):
+            raise TrainingError(self.not_finite(value, batch["index"].tolist()))
+        self.optimizer.zero_grad()
+        self.accelerator.backward(loss)
+        if self.config.clip_norm:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        done.batch += 1
+        done.loss_sum += value
+
+    def not_finite(self, value: float, indices: list[int]) -> str:
+        """The message for a loss that is not finite."""
+        ids = name_offenders(self.dataset.ids[index] for index in indices)
+        return (
+            f"the loss became {value} in epoch {self.progress.epoch + 1}, batch "
+            f"{self.progress.batch + 1}, on the images {ids}. Look at these images, lower "
+            f"learning_rate (it is {self.config.learning_rate}), or use precision='fp32'. The "
+            f"last good state is kept in {self.run / 'last.pt'}."
+        )
+
+    def end_epoch(self, score: Score) -> None:
+        """Score, keep the network if it is the best so far, decide whether to go on, save."""
+        done = self.progress
+        scores = score(lambda loader: predict(self.network, loader, self.precision))
+        if self.config.select_score not in scores:
+            raise ValueError(
+                f"select_score is {self.config.select_score!r}; the scores are {', '.join(scores)}."
+            )
+        rate = learning_rate(self.config, done.epoch + done.batch / self.batches_per_epoch)
+        row = {"epoch": done.epoch + 1, "learning_rate": rate, "loss": done.loss_sum / done.batch}
+        row |= {name: float(value) for name, value in scores.items()}
+        row |= {f"α {name}": value for name, value in attention_weights(self.network).items()}
+        done.close_epoch(row, done.batch * self.samples_per_batch)
+        best = best_epoch(done.history, self.config.select_score)
+        patience = self.config.patience
+        done.finished = done.epoch == self.config.epochs or 0 < patience <= done.epoch - best
+        if self.accelerator.is_main_process and best == done.epoch:
+            save_weights(self.network, self.run / "best.safetensors")
+        self.save()
+        self.say_epoch(row, best)
+
+    def say_epoch(self, row: dict[str, float], best: int) -> None:
+        """One line an epoch, for the terminal, the notebook and the log alike."""
+        seconds, name = self.progress.timing[-1]["seconds"], self.config.select_score
+        if self.accelerator.is_main_process:
+            self.run.say(
+                f"epoch {row['epoch']}/{self.config.epochs}  loss {row['loss']:.4f}  "
+                f"{name} {row[name]:.4f}{' (best)' if best == row['epoch'] else ''}  "
+                f"{seconds:.0f} s"
+            )
+
+    def save(self) -> None:
+        """Write `last.pt`, then `history.csv` and `timing.csv` from what it holds."""
+        self.saved_at = time.monotonic()
+        if not self.accelerator.is_main_process:
+            return
+        save_checkpoint(self.run / "last.pt", self.network, self.optimizer, self.progress)
+        self.run.save_table("history.csv", pd.DataFrame(self.progress.history))
+        self.run.save_table("timing.csv", pd.DataFrame(self.progress.timing))
+
+    def resume(self) -> None:
+        """Take up `last.pt`, if there is one."""
+        path = self.run / "last.pt"
+        if not path.exists():
+            return
+        self.progress = load_checkpoint(path, self.network, self.optimizer)
+        done = self.progress
+        if done.finished:
+            self.run.say(f"{self.run.path} is finished after {done.epoch} epochs; nothing to train")
+        else:
+            self.run.say(f"going on in epoch {done.epoch + 1} after {done.batch} batches")
+
+    def load_best(self) -> None:
+        """Put the best epoch's weights into the network."""
+        load_weights(self.network, self.run / "best.safetensors")

@@ -1,0 +1,100 @@
+"""How a network is trained, as the row of the experiment table says: precision, rate, optimiser.
+
+Each function takes the row (`config`) and reads only the fields its docstring names.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+PRECISIONS = ("auto", "fp32", "bf16")
+SCHEDULES = ("cosine", "halve-30", "constant")
+
+
+def choose_precision(precision: str, network: nn.Module, device: torch.device) -> str:
+    """The precision asked for, or for "auto" the one that was measured to be faster.
+
+    auto is bf16 on a CUDA device that computes in it, and on a CPU with AMX unless the network has
+    depthwise convolutions (ResNets train 2–4 times faster there, EfficientNet-Lite slower); else
+    fp32.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    depthwise = any(layer.groups > 1 for layer in convolutions)
+    return "bf16" if device.type == "cpu" and _cpu_has_amx() and not depthwise else "fp32"
+
+
+def _cpu_has_amx() -> bool:
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """The context in which a network computes in this precision ("fp32" or "bf16")."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+
+
+def device_name(device: torch.device) -> str:
+    """ "cpu", or the name of the GPU, for the record."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def can_compile(device: torch.device, say: Callable[[str], None]) -> bool:
+    """Whether torch.compile works here; says why not when it does not.
+
+    It needs a C++ compiler on a CPU and Triton on a GPU, and fails only at the first call.
+    """
+    try:
+        torch.compile(lambda x: x + 1)(torch.ones(2, device=device))
+    except Exception as error:  # the compiler's own errors have no common base class
+        reason = str(error).strip().splitlines()[0]
+        say(f"torch.compile does not work here ({reason}); training goes on without it")
+        return False
+    return True
+
+
+def learning_rate(config: Any, epochs_done: float) -> float:
+    """Learning rate after epochs_done (a fraction within an epoch) of config.epochs.
+
+    Linear warm-up over config.warmup_epochs, then config.schedule: "cosine" to zero at the end,
+    "halve-30" (halved after every 30 epochs, as Zhang et al. do) or "constant".
+    """
+    if config.schedule not in SCHEDULES:
+        raise ValueError(
+            f"schedule is {config.schedule!r}; expected one of {', '.join(SCHEDULES)}."
+        )
+    warm_up = config.warmup_epochs
+    if epochs_done < warm_up:
+        # From one hundredth, not from zero: the first step should do something.
+        return config.learning_rate * max(epochs_done / warm_up, 0.01)
+    if config.schedule == "cosine":
+        share = min((epochs_done - warm_up) / max(config.epochs - warm_up, 1), 1.0)
+        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+    if config.schedule == "halve-30":
+        return config.learning_rate * 0.5 ** (epochs_done // 30)
+    return config.learning_rate
+
+
+def make_optimizer(network: nn.Module, config: Any) -> torch.optim.Optimizer:
+    """config.optimizer ("adamw", or "sgd" with momentum 0.9) over the trainable parameters.
+
+    Biases, norms and the attention weights α are kept out of config.weight_decay: they are the
+    parameters with fewer than two dimensions.
+    """
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.learning_rate)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9)
+    raise ValueError(f"optimizer is {config.optimizer!r}; expected adamw or sgd.")

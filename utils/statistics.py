@@ -1,0 +1,206 @@
+"""How sure a score is: bootstrap intervals over images.
+
+Percentile bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+A resample is a row of multiplicities, how often each image was drawn, and scores take those as
+weights: no image is copied, and thousands of resamples are scored in one call.
+
+What scores-<split>.json holds, made by `classification_scores`:
+
+    {"n": int, "counts": {class: int}, "resamples": int, "seed": int, "level": 0.95,
+     "official": {"melanoma": METRICS, "seborrheic_keratosis": METRICS, "mean_auc": SCORE},
+     "coursework": {"melanoma": METRICS, "seborrheic_keratosis": METRICS, "benign": METRICS,
+                    "accuracy": SCORE}}
+
+METRICS is {"auc", "accuracy", "sensitivity", "specificity"}, each a SCORE, and SCORE is
+{"value", "low", "high"}, each a float, or None where undefined. For the network that knows
+melanoma alone both conventions hold "melanoma" and nothing else.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from utils.data import CLASSES
+from utils.evaluation import Scores, checked, coursework, official
+
+LEVEL = 0.95
+CHUNK = 2**20  # multiplicities held at once: 8 MB, whatever the number of images or resamples
+METRICS = {"auc": "AUC", "accuracy": "ACC", "sensitivity": "SE", "specificity": "SP"}
+CONVENTIONS = {"official": "official (score > 0.5)", "coursework": "coursework (argmax)"}
+
+Key = tuple[str, ...]  # ("official", "melanoma", "auc")
+Statistic = Callable[[np.ndarray], np.ndarray]  # multiplicities (r, n) to values (r,) or (r, k)
+
+
+class Interval(NamedTuple):
+    """Both ends, nan where undefined."""
+
+    low: float
+    high: float
+
+
+def bootstrap(
+    statistic: Statistic, strata: ArrayLike, resamples: int = 2000, seed: int = 0
+) -> np.ndarray:
+    """Values of `statistic` on resampled images: (resamples,) or (resamples, k).
+
+    strata (n,): images are drawn with replacement within each distinct value, so that every
+    resample has as many of each; zeros (n,) is the plain bootstrap. The same seed and strata draw
+    the same images whatever the statistic. Raises ValueError for no images or no resamples.
+    """
+    strata = np.asarray(strata)
+    if strata.ndim != 1 or len(strata) == 0:
+        raise ValueError(f"strata have shape {strata.shape}; expected (n,), one per image, n >= 1")
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}; expected at least 1")
+    members = [np.flatnonzero(strata == value) for value in np.unique(strata)]
+    # A stream per stratum: then the length of the chunks does not change what is drawn.
+    streams = [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(len(members))]
+    step = max(1, CHUNK // len(strata))
+    values = []
+    for start in range(0, resamples, step):
+        weights = np.zeros((min(step, resamples - start), len(strata)))
+        for stream, images in zip(streams, members, strict=True):
+            weights[:, images] = _multiplicities(stream, len(weights), len(images))
+        values.append(statistic(weights))
+    return np.concatenate(values)
+
+
+def percentile_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
+    """The middle `level` of resampled values (R,).
+
+    Undefined ones (nan) are left out: a small class may drop out of a plain resample. nan where
+    none is left.
+    """
+    values = np.asarray(values, dtype=float)
+    values = values[~np.isnan(values)]
+    if len(values) == 0:
+        return Interval(math.nan, math.nan)
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high))
+
+
+def bootstrap_interval(
+    statistic: Statistic,
+    strata: ArrayLike,
+    resamples: int = 2000,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Interval:
+    """Percentile interval of a statistic (r, n) -> (r,); arguments and errors as `bootstrap`."""
+    return percentile_interval(bootstrap(statistic, strata, resamples, seed), level)
+
+
+def classification_scores(
+    labels: ArrayLike, probabilities: ArrayLike, resamples: int = 2000, seed: int = 0
+) -> dict:
+    """The content of scores-<split>.json, as laid out above, ready for json.dumps.
+
+    labels (n,) in 0..2, probabilities (n, 3), or (n, 1) for melanoma alone; ValueError otherwise.
+    """
+    labels, probabilities = checked(labels, probabilities)
+    values = _flat(labels, probabilities)
+    areas = [path for path in values if path[-1].endswith("auc")]
+    rates = [path for path in values if path not in areas]
+    # Resamples behind an AUC keep the number of images per class: it compares classes, and says
+    # nothing on how frequent they are. The rest takes what comes, as the next n patients would.
+    plain = np.zeros_like(labels)
+    intervals = _intervals(labels, probabilities, areas, labels, resamples, seed)
+    intervals |= _intervals(labels, probabilities, rates, plain, resamples, seed)
+    counts = np.bincount(labels, minlength=len(CLASSES)).tolist()
+    scores = {
+        "n": len(labels),
+        "counts": dict(zip(CLASSES, counts, strict=True)),
+        "resamples": resamples,
+        "seed": seed,
+        "level": LEVEL,
+    }
+    return scores | _nested(values, intervals)
+
+
+def table(scores: dict, digits: int = 3) -> pd.DataFrame:
+    """What `classification_scores` returned, to look at: cells "value [low, high]".
+
+    Rows are (convention, class), columns AUC, ACC, SE, SP. "mean" and "all classes" hold the one
+    score that is not a class's; a score that a row does not have is "", one undefined "undefined".
+    """
+    rows = {}
+    for convention, title in CONVENTIONS.items():
+        for name, entry in scores[convention].items():
+            if name in CLASSES:
+                rows[title, name.replace("_", " ")] = entry
+            elif name == "mean_auc":
+                rows[title, "mean"] = {"auc": entry}
+            else:
+                rows[title, "all classes"] = {"accuracy": entry}
+    cells = [[_cell(row.get(metric), digits) for metric in METRICS] for row in rows.values()]
+    index = pd.MultiIndex.from_tuples(rows, names=["convention", "class"])
+    return pd.DataFrame(cells, index=index, columns=list(METRICS.values()))
+
+
+def _multiplicities(stream: np.random.Generator, resamples: int, size: int) -> np.ndarray:
+    """How often each of `size` images was drawn in `size` draws: (resamples, size)."""
+    picks = stream.integers(size, size=(resamples, size))
+    picks += size * np.arange(resamples)[:, None]  # numbered through, so one count serves all
+    return np.bincount(picks.ravel(), minlength=picks.size).reshape(picks.shape)
+
+
+def _flat(
+    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None
+) -> dict[Key, float | np.ndarray]:
+    """Every score by its path."""
+    flat = {}
+    conventions: dict[str, Scores] = {
+        "official": official(labels, probabilities, weights),
+        "coursework": coursework(labels, probabilities, weights),
+    }
+    for convention, entries in conventions.items():
+        for name, entry in entries.items():
+            if isinstance(entry, dict):
+                flat |= {(convention, name, metric): value for metric, value in entry.items()}
+            else:
+                flat[convention, name] = entry
+    return flat
+
+
+def _intervals(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    paths: list[Key],
+    strata: np.ndarray,
+    resamples: int,
+    seed: int,
+) -> dict[Key, Interval]:
+    """The intervals of the scores at `paths`, all from the same resamples."""
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        resampled = _flat(labels, probabilities, weights)
+        return np.stack([resampled[path] for path in paths], axis=-1)
+
+    columns = bootstrap(statistic, strata, resamples, seed).T
+    return dict(zip(paths, map(percentile_interval, columns), strict=True))
+
+
+def _nested(values: dict[Key, float], intervals: dict[Key, Interval]) -> dict:
+    tree: dict = {}
+    for path, value in values.items():
+        branch = tree
+        for name in path[:-1]:
+            branch = branch.setdefault(name, {})
+        numbers = {"value": value} | intervals[path]._asdict()
+        # JSON knows no nan.
+        branch[path[-1]] = {k: None if math.isnan(v) else float(v) for k, v in numbers.items()}
+    return tree
+
+
+def _cell(score: dict[str, float | None] | None, digits: int) -> str:
+    if score is None:
+        return ""
+    if score["value"] is None:
+        return "undefined"
+    value, low, high = (f"{score[key]:.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"

@@ -1,0 +1,270 @@
+"""The prepared store: every image and mask decoded once into uint8 memory maps of one size.
+
+`prepared-<width>x<height>/` (or `prepared-<side>/`) holds `images.npy` (n, H, W, 3) RGB,
+`masks.npy` (n, H, W) 0/255 and `index.csv` (one row an image). Aspect-ratio policy: every image is
+stretched to the store's size, as the published studies do; `index.csv` keeps the original width and
+height, so that predictions can be brought back. Images shrink by area averaging and grow by linear
+interpolation; masks are resized by area and cut at one half, so they stay binary.
+
+Preparing is resumable and never leaves a half-written store: it works in `<name>.partial` and
+renames that at the end. A source is decoded again only when its content changed.
+"""
+
+import hashlib
+import io
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from utils.data import PROJECT, DataError, name_offenders
+from utils.files import locked, write_atomic
+from utils.logger import progress
+
+CHUNK = 64  # images between two entries in the index of an unfinished store
+_ARRAYS = ("images.npy", "masks.npy")
+_DECODED = ("width", "height", "has_mask", "sha256")  # what is known once an image was decoded
+_COLUMNS = (
+    "id",
+    "split",
+    "label",
+    "age",
+    "sex",
+    "width",
+    "height",
+    "has_mask",
+    "sha256",
+    "image_stat",
+    "mask_stat",
+)
+
+
+@dataclass(frozen=True)
+class Store:
+    """A prepared store. It keeps no file open, so it can be sent to worker processes.
+
+    Each access reads one image with an ordinary read: memory stays constant whatever the number of
+    images, where pages of a mapped file would count towards the process that touches them.
+    """
+
+    folder: Path
+    index: pd.DataFrame
+    shape: tuple[int, int]  # height, width
+    offsets: tuple[int, int]  # bytes before the first image and the first mask
+
+    def image(self, position: int) -> np.ndarray:
+        """(H, W, 3) uint8, RGB, 0..255."""
+        return self._read("images.npy", self.offsets[0], position, (*self.shape, 3))
+
+    def mask(self, position: int) -> np.ndarray:
+        """(H, W) uint8, 0 background, 255 lesion; all 0 where index.has_mask is False."""
+        return self._read("masks.npy", self.offsets[1], position, self.shape)
+
+    def _read(self, name: str, start: int, position: int, shape: tuple[int, ...]) -> np.ndarray:
+        size = int(np.prod(shape))
+        flat = np.fromfile(
+            self.folder / name, dtype=np.uint8, count=size, offset=start + int(position) * size
+        )
+        return flat.reshape(shape)
+
+    def positions(self, rows: pd.DataFrame) -> np.ndarray:
+        """Position in the store of each row's image; KeyError for an id that was not prepared."""
+        by_id = pd.Series(np.arange(len(self.index)), index=self.index["id"])
+        return by_id.loc[rows["id"]].to_numpy()
+
+    def fingerprint(self, rows: pd.DataFrame) -> str:
+        """Sixteen hex digits that change when an id, a split, a label or a source file changes."""
+        columns = self.index.iloc[self.positions(rows)][["id", "sha256"]].astype(str)
+        columns = columns.assign(split=rows["split"].to_numpy(), label=rows["label"].to_numpy())
+        text = columns.sort_values("id").to_csv(index=False, lineterminator="\n")
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def prepare(
+    data_dir: Path, rows: pd.DataFrame, size: int | tuple[int, int], workers: int | None = None
+) -> Store:
+    """The store of the rows at size (side, or (width, height)) px; decodes what is not there yet.
+
+    rows as `data.read` gives them. Raises DataError naming the unreadable or truncated sources,
+    after all others were decoded. A second process that prepares the same store waits for the
+    first.
+    """
+    width, height = (size, size) if isinstance(size, int) else size
+    name = f"prepared-{width}" if width == height else f"prepared-{width}x{height}"
+    folder = _writable_home(data_dir) / name
+    with locked(folder.with_name(f".{name}.lock"), f"{folder} is being prepared", wait=True):
+        records = _plan(_read_records(folder), rows)
+        if all("sha256" in record for record in records) and folder.exists():
+            _write_index(folder, records)
+        else:
+            _build(folder, rows, (width, height), workers)
+    return open_store(folder)
+
+
+def open_store(folder: Path) -> Store:
+    """Open a finished store. Raises DataError when folder holds none."""
+    if not (folder / "index.csv").exists():
+        raise DataError(f"no prepared store in {folder}; prepare one with store.prepare.")
+    images, masks = (np.load(folder / file, mmap_mode="r") for file in _ARRAYS)
+    index = pd.DataFrame(_read_records(folder))[list(_COLUMNS)]
+    return Store(folder, index, images.shape[1:3], (images.offset, masks.offset))
+
+
+def _writable_home(data_dir: Path) -> Path:
+    """data_dir, or `Data/<fingerprint of its path>` when nothing may be written there."""
+    if data_dir.stat().st_mode & 0o222 and os.access(data_dir, os.W_OK):
+        return data_dir
+    return PROJECT / "Data" / hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:12]
+
+
+def _plan(previous: list[dict], rows: pd.DataFrame) -> list[dict]:
+    """The records to reach; those without "sha256" must be decoded.
+
+    Images already stored keep their position, whatever is added: a run in progress reads on.
+    """
+    records = {record["id"]: record for record in previous}
+    for row in rows.to_dict("records"):
+        old = records.get(row["id"], {})
+        record = {name: row[name] for name in ("id", "split", "label", "age", "sex")}
+        record |= {"image_stat": _stat(row["image"]), "mask_stat": _stat(row["mask"])}
+        touched = any(record[name] != old.get(name) for name in ("image_stat", "mask_stat"))
+        if "sha256" in old and (not touched or old["sha256"] == _hash(row["image"], row["mask"])):
+            record |= {name: old[name] for name in _DECODED}
+        records[row["id"]] = record
+    return list(records.values())
+
+
+def _build(folder: Path, rows: pd.DataFrame, size: tuple[int, int], workers: int | None) -> None:
+    """Decode what is missing next to the finished store, then take its place."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    records, arrays = _open_partial(folder, partial, rows, size)
+    sources = rows.set_index("id")[["image", "mask"]].to_dict("index")
+    todo = [place for place, record in enumerate(records) if "sha256" not in record]
+    broken: list[str] = []
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
+        for chunk in progress(chunks, f"preparing {folder.name}", f"× {CHUNK} images"):
+            paths = [sources[records[place]["id"]] for place in chunk]
+            decoded = pool.map(lambda path: _decode(path["image"], path["mask"], size), paths)
+            for place, result in zip(chunk, decoded, strict=True):
+                if isinstance(result, str):
+                    broken.append(result)
+                    continue
+                arrays[0][place], arrays[1][place], facts = result
+                records[place] |= facts
+            for array in arrays:
+                array.flush()
+            _write_index(partial, records)
+    if broken:
+        raise DataError(
+            f"unreadable or truncated files: {name_offenders(broken)}; fetch them again, or remove "
+            "them and set allow_missing=True in the row. What was decoded is kept."
+        )
+    del arrays
+    _take_place(partial, folder)
+
+
+def _open_partial(
+    folder: Path, partial: Path, rows: pd.DataFrame, size: tuple[int, int]
+) -> tuple[list[dict], list[np.ndarray]]:
+    """Records and arrays of an unfinished store, with what an earlier attempt left in them."""
+    records = _plan(_read_records(folder), rows)
+    left = _read_records(partial)
+    if left and [record["id"] for record in left] == [record["id"] for record in records]:
+        return _plan(left, rows), [np.lib.format.open_memmap(partial / f, "r+") for f in _ARRAYS]
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    width, height = size
+    arrays = []
+    for file, shape in zip(_ARRAYS, ((height, width, 3), (height, width)), strict=True):
+        array = np.lib.format.open_memmap(partial / file, "w+", np.uint8, (len(records), *shape))
+        if (folder / file).exists():
+            old = np.load(folder / file, mmap_mode="r")
+            for start in range(0, len(old), CHUNK):
+                stop = min(start + CHUNK, len(old))
+                array[start:stop] = old[start:stop]
+        arrays.append(array)
+    return records, arrays
+
+
+def _take_place(partial: Path, folder: Path) -> None:
+    old = folder.with_name(f"{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _decode(
+    image: str, mask: str, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, dict] | str:
+    """Image, mask and facts; or, for an unreadable file, the words that name it."""
+    path = image
+    try:
+        pixels, width, height = _load(Path(image), "RGB", size)
+        lesion = np.zeros(size[::-1], np.uint8)
+        if mask:
+            path = mask
+            lesion = _load(Path(mask), "L", size)[0]
+            lesion = np.where(lesion > 127, 255, 0).astype(np.uint8)
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"{Path(path).name} ({error})"
+    facts = {"width": width, "height": height, "has_mask": bool(mask), "sha256": _hash(image, mask)}
+    return pixels, lesion, facts
+
+
+def _load(path: Path, mode: str, size: tuple[int, int]) -> tuple[np.ndarray, int, int]:
+    """Decode strictly: Pillow raises for a truncated file where OpenCV fills it with grey."""
+    with Image.open(io.BytesIO(path.read_bytes())) as file:
+        width, height = file.size
+        pixels = np.asarray(file.convert(mode))
+    if (width, height) == size:
+        return pixels, width, height
+    shrinks = size[0] * size[1] < width * height
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(pixels, size, interpolation=way), width, height
+
+
+def _hash(image: str, mask: str) -> str:
+    digest = hashlib.sha256()
+    for path in filter(None, (image, mask)):
+        digest.update(Path(path).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _stat(path: str) -> str:
+    """Size and time of change: enough to see that a file may have changed, without reading it."""
+    if not path:
+        return ""
+    stat = Path(path).stat()
+    return f"{stat.st_size}:{stat.st_mtime_ns}"
+
+
+def _read_records(folder: Path) -> list[dict]:
+    """The index as one dict a row; what an unfinished row does not know yet is left out."""
+    file = folder / "index.csv"
+    if not file.exists():
+        return []
+    text = dict.fromkeys(("id", "split", "sex", "image_stat", "mask_stat", "sha256"), str)
+    table = pd.read_csv(file, dtype=text, keep_default_na=False, na_values={"age": ""})
+    records = table.to_dict("records")
+    for record in records:
+        if record["sha256"] == "":
+            for name in _DECODED:
+                del record[name]
+    return records
+
+
+def _write_index(folder: Path, records: list[dict]) -> None:
+    table = pd.DataFrame(records, columns=list(_COLUMNS))
+    text = table.to_csv(index=False, lineterminator="\n")
+    file = folder / "index.csv"
+    if not file.exists() or file.read_text(encoding="utf-8") != text:
+        write_atomic(file, text)

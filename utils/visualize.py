@@ -1,0 +1,138 @@
+"""Figures: data in, a matplotlib Figure out. Nothing here shows, saves or reads a file.
+
+Colours are Okabe and Ito's, which stay apart for colour-blind eyes
+(https://jfly.uni-koeln.de/color/). Every figure carries a note that names its data.
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from utils.data import CLASSES
+
+CLASS_COLOURS = ("#D55E00", "#0072B2", "#009E73")  # melanoma, seborrheic keratosis, benign
+CLASS_LABELS = tuple(name.replace("_", " ") for name in CLASSES)
+OUTLINE = (255, 214, 0)  # yellow: seen on every skin
+_STYLE = {
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+
+
+def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
+    with sns.axes_style("white", _STYLE), sns.plotting_context(rc=_STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _finish(figure: Figure, title: str, note: str) -> Figure:
+    figure.suptitle(title, fontsize=11)
+    figure.supxlabel(note, fontsize=8, color="0.35")
+    return figure
+
+
+def outlined(image: np.ndarray, mask: np.ndarray | None, width: int = 1) -> np.ndarray:
+    """A copy of an (H, W, 3) uint8 image with the border of its (H, W) 0/255 mask drawn on."""
+    image = np.ascontiguousarray(image).copy()
+    if mask is not None and mask.any():
+        contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(image, contours, -1, OUTLINE, width)
+    return image
+
+
+def image_grid(
+    images: Sequence[np.ndarray], captions: Sequence[str], title: str, note: str, columns: int = 6
+) -> Figure:
+    """Images (H, W, 3) uint8 in a grid, each under its caption."""
+    rows = -(-len(images) // columns)
+    figure, axes = _figure(rows, columns, (1.6 * columns, 1.85 * rows + 0.6))
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, image, caption in zip(axes.flat, images, captions, strict=False):
+        axis.imshow(image)
+        axis.set_title(caption, fontsize=8)
+    return _finish(figure, title, note)
+
+
+def learning_curves(history: pd.DataFrame, select_score: str, title: str, note: str) -> Figure:
+    """Loss, scores (the best epoch marked), and α per block where there is one, over the epochs.
+
+    history as `fit` gives it: epoch, learning_rate, loss, scores, "α <block>" columns.
+    """
+    alphas = [name for name in history if name.startswith("α ")]
+    fixed = {"epoch", "learning_rate", "loss", *alphas}
+    scores = [name for name in history if name not in fixed]
+    panels = 3 if alphas else 2
+    figure, axes = _figure(1, panels, (3.4 * panels, 3.1))
+    epoch = history["epoch"]
+    mark = "o" if len(history) < 3 else None  # a line of one epoch would be invisible
+    axes[0, 0].plot(epoch, history["loss"], color="0.2", marker=mark)
+    axes[0, 0].set(title="training loss", xlabel="epoch")
+    colours = {f"auc_{name}": colour for name, colour in zip(CLASSES, CLASS_COLOURS, strict=True)}
+    for name in scores:
+        colour = colours.get(name, "0.2")
+        label = name.replace("auc_", "AUC ").replace("_", " ")
+        axes[0, 1].plot(epoch, history[name], color=colour, label=label, marker=mark)
+    best = history[select_score].idxmax()
+    axes[0, 1].plot(epoch[best], history[select_score][best], "o", color="0.2", mfc="none", ms=8)
+    axes[0, 1].set(title="scores (ring: the epoch kept)", xlabel="epoch")
+    axes[0, 1].legend(loc="lower right")
+    if alphas:
+        _alpha_panel(axes[0, 2], history, alphas, mark)
+    for axis in axes.flat:
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    return _finish(figure, title, note)
+
+
+def _alpha_panel(axis: Axes, history: pd.DataFrame, alphas: list[str], mark: str | None) -> None:
+    colours = sns.color_palette("viridis", len(alphas))
+    for name, colour in zip(alphas, colours, strict=True):
+        label = name.removeprefix("α ").removesuffix(".alpha")
+        axis.plot(history["epoch"], history[name], color=colour, label=label, marker=mark)
+    axis.axhline(0, color="0.6", lw=0.8)
+    axis.set(title="attention weight α of each block", xlabel="epoch")
+    if len(alphas) <= 9:  # a longer legend would cover the lines; colour runs first to last block
+        axis.legend()
+
+
+def prediction_gallery(
+    images: Sequence[np.ndarray], predictions: pd.DataFrame, title: str, note: str, columns: int = 4
+) -> Figure:
+    """Images, each over bars of its predicted probabilities; the true class is named and marked.
+
+    predictions: one row an image, with id, label and a probability column a class.
+    """
+    names = [name for name in CLASSES if name in predictions]
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(2.3 * columns, 2.9 * rows + 0.6), layout="constrained")
+    axes = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[3.2, 1] * rows)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for place, (image, row) in enumerate(zip(images, predictions.to_dict("records"), strict=True)):
+        top, bottom = axes[2 * (place // columns) : 2 * (place // columns) + 2, place % columns]
+        top.imshow(image)
+        top.set_title(f"{row['id']}\n{CLASS_LABELS[row['label']]}", fontsize=8)
+        _probability_bars(bottom, [row[name] for name in names], row["label"])
+    return _finish(figure, title, note)
+
+
+def _probability_bars(axis: Axes, probabilities: list[float], label: int) -> None:
+    for number, probability in enumerate(probabilities):
+        colour = CLASS_COLOURS[number]
+        axis.barh(number, 1, color="0.93", height=0.8)
+        axis.barh(number, probability, color=colour, height=0.8)
+        weight = "bold" if number == label else "normal"
+        axis.text(0.02, number, CLASS_LABELS[number], va="center", fontsize=7, weight=weight)
+        axis.text(0.98, number, f"{probability:.2f}", va="center", ha="right", fontsize=7)
+    axis.set(xlim=(0, 1), ylim=(len(probabilities) - 0.5, -0.5))

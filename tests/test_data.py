@@ -174,7 +174,7 @@ def test_ids_without_image(tree):
 
 def test_allow_missing_leaves_them_out(tree):
     (images(tree) / "ISIC_0000002.jpg").unlink()
-    with pytest.raises(DataError, match="without an image in .*: ISIC_0000002; .*allow_missing"):
+    with pytest.raises(DataError, match=r"without an image in .*: ISIC_0000002; .*allow_missing"):
         data.read(tree)
     rows = data.read(tree, allow_missing=True)
     assert rows["id"].tolist()[:4] == [f"ISIC_000000{k}" for k in (1, 3, 4, 5)]
@@ -200,26 +200,26 @@ def test_official_list_beside_the_enlarged_one(tree):
 
 def test_duplicate_ids(tree):
     trees.write_labels(table(tree), trees.labels("train", "mkbbb") * 2)
-    with pytest.raises(DataError, match="duplicate ids in .*Training.*ISIC_0000001, .*one row"):
+    with pytest.raises(DataError, match=r"duplicate ids in .*Training.*ISIC_0000001, .*one row"):
         data.read(tree)
 
 
 def test_two_files_for_one_image(tree):
     trees.write_image(images(tree) / "ISIC_0000001.png", 1)
-    with pytest.raises(DataError, match="two files for the image ISIC_0000001: .*keep one"):
+    with pytest.raises(DataError, match=r"two files for the image ISIC_0000001: .*keep one"):
         data.read(tree)
 
 
 def test_both_labels_set(tree):
     trees.write_labels(table(tree), [*trees.labels("train", "mkbb"), ("ISIC_0000005", 1, "1.0")])
-    with pytest.raises(DataError, match="both labels set: ISIC_0000005; .*melanoma, or"):
+    with pytest.raises(DataError, match=r"both labels set: ISIC_0000005; .*melanoma, or"):
         data.read(tree)
 
 
 @pytest.mark.parametrize("value", ["2", "0.5", "-1", "yes", ""])
 def test_labels_that_are_not_0_or_1(tree, value):
     trees.write_labels(table(tree), [*trees.labels("train", "mkbb"), ("ISIC_0000005", value, 0)])
-    with pytest.raises(DataError, match="labels other than 0 and 1 in .*csv for ISIC_0000005"):
+    with pytest.raises(DataError, match=r"labels other than 0 and 1 in .*csv for ISIC_0000005"):
         data.read(tree)
 
 
@@ -233,7 +233,7 @@ def test_missing_column(tree):
 def test_id_in_two_splits(tree):
     trees.write_labels(table(tree, "test"), [*trees.labels("test", "bkm"), ("ISIC_0000001", 1, 0)])
     trees.write_image(images(tree, "test") / "ISIC_0000001.jpg", 1)
-    with pytest.raises(DataError, match="stand in two splits: ISIC_0000001; .*must not be scored"):
+    with pytest.raises(DataError, match=r"stand in two splits: ISIC_0000001; .*must not be scored"):
         data.read(tree)
 
 
@@ -255,7 +255,7 @@ def test_offenders_are_five_and_a_count():
 
 
 def test_extended_needs_its_list(tree):
-    expected = "needs ISIC-2017_Training_Aug_Part3_GroundTruth.csv in .*not there.*official"
+    expected = r"needs ISIC-2017_Training_Aug_Part3_GroundTruth.csv in .*not there.*official"
     with pytest.raises(DataError, match=expected):
         data.read(tree, train_list="extended")
 
@@ -324,7 +324,9 @@ def test_training_needs_its_splits(tmp_path):
     with pytest.raises(DataError, match=r"'holdout' needs the train split; found test\."):
         data.training_rows(data.read(tmp_path), "holdout", 0)
     trees.add_split(tmp_path, "train", "mkb")
-    expected = "needs the train and the validation split; found test, train.*or select on 'holdout'"
+    expected = (
+        r"needs the train and the validation split; found test, train.*or select on 'holdout'"
+    )
     with pytest.raises(DataError, match=expected):
         data.training_rows(data.read(tmp_path), "validation", 0)
 
@@ -335,7 +337,7 @@ def test_evaluation_split(tree):
     assert data.evaluation_split(rows, "validation") == "validation"
     without = rows[rows["split"] != "test"]
     assert data.evaluation_split(without) == "validation"
-    with pytest.raises(DataError, match="no rows of split 'test' .*found train, validation"):
+    with pytest.raises(DataError, match=r"no rows of split 'test' .*found train, validation"):
         data.evaluation_split(without, "test")
 
 

@@ -26,7 +26,7 @@ def small(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def samples() -> list[tuple]:
-    return [demo.sample(0, "Training", index, (96, 72)) for index in range(300)]
+    return [demo.sample(0, "Training", index, (96, 72)) for index in range(160)]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -41,10 +41,10 @@ def test_tree_is_the_official_one(small):
         people = pd.read_csv(small / f"ISIC-2017_{split}_Data_metadata.csv")
         assert list(labels) == ["image_id", "melanoma", "seborrheic_keratosis"]
         assert list(people) == ["image_id", "age_approximate", "sex"]
-        assert len(labels) == count
         assert list(people["image_id"]) == list(labels["image_id"])
-        images = sorted(path.stem for path in (small / f"ISIC-2017_{split}_Data").iterdir())
-        masks = (small / f"ISIC-2017_{split}_Part1_GroundTruth").iterdir()
+        images = sorted(path.stem for path in (small / f"ISIC-2017_{split}_Data").glob("*.jpg"))
+        masks = (small / f"ISIC-2017_{split}_Part1_GroundTruth").glob("*.png")
+        assert len(images) == count
         assert images == list(labels["image_id"])
         assert sorted(path.stem for path in masks) == [f"{name}_segmentation" for name in images]
         ids += images
@@ -72,8 +72,7 @@ def test_same_seed_same_bytes(small, tmp_path):
     again = contents(demo.generate(tmp_path / "again", **SMALL))
     other = contents(demo.generate(tmp_path / "other", **SMALL, seed=1))
     assert again == contents(small)
-    images = [name for name in again if name.endswith(".jpg")]
-    assert all(again[name] != other[name] for name in images)
+    assert all(again[name] != other[name] for name in again if name.endswith(".jpg"))
 
 
 def test_counts_do_not_change_images(small, tmp_path):
@@ -86,15 +85,16 @@ def test_counts_do_not_change_images(small, tmp_path):
 
 
 @pytest.mark.parametrize("split", demo.SPLITS)
-def test_fewest_images_hold_every_class(split):
-    for seed in range(20):
-        labels = {demo.sample(seed, split, index, (32, 32))[2] for index in range(demo.FEWEST)}
+def test_fewest_images_hold_every_class(split, monkeypatch):
+    monkeypatch.setattr(demo, "paint", lambda *_: (None, None))  # the labels alone, fast
+    for seed in range(100):
+        labels = {demo.sample(seed, split, index)[2] for index in range(demo.FEWEST)}
         assert labels == {MELANOMA, KERATOSIS, BENIGN}
 
 
 def test_shares_are_near_the_real_ones(samples):
     labels = [label for _, _, label, _, _ in samples]
-    assert np.bincount(labels) / len(labels) == pytest.approx(demo.SHARES, abs=0.02)
+    assert np.bincount(labels) / len(labels) == pytest.approx(demo.SHARES, abs=0.03)
     ages = {age for *_, age, _ in samples}
     assert "unknown" in ages
     assert ages - {"unknown"} <= set(range(5, 90, 5))
@@ -116,69 +116,56 @@ def test_mask_is_binary_and_covers_what_is_painted(samples):
     assert np.mean(np.array(contrasts) > 15) > 0.98
 
 
-def raggedness(mask: np.ndarray) -> float:
+def raggedness(_: np.ndarray, mask: np.ndarray) -> float:
     """Length of the border relative to that of a disc of the same area."""
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     outline = max(outlines, key=cv2.contourArea)
     return cv2.arcLength(outline, True) / np.sqrt(4 * np.pi * cv2.contourArea(outline))
 
 
-def asymmetry(mask: np.ndarray) -> float:
-    """Share of the lesion that misses itself when turned by half a turn about its centre."""
+def asymmetry(_: np.ndarray, mask: np.ndarray) -> float:
+    """Share of the lesion that misses itself after half a turn about its centre."""
     centre = np.argwhere(mask).mean(axis=0)[::-1]
-    turn = cv2.getRotationMatrix2D(centre.tolist(), 180, 1)
-    return 1 - ((cv2.warpAffine(mask, turn, mask.shape[::-1]) > 0) & (mask > 0)).sum() / (
-        mask > 0
-    ).sum()
+    half_turn = cv2.getRotationMatrix2D(centre.tolist(), 180, 1)
+    turned = cv2.warpAffine(mask, half_turn, mask.shape[::-1])
+    return 1 - ((turned > 0) & (mask > 0)).sum() / (mask > 0).sum()
 
 
 def colours(image: np.ndarray, mask: np.ndarray) -> float:
-    """Spread of hue, as the distance of red and blue from grey, inside the lesion."""
+    """Spread of the hue inside the lesion, as the ratio of red to blue."""
     inside = image[mask > 0].astype(float) + 1
     return np.log(inside[:, 0] / inside[:, 2]).std()
 
 
-def fine_contrast(image: np.ndarray, mask: np.ndarray) -> float:
+def dots(image: np.ndarray, mask: np.ndarray) -> float:
     """Strength of bright and dark dots inside the lesion."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     inside = cv2.erode(mask, None, iterations=3) > 0
     return np.abs(grey - cv2.medianBlur(grey, 5))[inside].max(initial=0)
 
 
-def mean_of(samples: list[tuple], label: int, measure) -> float:
-    return float(np.mean([measure(*sample[:2]) for sample in samples if sample[2] == label]))
+@pytest.mark.parametrize(
+    ("measure", "more"),
+    [(raggedness, MELANOMA), (asymmetry, MELANOMA), (colours, MELANOMA), (dots, KERATOSIS)],
+)
+def test_cues_differ_as_claimed_but_overlap(samples, measure, more):
+    values = {label: [measure(*s[:2]) for s in samples if s[2] == label] for label in range(3)}
+    shown, benign = values[more], values[BENIGN]
+    assert np.mean(shown) > 1.1 * np.mean(benign)
+    assert np.quantile(shown, 0.1) < np.quantile(benign, 0.9)  # weak and atypical ones
 
 
-def test_cues_differ_as_claimed(samples):
-    def ragged(_, mask):
-        return raggedness(mask)
-
-    def uneven(_, mask):
-        return asymmetry(mask)
-
-    for measure in (ragged, uneven, colours):
-        assert mean_of(samples, MELANOMA, measure) > 1.1 * mean_of(samples, BENIGN, measure)
-        assert mean_of(samples, MELANOMA, measure) > 1.1 * mean_of(samples, KERATOSIS, measure)
-    dots = [mean_of(samples, label, fine_contrast) for label in range(3)]
-    assert dots[KERATOSIS] > 1.1 * dots[BENIGN]
-
-
-def test_no_single_number_gives_the_class_away(samples):
-    measures = {
-        "area": lambda image, mask: (mask > 0).mean(),
-        "skin": lambda image, mask: image[mask == 0].mean(),
-        "redness": lambda image, mask: np.subtract(*image[mask == 0].mean(axis=0)[:2]),
-        "place": lambda image, mask: np.argwhere(mask).mean(axis=0)[1],
-        "border": lambda image, mask: raggedness(mask),
-        "colours": colours,
-        "dots": fine_contrast,
-    }
-    labels = np.array([sample[2] for sample in samples])
-    for name, measure in measures.items():
-        values = [measure(*sample[:2]) for sample in samples]
-        for label in (MELANOMA, KERATOSIS):
-            area = roc_auc_score(labels == label, values)
-            print(name, label, area)
+@pytest.mark.parametrize("label", [MELANOMA, KERATOSIS])
+def test_size_place_and_skin_do_not_give_the_class_away(samples, label):
+    truth = [sample[2] == label for sample in samples]
+    for nuisance in (
+        lambda _, mask: (mask > 0).mean(),
+        lambda _, mask: np.argwhere(mask)[:, 0].mean(),
+        lambda _, mask: np.argwhere(mask)[:, 1].mean(),
+        lambda image, mask: image[mask == 0].mean(),
+        lambda image, mask: np.subtract(*image[mask == 0].mean(axis=0)[:2]),  # redness
+    ):
+        assert 0.25 < roc_auc_score(truth, [nuisance(*sample[:2]) for sample in samples]) < 0.75
 
 
 def test_a_complete_set_is_not_made_again(small, monkeypatch):

@@ -19,12 +19,12 @@ VERSION = 1  # raise it when the pictures change: older demo sets are then made 
 SPLITS = ("Training", "Validation", "Test_v2")  # the position enters every id and image seed
 FEWEST = 8  # images in a split, so that it holds all classes
 SHARES = (0.20, 0.15, 0.65)  # melanoma, seborrheic keratosis, benign: near the real ones
-AGES = ((12.3, 3.2), (13.0, 2.6), (8.5, 3.7))  # as in ISIC 2017: mean, deviation, in 5 years
+AGES = ((12.3, 3.2), (13.0, 2.6), (8.5, 3.7))  # mean, deviation (times 5 years), as in ISIC 2017
 CUES = {  # mean strength of each cue, same order
     "size": (0.55, 0.45, 0.42),
-    "asymmetry": (0.70, 0.40, 0.20),
-    "ragged": (0.70, 0.25, 0.20),
-    "colours": (0.72, 0.18, 0.12),
+    "asymmetry": (0.72, 0.38, 0.18),
+    "ragged": (0.74, 0.25, 0.17),
+    "colours": (0.72, 0.24, 0.12),
     "dark": (0.62, 0.35, 0.45),
     "sharp": (0.45, 0.80, 0.30),
     "waxy": (0.10, 0.75, 0.08),
@@ -91,10 +91,10 @@ def _pigment(rng: np.random.Generator, field: np.ndarray, cues: dict) -> tuple:
 def _keratin(rng: np.random.Generator, rgb: np.ndarray, alpha: np.ndarray, cues: dict) -> None:
     """Wax with gyri, milia (white dots) and plugged openings (dark dots) on `rgb` in place."""
     shape, waxy = alpha.shape, cues["waxy"] * alpha
-    dull = np.float32([0.62, 0.50, 0.36]) * rng.uniform(0.7, 1.25)
-    _blend(rgb, dull, waxy * (0.6 + 0.1 * _noise(rng, shape, 12, 4)))
+    dull = np.float32([0.62, 0.48, 0.36]) * np.exp(rng.normal(-0.05, 0.15) + rng.normal(0, 0.08, 3))
+    _blend(rgb, dull, waxy * (0.55 + 0.15 * _noise(rng, shape, 8, 4)))
     gyri = np.exp(-np.square(_noise(rng, shape, rng.uniform(8, 16), 3) / 0.7))
-    rgb *= 1 - 0.32 * waxy * gyri
+    rgb *= 1 - 0.38 * waxy * gyri
     for colour, opacity in (((0.93, 0.88, 0.74), 0.65), (PLUG, 0.8)):
         rarity = 3.1 - 1.7 * cues["dots"] * rng.uniform(0.5, 1)  # in deviations of the noise
         dots = np.clip(1.5 * (_noise(rng, shape, rng.uniform(18, 30)) - rarity) + 0.5, 0, 1)
@@ -169,7 +169,7 @@ def sample(seed: int, split: str, index: int, size: tuple[int, int] = (192, 144)
     point = (np.random.default_rng([seed, place]).random() + index * (5**0.5 - 1) / 2) % 1
     label = int(np.searchsorted(np.cumsum(SHARES[:2]), point, side="right"))
     rng, means = np.random.default_rng([seed, place, index]), np.array(list(CUES.values()))
-    typical = rng.beta(4, 1)  # 0: nothing tells the class of this one
+    typical = rng.beta(5, 1)  # 0: nothing tells the class of this one
     mean = typical * means[:, label] + (1 - typical) * means.mean(1)
     cues = dict(zip(CUES, rng.beta(4 * mean, 4 - 4 * mean).tolist(), strict=True))
     age = 5 * min(max(round(rng.normal(*AGES[label])), 1), 17) if rng.random() < 0.87 else "unknown"

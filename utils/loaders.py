@@ -5,6 +5,7 @@ Whatever is random is a pure function of (seed, epoch, sample index): the sample
 Images leave as uint8; the network normalises them on its own device.
 """
 
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -159,13 +160,14 @@ class TestViews(_LesionDataset):
 class EpochSampler(Sampler):
     """Keys (epoch, index) in an order that depends on (seed, epoch) alone.
 
-    `set_epoch(epoch, skip)` chooses the epoch and how many samples were already used in it.
+    `start_at(epoch, skip)` chooses the epoch and how many samples were already used in it. (It is
+    not called set_epoch, because Accelerate would call that with a count of its own.)
     """
 
     def __init__(self, length: int, seed: int) -> None:
         self.length, self.seed, self.epoch, self.skip = length, seed, 0, 0
 
-    def set_epoch(self, epoch: int, skip: int = 0) -> None:
+    def start_at(self, epoch: int, skip: int = 0) -> None:
         self.epoch, self.skip = epoch, skip
 
     def __len__(self) -> int:
@@ -210,14 +212,19 @@ def _loader(dataset: Dataset, workers: int | None, **settings) -> DataLoader:
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_quiet_worker,
         collate_fn=collate,
         **settings,
     )
 
 
-def _quiet_worker(_: int) -> None:
-    cv2.setNumThreads(1)  # the workers share the cores already
+def batches(loader: DataLoader) -> Iterator[dict[str, torch.Tensor]]:
+    """The batches of a loader, whose workers start wherever the main script comes from."""
+    with startable_workers():
+        iterator = iter(loader)
+        # A loader that Accelerate has prepared starts its workers with the first batch only.
+        first = list(itertools.islice(iterator, 1))
+    yield from first
+    yield from iterator
 
 
 @contextmanager
@@ -225,7 +232,7 @@ def startable_workers() -> Iterator[None]:
     """Let spawned and fork-served workers start from a converted notebook.
 
     Such workers import the main script again, and a notebook made a script has no `__main__`
-    guard: they would train inside each worker. While `iter(loader)` starts them, and only then, the
+    guard: they would train inside each worker. While the loader starts them, and only then, the
     main module shows no file and no spec to import; what workers need lives in modules anyway.
     """
     main = sys.modules["__main__"]

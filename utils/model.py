@@ -25,7 +25,8 @@ from utils.checkpoints import (
     save_weights,
 )
 from utils.data import name_offenders
-from utils.loaders import startable_workers
+from utils.inspection import attention_weights
+from utils.loaders import batches
 from utils.logger import RunFolder, progress
 from utils.recipe import (
     autocast,
@@ -51,44 +52,6 @@ def seed_torch(*numbers: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
 
 
-def attention_weights(network: nn.Module) -> dict[str, float]:
-    """The value of each attention weight α by parameter name; empty for a network without."""
-    named = network.named_parameters()
-    return {name: value.item() for name, value in named if name.endswith("alpha")}
-
-
-@torch.no_grad()
-def trace_shapes(network: nn.Module, images: torch.Tensor) -> pd.DataFrame:
-    """Output shape and number of parameters of each top-level part for a batch of images.
-
-    images (B, 3, H, W) uint8. The network is left as it was.
-    """
-    rows, was_training = [], network.training
-
-    def note(name: str, part: nn.Module) -> Callable[..., None]:
-        size = sum(parameter.numel() for parameter in part.parameters())
-        return lambda _part, _inputs, output: rows.append((name, tuple(output.shape), size))
-
-    hooks = [part.register_forward_hook(note(name, part)) for name, part in _parts(network)]
-    network.eval()(images)
-    network.train(was_training)
-    for hook in hooks:
-        hook.remove()
-    return pd.DataFrame(rows, columns=["part", "output", "parameters"]).set_index("part")
-
-
-def _parts(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The children of a network; in place of a list of stages, which is never called, its stages."""
-    parts = []
-    for name, child in network.named_children():
-        stages = list(child.named_children())
-        if stages and all(isinstance(stage, nn.Sequential) for _, stage in stages):
-            parts += [(f"{name}.{number}", stage) for number, stage in stages]
-        else:
-            parts.append((name, child))
-    return parts
-
-
 def best_epoch(history: list[dict[str, float]], name: str) -> int:
     """Number (from 1) of the epoch with the highest score; the earliest of equals.
 
@@ -112,9 +75,7 @@ def predict(
     was_training, device = network.training, next(network.parameters()).device
     network.eval()
     results = []
-    with startable_workers():
-        batches = iter(loader)
-    for batch in progress(batches, "predicting", "batches", total=len(loader)):
+    for batch in progress(batches(loader), "predicting", "batches", total=len(loader)):
         views = batch["image"].to(device, non_blocking=True)
         with autocast(device, precision):
             logits = network(views.flatten(0, 1))
@@ -192,13 +153,13 @@ class _Training:
     def train_epoch(self) -> None:
         """The batches of the current epoch that are still to be done."""
         done = self.progress
-        self.sampler.set_epoch(done.epoch, done.batch * self.samples_per_batch)
+        self.sampler.start_at(done.epoch, done.batch * self.samples_per_batch)
         self.model.train()
-        with startable_workers():
-            batches = iter(self.loader)
         left = self.batches_per_epoch - done.batch
         started = time.monotonic()
-        for batch in progress(batches, f"epoch {done.epoch + 1}", "batches", total=left):
+        for batch in progress(
+            batches(self.loader), f"epoch {done.epoch + 1}", "batches", total=left
+        ):
             self.train_batch(batch)
             now = time.monotonic()
             done.seconds, started = done.seconds + now - started, now
@@ -274,15 +235,22 @@ class _Training:
         if not self.accelerator.is_main_process:
             return
         save_checkpoint(self.run / "last.pt", self.network, self.optimizer, self.progress)
+        self.save_tables()
+
+    def save_tables(self) -> None:
+        """Write what `last.pt` holds for other tools to read."""
         self.run.save_table("history.csv", pd.DataFrame(self.progress.history))
         self.run.save_table("timing.csv", pd.DataFrame(self.progress.timing))
 
     def resume(self) -> None:
-        """Take up `last.pt`, if there is one."""
+        """Take up `last.pt`, if there is one, and clear away what a killed write left."""
+        for half_written in self.run.path.glob(".*.tmp"):
+            half_written.unlink()
         path = self.run / "last.pt"
         if not path.exists():
             return
         self.progress = load_checkpoint(path, self.network, self.optimizer)
+        self.save_tables()  # a kill may have come between the checkpoint and its tables
         done = self.progress
         if done.finished:
             self.run.say(f"{self.run.path} is finished after {done.epoch} epochs; nothing to train")

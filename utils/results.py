@@ -30,7 +30,7 @@ def predictions(
                 "Use resume='restart', or remove that file to predict again."
             )
         return known
-    probabilities = predict()
+    probabilities = predict().astype(np.float64)  # as they will be read: a second run sees the same
     table = pd.DataFrame({"id": rows["id"].to_numpy(), "label": rows["label"].to_numpy()})
     for number, name in enumerate(CLASSES[: probabilities.shape[1]]):
         table[name] = probabilities[:, number]

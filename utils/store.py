@@ -174,23 +174,37 @@ def _open_partial(
     folder: Path, partial: Path, rows: pd.DataFrame, size: tuple[int, int]
 ) -> tuple[list[dict], list[np.ndarray]]:
     """Records and arrays of an unfinished store, with what an earlier attempt left in them."""
-    records = _plan(_read_records(folder), rows)
-    left = _read_records(partial)
+    finished, left = _read_records(folder), _read_records(partial)
+    records = _plan(finished, rows)
     if left and [record["id"] for record in left] == [record["id"] for record in records]:
         return _plan(left, rows), [np.lib.format.open_memmap(partial / f, "r+") for f in _ARRAYS]
-    shutil.rmtree(partial, ignore_errors=True)
+    # The earlier attempt was for other rows: what it decoded moves to its new place.
+    spare = folder.with_name(f"{folder.name}.left")
+    shutil.rmtree(spare, ignore_errors=True)
+    if partial.exists():
+        partial.rename(spare)
     partial.mkdir(parents=True)
-    width, height = size
+    records = _plan(finished + [record for record in left if "sha256" in record], rows)
     arrays = []
-    for file, shape in zip(_ARRAYS, ((height, width, 3), (height, width)), strict=True):
+    for file, shape in zip(_ARRAYS, ((*size[::-1], 3), size[::-1]), strict=True):
         array = np.lib.format.open_memmap(partial / file, "w+", np.uint8, (len(records), *shape))
-        if (folder / file).exists():
-            old = np.load(folder / file, mmap_mode="r")
-            for start in range(0, len(old), CHUNK):
-                stop = min(start + CHUNK, len(old))
-                array[start:stop] = old[start:stop]
+        _take_over(array, records, folder / file, finished)
+        _take_over(array, records, spare / file, left)
+        array.flush()
         arrays.append(array)
+    _write_index(partial, records)
+    shutil.rmtree(spare, ignore_errors=True)
     return records, arrays
+
+
+def _take_over(array: np.ndarray, records: list[dict], file: Path, known: list[dict]) -> None:
+    """Copy what file holds of the known records to where the records have it now."""
+    if known:
+        places = {record["id"]: place for place, record in enumerate(records)}
+        old = np.load(file, mmap_mode="r")
+        for number, record in enumerate(known):
+            if "sha256" in record:
+                array[places[record["id"]]] = old[number]
 
 
 def _take_place(partial: Path, folder: Path) -> None:
@@ -253,7 +267,9 @@ def _read_records(folder: Path) -> list[dict]:
     if not file.exists():
         return []
     text = dict.fromkeys(("id", "split", "sex", "image_stat", "mask_stat", "sha256"), str)
-    table = pd.read_csv(file, dtype=text, keep_default_na=False, na_values={"age": ""})
+    sides = dict.fromkeys(("width", "height"), "Int64")  # may be missing, and stay integers
+    blank = dict.fromkeys(("age", *sides), "")
+    table = pd.read_csv(file, dtype=text | sides, keep_default_na=False, na_values=blank)
     records = table.to_dict("records")
     for record in records:
         if record["sha256"] == "":
@@ -264,6 +280,7 @@ def _read_records(folder: Path) -> list[dict]:
 
 def _write_index(folder: Path, records: list[dict]) -> None:
     table = pd.DataFrame(records, columns=list(_COLUMNS))
+    table = table.astype({"width": "Int64", "height": "Int64"})
     text = table.to_csv(index=False, lineterminator="\n")
     file = folder / "index.csv"
     if not file.exists() or file.read_text(encoding="utf-8") != text:

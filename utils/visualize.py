@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,20 +21,20 @@ CLASS_LABELS = tuple(name.replace("_", " ") for name in CLASSES)
 OUTLINE = (255, 214, 0)  # yellow: seen on every skin
 _STYLE = {
     "axes.grid": True,
-    "grid.alpha": 0.3,
-    "axes.spines.top": False,
     "axes.spines.right": False,
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
+    "axes.spines.top": False,
+    "axes.titlesize": 9,
+    "font.size": 8,
+    "grid.alpha": 0.3,
+    "legend.fontsize": 7.5,
+    "legend.framealpha": 0.7,
+    "legend.edgecolor": "none",
 }
 
 
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
-    with sns.axes_style("white", _STYLE), sns.plotting_context(rc=_STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        return figure, figure.subplots(rows, columns, squeeze=False)
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
 
 
 def _finish(figure: Figure, title: str, note: str) -> Figure:
@@ -51,6 +52,7 @@ def outlined(image: np.ndarray, mask: np.ndarray | None, width: int = 1) -> np.n
     return image
 
 
+@rc_context(_STYLE)
 def image_grid(
     images: Sequence[np.ndarray], captions: Sequence[str], title: str, note: str, columns: int = 6
 ) -> Figure:
@@ -61,10 +63,11 @@ def image_grid(
         axis.set_axis_off()
     for axis, image, caption in zip(axes.flat, images, captions, strict=False):
         axis.imshow(image)
-        axis.set_title(caption, fontsize=8)
+        axis.set_title(caption, fontsize=8, linespacing=1.4)
     return _finish(figure, title, note)
 
 
+@rc_context(_STYLE)
 def learning_curves(history: pd.DataFrame, select_score: str, title: str, note: str) -> Figure:
     """Loss, scores (the best epoch marked), and α per block where there is one, over the epochs.
 
@@ -84,14 +87,14 @@ def learning_curves(history: pd.DataFrame, select_score: str, title: str, note: 
         colour = colours.get(name, "0.2")
         label = name.replace("auc_", "AUC ").replace("_", " ")
         axes[0, 1].plot(epoch, history[name], color=colour, label=label, marker=mark)
-    best = history[select_score].idxmax()
-    axes[0, 1].plot(epoch[best], history[select_score][best], "o", color="0.2", mfc="none", ms=8)
+    best = history[select_score].fillna(-np.inf).idxmax()  # as `fit` chooses it
+    axes[0, 1].plot(epoch[best], history[select_score][best], "o", color="0.2", mfc="none", ms=10)
     axes[0, 1].set(title="scores (ring: the epoch kept)", xlabel="epoch")
-    axes[0, 1].legend(loc="lower right")
+    axes[0, 1].legend(loc="best")
     if alphas:
         _alpha_panel(axes[0, 2], history, alphas, mark)
     for axis in axes.flat:
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     return _finish(figure, title, note)
 
 
@@ -102,10 +105,12 @@ def _alpha_panel(axis: Axes, history: pd.DataFrame, alphas: list[str], mark: str
         axis.plot(history["epoch"], history[name], color=colour, label=label, marker=mark)
     axis.axhline(0, color="0.6", lw=0.8)
     axis.set(title="attention weight α of each block", xlabel="epoch")
+    axis.margins(y=0.15)
     if len(alphas) <= 9:  # a longer legend would cover the lines; colour runs first to last block
         axis.legend()
 
 
+@rc_context(_STYLE)
 def prediction_gallery(
     images: Sequence[np.ndarray], predictions: pd.DataFrame, title: str, note: str, columns: int = 4
 ) -> Figure:
@@ -122,7 +127,7 @@ def prediction_gallery(
     for place, (image, row) in enumerate(zip(images, predictions.to_dict("records"), strict=True)):
         top, bottom = axes[2 * (place // columns) : 2 * (place // columns) + 2, place % columns]
         top.imshow(image)
-        top.set_title(f"{row['id']}\n{CLASS_LABELS[row['label']]}", fontsize=8)
+        top.set_title(f"{row['id']}\n{CLASS_LABELS[row['label']]}", fontsize=8, linespacing=1.4)
         _probability_bars(bottom, [row[name] for name in names], row["label"])
     return _finish(figure, title, note)
 
@@ -131,7 +136,7 @@ def _probability_bars(axis: Axes, probabilities: list[float], label: int) -> Non
     for number, probability in enumerate(probabilities):
         colour = CLASS_COLOURS[number]
         axis.barh(number, 1, color="0.93", height=0.8)
-        axis.barh(number, probability, color=colour, height=0.8)
+        axis.barh(number, probability, color=colour, height=0.8, alpha=0.55)
         weight = "bold" if number == label else "normal"
         axis.text(0.02, number, CLASS_LABELS[number], va="center", fontsize=7, weight=weight)
         axis.text(0.98, number, f"{probability:.2f}", va="center", ha="right", fontsize=7)

@@ -1,0 +1,131 @@
+"""A training run small enough to be repeated many times, also as a process that kills itself.
+
+`python tests/small_run.py DATA OUT WORKERS` trains one run in peace (`OUT/whole`) and one that is
+killed at many places and started again each time (`OUT/killed`), each in a forked child.
+"""
+
+import os
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+
+import experiments
+from utils import data, evaluation, files, loaders, logger, loss, model, store
+
+CONFIG = replace(
+    experiments.get("1-3", profile="demo"),
+    image_size=32,
+    epochs=3,
+    batch_size=8,
+    learning_rate=0.01,
+    precision="fp32",
+    workers=0,
+)
+
+
+class SmallNet(nn.Module):
+    """Everything a checkpoint must cope with: batch norm, dropout, an attention weight."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=4)
+        self.bn = nn.BatchNorm2d(8)
+        self.alpha = nn.Parameter(torch.tensor(0.001))
+        self.dropout = nn.Dropout(0.3)
+        self.fc = nn.Linear(8, classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.bn(self.conv(images.float() / 255))
+        x = torch.relu(x + self.alpha * x.softmax(1)).mean((2, 3))
+        return self.fc(self.dropout(x))
+
+
+def parts(data_dir: Path) -> tuple[store.Store, pd.DataFrame]:
+    """The prepared store of the data at 40 px, and all rows."""
+    rows = data.read(data_dir)
+    return store.prepare(data_dir, rows, 40), rows
+
+
+def train(data_dir: Path, folder: Path, config: experiments.Row = CONFIG) -> pd.DataFrame:
+    """Train a SmallNet on the data into folder; returns the history."""
+    prepared, rows = parts(data_dir)
+    train_rows, select = data.training_rows(rows, "validation", config.seed)
+    transform = loaders.training_transform(config.image_size, config.patch_scales, config.colour)
+    patches = loaders.TrainingPatches(prepared, train_rows, transform, config.seed)
+    views = loaders.TestViews(prepared, select, config.image_size, views=1)
+    select_loader = loaders.evaluation_loader(views, config.batch_size, 0)
+    run = logger.start_run(folder, config, {"fingerprint": prepared.fingerprint(rows)})
+    model.seed_torch(config.seed)
+    return model.fit(
+        SmallNet(config.num_classes),
+        loss.build(config.loss, config.class_weights, config.gamma),
+        loaders.training_loader(patches, config.batch_size, config.workers),
+        lambda predict: evaluation.epoch_scores(select["label"], predict(select_loader)),
+        run,
+        config,
+    )
+
+
+def die_at(calls: int, owner: object, name: str) -> None:
+    """Replace owner.name by a function that kills this process at its call number `calls`."""
+    original, count = getattr(owner, name), 0
+
+    def counted(*arguments):
+        nonlocal count
+        count += 1
+        if count == calls:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments)
+
+    setattr(owner, name, counted)
+
+
+def in_child(work, *arguments) -> int:
+    """Run work in a forked child; returns its exit status (negative: the signal that ended it)."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            work(*arguments)
+            status = 0
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def train_and_die(data_dir, folder, config, calls, owner, name) -> None:
+    """Train until the call that kills."""
+    die_at(calls, owner, name)
+    train(data_dir, folder, config)
+
+
+def main() -> None:
+    """Train in peace, then through many deaths; exits with an error if a death did not happen."""
+    data_dir, out, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    torch.set_num_threads(1)
+    model.SAVE_EVERY = 0.0  # a checkpoint after every batch
+    config = replace(CONFIG, workers=workers)
+    parts(data_dir)
+    assert in_child(train, data_dir, out / "whole", config) == 0
+    deaths = [
+        (model._Training, "train_batch", 2),  # after the first batch
+        (files.os, "fsync", 3),  # a checkpoint is written, but not in place
+        (model._Training, "train_batch", 4),
+        (model, "save_weights", 1),  # the epoch is scored, its best weights not stored
+        (model, "save_checkpoint", 3),  # the best weights are stored, the checkpoint is not
+        (files.os, "fsync", 8),
+    ]
+    for owner, name, calls in deaths:
+        status = in_child(train_and_die, data_dir, out / "killed", config, calls, owner, name)
+        assert status == -signal.SIGKILL, f"{name} {calls}: exit status {status}"
+    assert in_child(train, data_dir, out / "killed", config) == 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,364 @@
+"""The run folder keeps what is in it, and a run shows that it is alive."""
+
+import dataclasses
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from utils import logger
+from utils.logger import RunError, RunFolder, progress, start_run
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """As a row of the experiment table: two fields that count, and the free ones."""
+
+    network: str = "arl14"
+    scales: tuple[float, ...] = (0.5, 1.0)
+    class_weights: tuple[float, ...] | None = None
+    learning_rate: float = 0.1
+    question: str = "does it learn?"
+    published: tuple = ()
+    workers: int | None = None
+
+
+DATA = {"set": "synthetic demo data", "folder": "demo", "fingerprint": "0123456789abcdef"}
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder, without lock files."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
+
+
+# --- opening a run folder ---
+
+
+def test_new_run_writes_its_settings(tmp_path):
+    run = start_run(tmp_path / "deep" / "run", Row(), DATA)
+    config = json.loads((tmp_path / "deep" / "run" / "config.json").read_text())
+    assert config == run.config
+    assert config["row"]["network"] == "arl14"
+    assert config["row"]["scales"] == [0.5, 1.0]
+    assert config["row"]["question"] == "does it learn?"
+    assert config["data"] == DATA
+    assert config["versions"]["torch"].split(".")[0].isdigit()
+    assert config["versions"]["python"].startswith(f"{sys.version_info[0]}.{sys.version_info[1]}")
+    assert isinstance(config["git"], str)
+
+
+def test_same_settings_go_on(tmp_path):
+    first = start_run(tmp_path / "run", Row(), DATA)
+    first.remember("precision", "bf16")
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    second = start_run(str(tmp_path / "run"), Row(), dict(DATA))
+    assert second.config["precision"] == "bf16"
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+    assert names(tmp_path) == ["run"]
+
+
+def test_empty_folder_is_a_new_run(tmp_path):
+    (tmp_path / "run" / "figures").mkdir(parents=True)
+    assert start_run(tmp_path / "run", Row(), DATA).config["data"] == DATA
+
+
+def test_other_settings_are_an_error_with_two_cures(tmp_path):
+    start_run(tmp_path / "run", Row(), DATA)
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    other = Row(network="resnet14", scales=(0.5,), class_weights=(1.0, 2.0, 3.0))
+    with pytest.raises(RunError) as error:
+        start_run(tmp_path / "run", other, DATA)
+    said = str(error.value)
+    assert "network is 'arl14' there and 'resnet14' here" in said
+    assert "scales is [0.5, 1.0] there and [0.5] here" in said
+    assert "class_weights is None there and [1.0, 2.0, 3.0] here" in said
+    assert "learning_rate" not in said
+    assert "resume='restart'" in said
+    assert "moved aside" in said
+    assert "another run_dir" in said
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+    assert names(tmp_path) == ["run"]
+
+
+def test_other_data_is_an_error(tmp_path):
+    start_run(tmp_path / "run", Row(), DATA)
+    expected = "data fingerprint is '0123456789abcdef' there and 'new' here"
+    with pytest.raises(RunError, match=expected):
+        start_run(tmp_path / "run", Row(), DATA | {"fingerprint": "new"})
+    # The same images from another place are the same data.
+    start_run(tmp_path / "run", Row(), DATA | {"folder": "elsewhere"})
+
+
+def test_fields_that_change_no_result_are_free(tmp_path):
+    start_run(tmp_path / "run", Row(), DATA)
+    other = Row(question="reworded", published=("a study",), workers=4)
+    assert start_run(tmp_path / "run", other, DATA).config["row"]["workers"] is None
+    assert {"question", "published", "workers"} == logger.FREE_FIELDS
+
+
+def test_field_that_a_run_does_not_know_yet(tmp_path):
+    start_run(tmp_path / "run", Row(), DATA)
+
+    @dataclasses.dataclass(frozen=True)
+    class Longer(Row):
+        mixup: float = 0.2
+
+    with pytest.raises(RunError, match=r"mixup is None there and 0\.2 here"):
+        start_run(tmp_path / "run", Longer(), DATA)
+
+
+def test_restart_moves_aside_and_deletes_nothing(tmp_path, capsys):
+    for rate in (0.1, 0.2, 0.3):
+        run = start_run(tmp_path / "run", Row(learning_rate=rate), DATA, resume="restart")
+        (run / "last.pt").write_text(f"weights of {rate}")
+    assert names(tmp_path) == ["run", "run.1", "run.2"]
+    kept = {name: (tmp_path / name / "last.pt").read_text() for name in names(tmp_path)}
+    assert kept == {"run.1": "weights of 0.1", "run.2": "weights of 0.2", "run": "weights of 0.3"}
+    assert run.config["row"]["learning_rate"] == 0.3
+    said = capsys.readouterr().out
+    assert f"was in {tmp_path / 'run'} is now in {tmp_path / 'run.1'}" in said
+    assert "run.2" in said
+
+
+def test_unknown_way_to_resume(tmp_path):
+    with pytest.raises(ValueError, match="resume is 'never'; expected one of auto, restart"):
+        start_run(tmp_path / "run", Row(), DATA, resume="never")
+    assert names(tmp_path) == []
+
+
+HOLDER = """
+import sys
+from utils.logger import RunFolder
+
+with RunFolder(sys.argv[1]).lock():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("resume", ["auto", "restart"])
+def test_folder_in_which_another_process_trains(tmp_path, resume):
+    start_run(tmp_path / "run", Row(), DATA)
+    expected = r"another process is training in .*run; wait for it, .* another run_dir"
+    with (
+        RunFolder(tmp_path / "run").lock(),
+        pytest.raises(BlockingIOError, match=expected),
+    ):
+        start_run(tmp_path / "run", Row(), DATA, resume)
+    assert names(tmp_path) == ["run"]
+
+
+def test_folder_of_a_killed_process_is_free_again(tmp_path):
+    start_run(tmp_path / "run", Row(), DATA)
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "run")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout.readline() == b"held\n"
+            with pytest.raises(BlockingIOError, match="another process is training"):
+                start_run(tmp_path / "run", Row(), DATA)
+        finally:
+            holder.kill()
+    start_run(tmp_path / "run", Row(), DATA)
+
+
+# --- what lies in it ---
+
+
+def test_remembered_values_stay(tmp_path):
+    run = start_run(tmp_path / "run", Row(), DATA)
+    assert run.remember("precision", "bf16") == "bf16"
+    assert run.remember("precision", "fp32") == "bf16"
+    assert RunFolder(tmp_path / "run").config["precision"] == "bf16"
+    assert run.config["data"] == DATA
+
+
+def test_folder_without_a_run_has_no_settings(tmp_path):
+    assert RunFolder(tmp_path / "nothing").config == {}
+    assert names(tmp_path) == []
+
+
+def test_tables_keep_every_digit(tmp_path):
+    table = pd.DataFrame({"epoch": [1, 2], "loss": [0.1 + 0.2, 1 / 3], "auc": [np.nan, 1.0]})
+    path = RunFolder(tmp_path).save_table("history.csv", table)
+    assert path == tmp_path / "history.csv"
+    assert path.read_bytes().startswith(b"epoch,loss,auc\n1,0.30000000000000004,\n")
+    read = pd.read_csv(path)
+    pd.testing.assert_frame_equal(read, table, check_exact=True)
+
+
+def test_scores_are_strict_json(tmp_path):
+    path = RunFolder(tmp_path).save_json("scores-test.json", {"auc": float("nan"), "n": 3})
+    assert json.loads(path.read_text()) == {"auc": None, "n": 3}
+    assert "NaN" not in path.read_text()
+
+
+def test_log_keeps_what_was_said(tmp_path, capsys):
+    run = RunFolder(tmp_path / "run")
+    run.say("epoch 1/2  α 0.1")
+    run.say("epoch 2/2")
+    assert capsys.readouterr().out == "epoch 1/2  α 0.1\nepoch 2/2\n"
+    lines = (tmp_path / "run" / "run.log").read_text(encoding="utf-8").splitlines()
+    assert [line.split(" ", 1)[1] for line in lines] == ["epoch 1/2  α 0.1", "epoch 2/2"]
+    stamps = pd.to_datetime([line.split(" ", 1)[0] for line in lines], utc=True)
+    assert abs(pd.Timestamp.now("UTC") - stamps[1]) < pd.Timedelta(minutes=1)
+
+
+def test_figures_are_files_and_their_place_is_said(tmp_path, capsys):
+    figure = Figure(figsize=(2, 1))
+    path = RunFolder(tmp_path).show("curves", figure)
+    assert path == tmp_path / "figures" / "curves.png"
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out == f"figure: {path}\n"
+    assert names(tmp_path / "figures") == ["curves.png"]
+
+
+def test_figures_are_shown_where_a_notebook_runs(tmp_path, capsys, monkeypatch):
+    shown = []
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setattr(logger, "display", shown.append)
+    path = RunFolder(tmp_path).show("curves", Figure(figsize=(3, 2)))
+    assert [image.data for image in shown] == [path.read_bytes()]
+    assert shown[0].width == 300
+    assert capsys.readouterr().out == ""
+
+
+# --- signs of life ---
+
+
+def test_lines_are_flushed(tmp_path, monkeypatch):
+    with (tmp_path / "nohup.out").open("w", buffering=4096, encoding="utf-8") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        logger.say("epoch 1")
+        said = (tmp_path / "nohup.out").read_text()
+        monkeypatch.undo()
+    assert said == "epoch 1\n"
+
+
+def test_progress_in_a_log_is_plain_lines(capsys, monkeypatch):
+    monkeypatch.setattr(logger, "LINE_EVERY", 0)
+    ticks = iter([0, 10, 20, 30])  # each item takes ten seconds
+    monkeypatch.setattr(logger.time, "monotonic", lambda: next(ticks))
+    assert list(progress("abc", "epoch 1", "batches")) == ["a", "b", "c"]
+    monkeypatch.undo()
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [
+        "epoch 1: 1/3 batches, 20 s left",
+        "epoch 1: 2/3 batches, 10 s left",
+        "epoch 1: 3/3 batches, 0 s left",
+    ]
+    assert captured.err == ""
+    assert "\r" not in captured.out
+
+
+def test_progress_lines_come_every_thirty_seconds(capsys, monkeypatch):
+    ticks = iter(range(0, 11 * 10, 11))  # 11 seconds an item
+    monkeypatch.setattr(logger.time, "monotonic", lambda: next(ticks))
+    assert list(progress(range(8), "epoch 1", "batches")) == list(range(8))
+    monkeypatch.undo()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["epoch 1: 3/8 batches, 55 s left", "epoch 1: 6/8 batches, 22 s left"]
+
+
+def test_short_work_says_nothing(capsys):
+    assert list(progress(range(3), "epoch 1")) == [0, 1, 2]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_without_a_known_length(capsys, monkeypatch):
+    monkeypatch.setattr(logger, "LINE_EVERY", 0)
+    assert list(progress(iter("ab"), "download", "files")) == ["a", "b"]
+    assert capsys.readouterr().out == "download: 1 files\ndownload: 2 files\n"
+    assert list(progress(iter("ab"), "download", "files", total=2)) == ["a", "b"]
+    assert "download: 1/2 files, " in capsys.readouterr().out
+
+
+def test_progress_is_lazy():
+    items = progress(iter([1, 2, 1 / 3]), "work")
+    assert next(items) == 1
+    items.close()
+    assert list(progress([], "nothing")) == []
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr(logger, "LINE_EVERY", 0)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert list(progress("abc", "epoch 1", "batches")) == ["a", "b", "c"]
+    drawn = sys.stderr.getvalue()
+    assert "epoch 1" in drawn
+    assert "/3 [" in drawn
+    assert capsys.readouterr().out == ""
+
+
+def test_progress_bar_of_a_notebook_is_for_those_who_look(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.delitem(sys.modules, "google.colab", raising=False)
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    assert not logger.in_live_jupyter()  # papermill, nbconvert --execute
+    monkeypatch.setenv("JPY_SESSION_NAME", "ARL-CNN.ipynb")
+    assert logger.in_live_jupyter()
+    monkeypatch.delitem(sys.modules, "ipykernel")
+    assert not logger.in_live_jupyter()  # a script started from a notebook's terminal
+
+
+# --- where it comes from ---
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch) -> Path:
+    """A folder in which the project seems to lie."""
+    monkeypatch.setattr(logger, "__file__", str(tmp_path / "utils" / "logger.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=A", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false"]
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_revision_outside_git(checkout):
+    assert checkout.is_dir()
+    assert logger.git_revision() == ""
+
+
+def test_revision_without_git(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert logger.git_revision() == ""
+
+
+def test_revision_says_when_files_differ(checkout):
+    git(checkout, "init", "--quiet")
+    assert logger.git_revision() == ""  # nothing is committed yet
+    (checkout / "file").write_text("one")
+    git(checkout, "add", "file")
+    git(checkout, "commit", "--quiet", "--message", "first")
+    revision = git(checkout, "rev-parse", "HEAD")[:12]
+    assert logger.git_revision() == revision
+    (checkout / "scratch").write_text("untracked files do not count")
+    assert logger.git_revision() == revision
+    (checkout / "file").write_text("two")
+    assert logger.git_revision() == f"{revision}+changes"
+
+
+def test_versions():
+    versions = logger.versions()
+    assert {"python", "platform", "torch", "numpy", "albumentations"} <= set(versions)
+    assert "not installed as a package" not in versions.values()
+    assert os.sep not in versions["torch"]

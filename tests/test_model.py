@@ -1,0 +1,344 @@
+"""Training, prediction, checkpoints: it learns, it repeats, and it survives being killed."""
+
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from small_run import CONFIG, SmallNet, train
+from torch import nn
+
+import nets
+from utils import checkpoints, evaluation, inspection, loaders, logger, model, recipe
+
+
+def same_files(one: Path, other: Path) -> None:
+    """The weights, the history and what there is to go on from must agree to the last bit."""
+    for name in ("best.safetensors", "history.csv"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    first, second = (torch.load(folder / "last.pt", weights_only=True) for folder in (one, other))
+    for name, tensor in first["network"].items():
+        assert torch.equal(tensor, second["network"][name]), name
+    for number, state in first["optimizer"]["state"].items():
+        for name, value in state.items():
+            assert torch.equal(value, second["optimizer"]["state"][number][name])
+    assert first["progress"]["history"] == second["progress"]["history"]
+
+
+@pytest.fixture(scope="module")
+def finished(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a small finished run."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    train(demo_set, folder)
+    return folder
+
+
+def test_a_run_leaves_the_files_that_everything_else_reads(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    expected = {
+        "config.json",
+        "last.pt",
+        "history.csv",
+        "timing.csv",
+        "best.safetensors",
+        "run.log",
+    }
+    assert expected == names
+    history = pd.read_csv(finished / "history.csv")
+    assert history["epoch"].tolist() == [1, 2, 3]
+    assert {"loss", "learning_rate", "auc_mean", "auc_melanoma", "α alpha"} <= set(history)
+    assert logger.RunFolder(finished).config["precision"] == "fp32"
+    assert "epoch 3/3" in (finished / "run.log").read_text()
+
+
+def test_a_run_repeats_to_the_last_bit(finished: Path, demo_set: Path, tmp_path: Path) -> None:
+    train(demo_set, tmp_path / "again")
+    same_files(finished, tmp_path / "again")
+
+
+def test_another_seed_gives_another_run(finished: Path, demo_set: Path, tmp_path: Path) -> None:
+    train(demo_set, tmp_path / "other", replace(CONFIG, seed=1))
+    assert (tmp_path / "other/history.csv").read_text() != (finished / "history.csv").read_text()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_killed_anywhere_ends_like_one_that_was_not(
+    workers: int, demo_set: Path, tmp_path: Path
+) -> None:
+    script = Path(__file__).with_name("small_run.py")
+    command = [sys.executable, str(script), str(demo_set), str(tmp_path), str(workers)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "going on in epoch" in (tmp_path / "killed/run.log").read_text()
+    same_files(tmp_path / "whole", tmp_path / "killed")
+    assert not list((tmp_path / "killed").glob(".*.tmp"))
+
+
+def test_the_number_of_workers_changes_nothing(
+    finished: Path, demo_set: Path, tmp_path: Path
+) -> None:
+    train(demo_set, tmp_path / "workers", replace(CONFIG, workers=1))
+    same_files(finished, tmp_path / "workers")
+
+
+def test_a_finished_run_is_loaded_not_trained(
+    finished: Path, demo_set: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def refuse(*_):
+        raise AssertionError("a finished run must not train")
+
+    monkeypatch.setattr(model._Training, "train_batch", refuse)
+    history = train(demo_set, finished)
+    assert len(history) == 3
+    assert "is finished after 3 epochs" in capsys.readouterr().out
+
+
+def test_fit_leaves_the_best_epoch_in_the_network(
+    demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.6, 0.9, 0.7])
+    monkeypatch.setattr(
+        evaluation, "epoch_scores", lambda *_: {"auc_mean": next(scores), "other": 0.0}
+    )
+    networks = []
+    original = model.save_weights
+
+    def keep(network: nn.Module, path: Path) -> None:
+        networks.append({name: t.clone() for name, t in network.state_dict().items()})
+        original(network, path)
+
+    monkeypatch.setattr(model, "save_weights", keep)
+    train(demo_set, tmp_path / "run")
+    assert len(networks) == 2  # epochs 1 and 2 were the best so far
+    stored = load_file(tmp_path / "run/best.safetensors")
+    assert all(torch.equal(stored[name], tensor) for name, tensor in networks[1].items())
+
+
+def test_early_stopping_counts_epochs_without_improvement(
+    demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.5, 0.9, 0.8, float("nan"), 0.95, 0.95])
+    monkeypatch.setattr(evaluation, "epoch_scores", lambda *_: {"auc_mean": next(scores)})
+    history = train(demo_set, tmp_path / "run", replace(CONFIG, epochs=20, patience=2))
+    assert len(history) == 4  # the best was epoch 2, then two without improvement
+
+
+def test_best_epoch_is_the_earliest_of_equals_and_never_an_undefined_one() -> None:
+    history = [{"s": float("nan")}, {"s": 0.5}, {"s": 0.7}, {"s": 0.7}]
+    assert model.best_epoch(history, "s") == 3
+
+
+def test_it_learns_what_can_be_learned(demo_set: Path, tmp_path: Path) -> None:
+    history = train(demo_set, tmp_path / "run", replace(CONFIG, epochs=12, colour=0.0))
+    assert history["loss"].iloc[-3:].mean() < 0.9 * history["loss"].iloc[:3].mean()
+
+
+def test_a_loss_that_is_not_finite_names_the_images_and_keeps_the_last_state(
+    demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = SmallNet.forward
+    monkeypatch.setattr(SmallNet, "forward", lambda self, x: original(self, x) * float("nan"))
+    with pytest.raises(model.TrainingError, match=r"nan in epoch 1, batch 1, .*DEMO_0.*8 in all"):
+        train(demo_set, tmp_path / "run")
+
+
+def test_an_unknown_select_score_lists_the_known_ones(demo_set: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="select_score is 'f1'; the scores are auc_melanoma"):
+        train(demo_set, tmp_path / "run", replace(CONFIG, select_score="f1"))
+
+
+def test_a_second_process_on_the_run_is_told_so(demo_set: Path, tmp_path: Path) -> None:
+    run = logger.RunFolder(tmp_path / "run")
+    with run.lock(), pytest.raises(BlockingIOError, match="another process is training in"):
+        train(demo_set, tmp_path / "run")
+
+
+def test_precision_is_kept_when_a_run_goes_on(demo_set: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, precision="auto")
+    train(demo_set, tmp_path / "run", config)
+    run = logger.RunFolder(tmp_path / "run")
+    run.save_json("config.json", run.config | {"precision": "bf16"})
+    assert run.remember("precision", "fp32") == "bf16"
+
+
+def test_bf16_trains_and_predicts(demo_set: Path, tmp_path: Path) -> None:
+    history = train(demo_set, tmp_path / "run", replace(CONFIG, precision="bf16"))
+    assert np.isfinite(history["loss"]).all()
+    assert logger.RunFolder(tmp_path / "run").config["precision"] == "bf16"
+
+
+class TestCheckpoints:
+    def test_a_pickle_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "last.pt").write_bytes(b"")
+        torch.save({"network": SmallNet()}, tmp_path / "last.pt")
+        with pytest.raises(logger.RunError, match="would execute code"):
+            checkpoints.load_checkpoint(tmp_path / "last.pt", SmallNet(), None)
+
+    def test_a_damaged_file_names_the_cure(self, finished: Path, tmp_path: Path) -> None:
+        whole = (finished / "last.pt").read_bytes()
+        (tmp_path / "last.pt").write_bytes(whole[: len(whole) // 2])
+        network = SmallNet()
+        optimizer = recipe.make_optimizer(network, CONFIG)
+        with pytest.raises(logger.RunError, match="resume='restart'"):
+            checkpoints.load_checkpoint(tmp_path / "last.pt", network, optimizer)
+
+    def test_another_network_is_refused(self, finished: Path) -> None:
+        network = SmallNet(classes=5)
+        optimizer = recipe.make_optimizer(network, CONFIG)
+        with pytest.raises(logger.RunError, match="cannot be resumed from"):
+            checkpoints.load_checkpoint(finished / "last.pt", network, optimizer)
+
+    def test_loading_never_executes_code(self, tmp_path: Path) -> None:
+        class Bomb:
+            def __reduce__(self):
+                return (os.mkdir, (str(tmp_path / "executed"),))
+
+        with (tmp_path / "last.pt").open("wb") as file:
+            pickle.dump({"network": Bomb()}, file, protocol=2)
+        with pytest.raises(logger.RunError):
+            checkpoints.load_checkpoint(tmp_path / "last.pt", SmallNet(), None)
+        assert not (tmp_path / "executed").exists()
+
+    def test_channels_last_weights_survive(self, tmp_path: Path) -> None:
+        network = SmallNet().to(memory_format=torch.channels_last)
+        checkpoints.save_weights(network, tmp_path / "w.safetensors")
+        other = SmallNet()
+        checkpoints.load_weights(other, tmp_path / "w.safetensors")
+        assert torch.equal(other.conv.weight, network.conv.weight)
+
+
+class TestPredict:
+    @pytest.fixture
+    def loader(self, demo_store, demo_rows):
+        rows = demo_rows[demo_rows["split"] == "test"]
+        return loaders.evaluation_loader(loaders.TestViews(demo_store, rows, 32, 9), 16, 0)
+
+    def test_gives_one_row_an_image_and_repeats(self, loader) -> None:
+        network = SmallNet().train()
+        first = model.predict(network, loader)
+        assert first.shape == (8, 3)
+        assert np.allclose(first.sum(axis=1), 1, atol=1e-6)
+        assert np.array_equal(first, model.predict(network, loader))
+        assert network.training
+
+    def test_averages_probabilities_or_logits_over_the_views(self, loader) -> None:
+        network = SmallNet().eval()
+        views = loader.dataset[3]["image"]
+        with torch.no_grad():
+            logits = network(torch.from_numpy(views).movedim(-1, -3))
+        by_probability = model.predict(network, loader)[3]
+        by_logit = model.predict(network, loader, average="logits")[3]
+        np.testing.assert_allclose(by_probability, logits.softmax(1).mean(0), atol=1e-6)
+        np.testing.assert_allclose(by_logit, logits.mean(0).softmax(0), atol=1e-6)
+
+    def test_one_logit_gives_a_sigmoid(self, loader) -> None:
+        probabilities = model.predict(SmallNet(classes=1), loader)
+        assert probabilities.shape == (8, 1)
+        assert ((probabilities > 0) & (probabilities < 1)).all()
+
+    def test_unknown_average(self, loader) -> None:
+        with pytest.raises(ValueError, match="expected 'probabilities' or 'logits'"):
+            model.predict(SmallNet(), loader, average="votes")
+
+
+class TestRecipe:
+    def row(self, **changes) -> SimpleNamespace:
+        base = {"learning_rate": 0.1, "epochs": 100, "warmup_epochs": 0.0, "schedule": "cosine"}
+        return SimpleNamespace(**(base | changes))
+
+    def test_cosine_matches_torch(self) -> None:
+        parameter = nn.Parameter(torch.zeros(1))
+        optimizer = torch.optim.SGD([parameter], lr=0.1)
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 100)
+        for epoch in range(100):
+            rate = recipe.learning_rate(self.row(), epoch)
+            assert rate == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-12)
+            optimizer.step()
+            scheduler.step()
+
+    def test_halving_matches_torch(self) -> None:
+        optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+        scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 30, gamma=0.5)
+        for epoch in range(100):
+            rate = recipe.learning_rate(self.row(schedule="halve-30"), epoch + 0.99)
+            assert rate == pytest.approx(optimizer.param_groups[0]["lr"], abs=1e-15)
+            optimizer.step()
+            scheduler.step()
+
+    def test_warm_up_rises_to_the_full_rate(self) -> None:
+        row = self.row(schedule="constant", warmup_epochs=2.0)
+        rates = [recipe.learning_rate(row, t) for t in (0.0, 0.5, 1.0, 1.99, 2.0, 50.0)]
+        assert rates == pytest.approx([0.001, 0.025, 0.05, 0.0995, 0.1, 0.1])
+
+    def test_unknown_names_list_the_known(self) -> None:
+        with pytest.raises(ValueError, match="expected one of cosine, halve-30, constant"):
+            recipe.learning_rate(self.row(schedule="poly"), 0)
+        with pytest.raises(ValueError, match="expected adamw or sgd"):
+            recipe.make_optimizer(
+                SmallNet(), SimpleNamespace(optimizer="lion", learning_rate=1, weight_decay=0)
+            )
+        with pytest.raises(ValueError, match="expected one of auto, fp32, bf16"):
+            recipe.choose_precision("fp8", SmallNet(), torch.device("cpu"))
+
+    def test_weight_decay_spares_biases_norms_and_alpha(self) -> None:
+        network = nets.build("arl14")
+        optimizer = recipe.make_optimizer(network, CONFIG)
+        decayed, spared = (group["params"] for group in optimizer.param_groups)
+        assert optimizer.param_groups[1]["weight_decay"] == 0
+        assert all(parameter.ndim >= 2 for parameter in decayed)
+        named = {id(p): name for name, p in network.named_parameters()}
+        names = [named[id(p)] for p in spared]
+        assert sum(name.endswith("alpha") for name in names) == 4
+        assert "fc.bias" in names
+        assert len(decayed) + len(spared) == len(named)
+
+    def test_auto_precision_follows_device_and_network(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cpu = torch.device("cpu")
+        resnet, lite = nets.build("arl14"), nets.build("lite0")
+        monkeypatch.setattr(recipe, "_cpu_has_amx", lambda: True)
+        assert recipe.choose_precision("auto", resnet, cpu) == "bf16"
+        assert recipe.choose_precision("auto", lite, cpu) == "fp32"
+        assert recipe.choose_precision("bf16", lite, cpu) == "bf16"
+        monkeypatch.setattr(recipe, "_cpu_has_amx", lambda: False)
+        assert recipe.choose_precision("auto", resnet, cpu) == "fp32"
+
+    def test_compiling_falls_back_where_it_cannot_work(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(_):
+            raise RuntimeError("no C++ compiler\nlong trace")
+
+        monkeypatch.setattr(torch, "compile", broken)
+        said = []
+        assert not recipe.can_compile(torch.device("cpu"), said.append)
+        assert said == [
+            "torch.compile does not work here (no C++ compiler); training goes on without it"
+        ]
+
+
+def test_shapes_are_traced_through_every_part() -> None:
+    images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
+    shapes = inspection.trace_shapes(nets.build("arl14"), images)
+    assert shapes.loc["layer4", "output"] == (2, 2048, 2, 2)
+    assert shapes.loc["fc", "output"] == (2, 3)
+    lite = nets.build("lite0")
+    traced = inspection.trace_shapes(lite, images)
+    assert traced["parameters"].sum() == sum(p.numel() for p in lite.parameters())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+def test_training_on_a_gpu_learns_and_resumes(demo_set: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, precision="auto", epochs=4)
+    history = train(demo_set, tmp_path / "run", config)
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
+    assert len(train(demo_set, tmp_path / "run", config)) == 4

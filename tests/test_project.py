@@ -1,0 +1,97 @@
+"""The rules that hold the project together: who imports whom, what a notebook may hold."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from utils.data import PROJECT
+
+MODULES = sorted([*PROJECT.glob("*.py"), *PROJECT.glob("nets/*.py"), *PROJECT.glob("utils/*.py")])
+NOTEBOOKS = sorted(PROJECT.glob("*.ipynb"))
+OURS = {"nets", "utils", "experiments", "reproduce"}
+MAY_IMPORT = {
+    "nets": {"nets"},
+    "utils": {"utils"},
+    "experiments": set(),
+    "reproduce": {"experiments", "utils"},
+}
+
+
+def imported(source: str) -> set[str]:
+    """First names of all modules that a source imports."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: file.name)
+def test_a_module_imports_only_what_the_picture_allows(file: Path) -> None:
+    place = file.parent.name if file.parent != PROJECT else file.stem
+    assert imported(file.read_text(encoding="utf-8")) & OURS <= MAY_IMPORT[place]
+
+
+@pytest.mark.parametrize("file", MODULES, ids=lambda file: file.name)
+def test_a_module_is_short_enough_to_read_in_one_sitting(file: Path) -> None:
+    limit = 200 if file.parent.name == "nets" else 300
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= limit
+
+
+@pytest.mark.parametrize("file", NOTEBOOKS, ids=lambda file: file.name)
+class TestNotebookContract:
+    def cells(self, file: Path, kind: str) -> list:
+        notebook = nbformat.read(file, as_version=4)
+        return [cell for cell in notebook.cells if cell.cell_type == kind]
+
+    def test_parameters_are_literals_one_a_line(self, file: Path) -> None:
+        first = self.cells(file, "code")[0]
+        assert first.metadata.tags == ["parameters"]
+        for line in first.source.splitlines():
+            name, value = line.split(" = ")
+            assert name.isidentifier()
+            ast.literal_eval(value)
+
+    def test_teaches_more_than_it_computes(self, file: Path) -> None:
+        code = self.cells(file, "code")
+        assert len(self.cells(file, "markdown")) >= len(code)
+        assert max(len(cell.source.splitlines()) for cell in code) <= 15
+
+    def test_has_no_magic_class_or_output(self, file: Path) -> None:
+        for cell in self.cells(file, "code"):
+            assert not re.search(r"^\s*[%!]", cell.source, re.MULTILINE)
+            tree = ast.parse(cell.source)
+            kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+            assert not [node for node in ast.walk(tree) if isinstance(node, kinds)]
+            assert not cell.outputs
+            assert cell.execution_count is None
+
+    def test_says_what_it_is_written_in(self, file: Path) -> None:
+        metadata = nbformat.read(file, as_version=4).metadata
+        assert metadata.kernelspec.name == "python3"
+        assert metadata.language_info.file_extension == ".py"
+
+
+def test_requirements_are_exact_and_name_no_place() -> None:
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        for line in (PROJECT / name).read_text().splitlines():
+            assert re.fullmatch(r"[a-z0-9-]+==[0-9.]+|#.*|-r requirements\.txt", line), line
+
+
+def test_tracked_files_name_no_path_of_one_machine() -> None:
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=False
+    ).stdout.splitlines()
+    if not files:
+        pytest.skip("not a git checkout: there is no list of tracked files to look through")
+    pattern = re.compile(r"/(?:work|home|root|Users)/\w+")
+    for name in files:
+        if Path(name).suffix in {".py", ".md", ".ipynb", ".toml", ".txt", ".yml", ""}:
+            text = (PROJECT / name).read_text(encoding="utf-8")
+            assert not pattern.search(text), name

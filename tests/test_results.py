@@ -1,0 +1,210 @@
+"""Predictions and scores: computed once, written whole, read ever after."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import experiments
+from utils import results
+from utils.data import CLASSES
+from utils.logger import RunError, RunFolder
+from utils.statistics import classification_scores
+
+
+def rows_of(count: int = 30) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"id": [f"ISIC_{k:07d}" for k in range(count)], "label": np.arange(count) % 3}
+    )
+
+
+def probabilities_of(count: int = 30, columns: int = 3) -> np.ndarray:
+    """As a network gives them: float32."""
+    drawn = np.random.default_rng(0).dirichlet([1, 1, 1], count).astype(np.float32)
+    return drawn[:, :columns]
+
+
+def refuse() -> np.ndarray:
+    raise AssertionError("predicted again")
+
+
+@pytest.fixture
+def run(tmp_path) -> RunFolder:
+    return RunFolder(tmp_path / "run")
+
+
+# --- predictions ---
+
+
+@pytest.mark.parametrize("columns", [3, 1])
+def test_predictions_are_computed_once_and_then_read(run, columns):
+    drawn = probabilities_of(columns=columns)
+    first = results.predictions(run, "test", rows_of(), lambda: drawn)
+    assert first.columns.tolist() == ["id", "label", *CLASSES[:columns]]
+    assert first["id"].tolist() == rows_of()["id"].tolist()
+    np.testing.assert_array_equal(first[list(CLASSES[:columns])], drawn)
+    again = results.predictions(run, "test", rows_of(), refuse)
+    pd.testing.assert_frame_equal(again, first, check_exact=True)
+
+
+def test_predictions_are_a_file_that_others_can_read(run):
+    results.predictions(run, "validation", rows_of(), probabilities_of)
+    lines = (run / "predictions-validation.csv").read_text().splitlines()
+    assert lines[0] == "id,label,melanoma,seborrheic_keratosis,benign"
+    assert len(lines) == 31
+    id_, label, *numbers = lines[5].split(",")
+    assert (id_, label) == ("ISIC_0000004", "1")
+    assert sum(map(float, numbers)) == pytest.approx(1, abs=1e-6)
+    # Another split is another file.
+    with pytest.raises(AssertionError, match="predicted again"):
+        results.predictions(run, "test", rows_of(), refuse)
+
+
+def test_predictions_of_other_images_are_refused(run):
+    results.predictions(run, "test", rows_of(20), lambda: probabilities_of(20))
+    named = "ISIC_0000020, ISIC_0000021, ISIC_0000022, ISIC_0000023, ISIC_0000024 "
+    with pytest.raises(RunError, match=rf"{named}… \(10 in all\).*resume='restart', or remove"):
+        results.predictions(run, "test", rows_of(30), refuse)
+    with pytest.raises(RunError, match=r"on one side: ISIC_0000019\."):
+        results.predictions(run, "test", rows_of(19), refuse)
+
+
+def test_predictions_that_fail_leave_no_file(run):
+    with pytest.raises(AssertionError, match="predicted again"):
+        results.predictions(run, "test", rows_of(), refuse)
+    assert not (run / "predictions-test.csv").exists()
+
+
+# --- scores ---
+
+
+@pytest.mark.parametrize("columns", [3, 1])
+def test_scores_are_written_as_they_are(run, columns):
+    rows, drawn = rows_of(), probabilities_of(columns=columns)
+    table = results.predictions(run, "test", rows, lambda: drawn)
+    found = results.scores(run, "test", table, "synthetic demo data")
+
+    def strict(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    written = json.loads((run / "scores-test.json").read_text(), parse_constant=strict)
+    assert written == found
+    expected = classification_scores(rows["label"].to_numpy(), drawn.astype(float))
+    assert found == {"data": "synthetic demo data", "split": "test"} | expected
+
+
+def test_scores_repeat(run):
+    table = results.predictions(run, "test", rows_of(), probabilities_of)
+    first = results.scores(run, "test", table, "ISIC 2017")
+    again = results.predictions(run, "test", rows_of(), refuse)
+    assert results.scores(run, "test", again, "ISIC 2017") == first
+
+
+def test_scores_without_a_class_are_null(run):
+    rows = rows_of().assign(label=2)
+    table = results.predictions(run, "test", rows, probabilities_of)
+    found = results.scores(run, "test", table, "ISIC 2017")
+    assert found["official"]["melanoma"]["auc"]["value"] is None
+    assert "NaN" not in (run / "scores-test.json").read_text()
+
+
+# --- beside the published numbers ---
+
+
+def scored(run: RunFolder, columns: int = 3) -> dict:
+    drawn = probabilities_of(columns=columns)
+    table = results.predictions(run, "test", rows_of(), lambda: drawn)
+    return results.scores(run, "test", table, "synthetic demo data")
+
+
+def test_comparison_with_two_studies(run):
+    found = scored(run)
+    table = results.comparison(found, experiments.get("1-1"))
+    assert table.columns.tolist() == [
+        "M AUC", "M ACC", "M SE", "M SP", "SK AUC", "SK ACC", "SK SE", "SK SP",
+    ]  # fmt: skip
+    assert table.index.names == ["study", "trained on"]
+    assert table.index.tolist() == [
+        ("ours, row 1-1 (synthetic demo data, test split)", "official list"),
+        ("Zhang et al. 2019, ARL-CNN50", "2000 official + 1320 archive images"),
+        ("coursework, ARL-CNN50", "2000 official + 1320 archive images"),
+    ]
+    assert table.iloc[1].tolist() == [0.875, 0.850, 0.658, 0.896, 0.958, 0.868, 0.878, 0.867]
+    assert table.iloc[2].tolist() == [0.861, 0.853, 0.590, 0.917, 0.959, 0.927, 0.722, 0.963]
+    # Ours in the convention that the published numbers are in.
+    ours = found["coursework"]["seborrheic_keratosis"]["sensitivity"]["value"]
+    assert table["SK SE"].iloc[0] == round(ours, 3)
+    ours = found["coursework"]["melanoma"]["auc"]["value"]
+    assert table["M AUC"].iloc[0] == round(ours, 3)
+
+
+def test_comparison_of_a_network_that_knows_melanoma_alone(run):
+    table = results.comparison(scored(run, columns=1), experiments.get("1-4"))
+    assert table.index.get_level_values("trained on").tolist() == [
+        "official list", "2000 official images",
+    ]  # fmt: skip
+    assert table[["M AUC", "M ACC", "M SE", "M SP"]].iloc[1].tolist() == [
+        0.872, 0.850, 0.487, 0.937,
+    ]  # fmt: skip
+    assert table[["M AUC", "M SP"]].iloc[0].notna().all()
+    assert table.filter(like="SK").isna().all().all()
+
+
+def test_comparison_without_a_study(run):
+    row = experiments.get("3-1", train_list="extended")
+    table = results.comparison(scored(run), row)
+    assert table.index.tolist() == [
+        ("ours, row 3-1 (synthetic demo data, test split)", "extended list")
+    ]
+    assert table.notna().all().all()
+
+
+# --- cases worth a look ---
+
+
+def test_telling_cases_by_hand():
+    table = pd.DataFrame(
+        [
+            ("sure-m", 0, 0.90, 0.05, 0.05),
+            ("sure-b1", 2, 0.01, 0.00, 0.99),
+            ("sure-b2", 2, 0.01, 0.01, 0.98),
+            ("weak-k", 1, 0.30, 0.40, 0.30),
+            ("wrong-b", 2, 0.80, 0.10, 0.10),
+            ("worst-m", 0, 0.02, 0.03, 0.95),
+            ("wrong-k", 1, 0.50, 0.30, 0.20),
+        ],
+        columns=["id", "label", *CLASSES],
+    )
+    chosen = results.telling_cases(table, each=3)
+    # Right: the surest of each class before the second of any; wrong: the surest first.
+    assert chosen["id"].tolist() == [
+        "sure-b1", "sure-m", "weak-k", "worst-m", "wrong-b", "wrong-k",
+    ]  # fmt: skip
+    assert chosen.columns.tolist() == table.columns.tolist()
+    assert results.telling_cases(table, each=4)["id"].tolist()[3] == "sure-b2"
+    assert results.telling_cases(table, each=1)["id"].tolist() == ["sure-b1", "worst-m"]
+
+
+def test_telling_cases_of_melanoma_against_the_rest():
+    table = pd.DataFrame(
+        [
+            ("sure-m", 0, 0.95),
+            ("missed-m", 0, 0.05),
+            ("weak-m", 0, 0.60),
+            ("sure-b", 2, 0.01),
+            ("alarm-k", 1, 0.80),
+            ("sure-k", 1, 0.02),
+        ],
+        columns=["id", "label", "melanoma"],
+    )
+    chosen = results.telling_cases(table)
+    assert chosen["id"].tolist() == [
+        "sure-b", "sure-k", "sure-m", "weak-m", "missed-m", "alarm-k",
+    ]  # fmt: skip
+
+
+def test_telling_cases_where_nothing_is_wrong():
+    table = rows_of(6).assign(**dict(zip(CLASSES, np.eye(3)[np.arange(6) % 3].T, strict=True)))
+    assert len(results.telling_cases(table)) == 4
+    assert results.telling_cases(table, each=9)["id"].nunique() == 6

@@ -1,0 +1,45 @@
+"""What is inside a network: the shapes on the way through it, and its attention weights."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import torch
+from torch import nn
+
+
+def attention_weights(network: nn.Module) -> dict[str, float]:
+    """The value of each attention weight α by parameter name; empty for a network without."""
+    named = network.named_parameters()
+    return {name: value.item() for name, value in named if name.endswith("alpha")}
+
+
+@torch.no_grad()
+def trace_shapes(network: nn.Module, images: torch.Tensor) -> pd.DataFrame:
+    """Output shape and number of parameters of each top-level part for a batch of images.
+
+    images (B, 3, H, W) uint8. The network is left as it was.
+    """
+    rows, was_training = [], network.training
+
+    def note(name: str, part: nn.Module) -> Callable[..., None]:
+        size = sum(parameter.numel() for parameter in part.parameters())
+        return lambda _part, _inputs, output: rows.append((name, tuple(output.shape), size))
+
+    hooks = [part.register_forward_hook(note(name, part)) for name, part in _parts(network)]
+    network.eval()(images)
+    network.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    return pd.DataFrame(rows, columns=["part", "output", "parameters"]).set_index("part")
+
+
+def _parts(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The children of a network, and the stages of a child that only lists them."""
+    parts = []
+    for name, child in network.named_children():
+        stages = list(child.named_children())
+        if stages and all(isinstance(stage, nn.Sequential) for _, stage in stages):
+            parts += [(f"{name}.{number}", stage) for number, stage in stages]
+        else:
+            parts.append((name, child))
+    return parts

@@ -53,8 +53,8 @@ def scores(run: RunFolder, split: str, table: pd.DataFrame, note: str) -> dict[s
 def comparison(found: dict[str, Any], row: Any) -> pd.DataFrame:
     """Ours above each published study, for melanoma (M) and seborrheic keratosis (SK).
 
-    Both in the coursework's convention (argmax, class against the rest), the one the published
-    numbers are in. row is the experiment's; its `published` entries name source and training list.
+    Ours in the coursework's convention (argmax, class against the rest), which the coursework's
+    numbers follow. row is the experiment's; its `published` entries name source and training list.
     """
     name = f"ours, row {row.name} ({found['data']}, {found['split']} split)"
     images = f"{row.train_list} list"

@@ -17,7 +17,7 @@ import papermill
 from nbconvert import HTMLExporter
 
 import experiments
-from utils import data
+from utils import data, results
 from utils.files import write_atomic
 
 NOTEBOOK = data.PROJECT / "ARL-CNN.ipynb"
@@ -63,25 +63,10 @@ def run_row(name: str, profile: str, data_dir: Path, seed: int) -> Path:
 
 
 def summary(folder: Path) -> str:
-    """One line a score file of the run: the AUCs with their intervals, and the data's name."""
-    lines = [f"{folder}"]
-    for file in sorted(folder.glob("scores-*.json")):
-        scores = json.loads(file.read_text(encoding="utf-8"))
-        official = scores["official"]
-        found = {"mean AUC": official.get("mean_auc")}
-        found |= {
-            f"AUC {name.replace('_', ' ')}": official[name]["auc"]
-            for name in data.CLASSES
-            if name in official
-        }
-        parts = [
-            f"{name} {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
-            for name, score in found.items()
-            if score and score["value"] is not None
-        ]
-        lines.append(f"  {scores['data']}, {scores['split']} split, {scores['n']} images")
-        lines += [f"    {part}" for part in parts]
-    return "\n".join(lines)
+    """What the score files of a run folder say, in a few lines."""
+    files = sorted(folder.glob("scores-*.json"))
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    return "\n".join([str(folder), *map(results.summary, found)])
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -109,10 +94,10 @@ def main(arguments: list[str] | None = None) -> None:
         for row in chosen.rows
         for seed in chosen.seeds
     ]
-    print("\nDone. Scores with 95 % intervals:\n")
+    print("\nDone.\n")
     for folder in dict.fromkeys(folders):
         print(summary(folder))
-        print(f"  page: {folder / 'run.html'}\n")
+        print(f"page: {folder / 'run.html'}\n")
 
 
 if __name__ == "__main__":

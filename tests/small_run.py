@@ -31,12 +31,14 @@ CONFIG = replace(
 class SmallNet(nn.Module):
     """Everything a checkpoint must cope with: batch norm, dropout, an attention weight."""
 
+    dropped = 0.3
+
     def __init__(self, classes: int = 3) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 8, 3, stride=4)
         self.bn = nn.BatchNorm2d(8)
         self.alpha = nn.Parameter(torch.tensor(0.001))
-        self.dropout = nn.Dropout(0.3)
+        self.dropout = nn.Dropout(self.dropped)
         self.fc = nn.Linear(8, classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

@@ -161,12 +161,22 @@ def test_a_second_process_on_the_run_is_told_so(demo_set: Path, tmp_path: Path) 
         train(demo_set, tmp_path / "run")
 
 
-def test_precision_is_kept_when_a_run_goes_on(demo_set: Path, tmp_path: Path) -> None:
+def test_precision_is_kept_when_a_run_goes_on(
+    demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = replace(CONFIG, precision="auto")
+    monkeypatch.setattr(model, "choose_precision", lambda *_: "fp32")
+    first = train(demo_set, tmp_path / "run", config)
+    used = []
+    monkeypatch.setattr(model, "choose_precision", lambda *_: "bf16")  # moved to another machine
+    monkeypatch.setattr(model._Training, "resume", lambda self: used.append(self.precision))
+    monkeypatch.setattr(model._Training, "train_epoch", lambda _: None)
+    monkeypatch.setattr(
+        model._Training, "end_epoch", lambda self, _: setattr(self.progress, "finished", True)
+    )
     train(demo_set, tmp_path / "run", config)
-    run = logger.RunFolder(tmp_path / "run")
-    run.save_json("config.json", run.config | {"precision": "bf16"})
-    assert run.remember("precision", "fp32") == "bf16"
+    assert used == ["fp32"]
+    assert len(first) == 3
 
 
 def test_bf16_trains_and_predicts(demo_set: Path, tmp_path: Path) -> None:
@@ -334,6 +344,16 @@ def test_shapes_are_traced_through_every_part() -> None:
     lite = nets.build("lite0")
     traced = inspection.trace_shapes(lite, images)
     assert traced["parameters"].sum() == sum(p.numel() for p in lite.parameters())
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_like_an_eager_one(
+    demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SmallNet, "dropped", 0.0)  # compiled code draws other random numbers
+    eager = train(demo_set, tmp_path / "eager")
+    compiled = train(demo_set, tmp_path / "compiled", replace(CONFIG, compile_network=True))
+    np.testing.assert_allclose(compiled["loss"], eager["loss"], rtol=1e-4)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")

@@ -28,12 +28,12 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
     timing: list[dict[str, float]] = field(default_factory=list)
 
-    def close_epoch(self, row: dict[str, float], images: int) -> None:
-        """Keep the row of the epoch that ends, and its time apart: times never repeat."""
+    def close_epoch(self, row: dict[str, float], cost: dict[str, float]) -> None:
+        """Keep the row of the epoch that ends, and its cost apart: times never repeat."""
         self.epoch += 1
         seconds = round(self.seconds, 3)
         self.history.append(row)
-        self.timing.append({"epoch": self.epoch, "images": images, "seconds": seconds})
+        self.timing.append({"epoch": self.epoch, "seconds": seconds} | cost)
         self.batch, self.loss_sum, self.seconds = 0, 0.0, 0.0
 
 

@@ -1,8 +1,10 @@
-"""What is inside a network: the shapes on the way through it, and its attention weights."""
+"""What is inside a network: the shapes on the way through it, its attention weights, its memory."""
 
+import sys
 from collections.abc import Callable
 
 import pandas as pd
+import psutil
 import torch
 from torch import nn
 
@@ -43,3 +45,15 @@ def _parts(network: nn.Module) -> list[tuple[str, nn.Module]]:
         else:
             parts.append((name, child))
     return parts
+
+
+def peak_memory(device: torch.device) -> int:
+    """The most memory that was held at once so far, in MB: of the GPU, or of this process."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20)
+    if sys.platform == "win32":
+        return round(psutil.Process().memory_info().peak_wset / 2**20)
+    import resource  # not on Windows
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts bytes, Linux kilobytes
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)

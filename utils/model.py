@@ -25,7 +25,7 @@ from utils.checkpoints import (
     save_weights,
 )
 from utils.data import name_offenders
-from utils.inspection import attention_weights
+from utils.inspection import attention_weights, peak_memory
 from utils.loaders import batches
 from utils.logger import RunFolder, progress
 from utils.recipe import (
@@ -210,7 +210,8 @@ class _Training:
         row = {"epoch": done.epoch + 1, "learning_rate": rate, "loss": done.loss_sum / done.batch}
         row |= {name: float(value) for name, value in scores.items()}
         row |= {f"α {name}": value for name, value in attention_weights(self.network).items()}
-        done.close_epoch(row, done.batch * self.samples_per_batch)
+        images = done.batch * self.samples_per_batch
+        done.close_epoch(row, {"images": images, "peak_memory_mb": peak_memory(self.device)})
         best = best_epoch(done.history, self.config.select_score)
         patience = self.config.patience
         done.finished = done.epoch == self.config.epochs or 0 < patience <= done.epoch - best

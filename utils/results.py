@@ -50,6 +50,24 @@ def scores(run: RunFolder, split: str, table: pd.DataFrame, note: str) -> dict[s
     return found
 
 
+def summary(found: dict[str, Any]) -> str:
+    """The AUCs of a score file with their intervals, a line each, under the data's name."""
+    official = found["official"]
+    aucs = {
+        f"AUC {name.replace('_', ' ')}": official[name]["auc"]
+        for name in CLASSES[:2]
+        if name in official
+    }
+    aucs |= {"mean AUC": official["mean_auc"]} if "mean_auc" in official else {}
+    lines = [f"{found['data']}, {found['split']} split, {found['n']} images, 95 % intervals:"]
+    for name, score in aucs.items():
+        value = "undefined (a class is missing)"
+        if score["value"] is not None:
+            value = f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+        lines.append(f"  {name}: {value}")
+    return "\n".join(lines)
+
+
 def comparison(found: dict[str, Any], row: Any) -> pd.DataFrame:
     """Ours above each published study, for melanoma (M) and seborrheic keratosis (SK).
 

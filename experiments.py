@@ -191,7 +191,9 @@ _RECIPES: dict[str, dict[str, Any]] = {
     "demo": {
         "image_size": 96,
         "stored_size": 112,
-        "epochs": 8,
+        "epochs": 12,
+        "learning_rate": 1e-3,
+        "patch_scales": (0.8, 0.9, 1.0),
         "select_on": "validation",
         "weights": None,
         "colour": 0.1,

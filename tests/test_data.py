@@ -79,7 +79,7 @@ def test_coursework_tree(tmp_path):
 
 def test_official_list_of_the_coursework_tree(tmp_path, monkeypatch):
     # There the enlarged list begins with the official images.
-    monkeypatch.setattr(data, "OFFICIAL_TRAINING_IMAGES", 3)
+    monkeypatch.setattr("utils.tree.OFFICIAL_TRAINING_IMAGES", 3)
     extended = "ISIC-2017_Training_Aug_Part3_GroundTruth.csv"
     trees.add_split(tmp_path, "train", "mkbbm", images="Aug_Training_Data", table=extended)
     assert data.read(tmp_path)["id"].tolist() == trees.ids("train", 3)
@@ -198,6 +198,11 @@ def test_official_list_beside_the_enlarged_one(tree):
     assert rows.loc["ISIC_0000050", "label"] == 0
 
 
+def test_the_official_folder_comes_before_that_of_the_coursework(tree):
+    trees.write_image(tree / "Aug_Training_Data" / "ISIC_0000001.jpg", 99)
+    assert data.read(tree)["image"][0] == str(images(tree) / "ISIC_0000001.jpg")
+
+
 def test_duplicate_ids(tree):
     trees.write_labels(table(tree), trees.labels("train", "mkbbb") * 2)
     with pytest.raises(DataError, match=r"duplicate ids in .*Training.*ISIC_0000001, .*one row"):
@@ -283,7 +288,8 @@ def many_rows(count: int = 2000, further: int = 0) -> pd.DataFrame:
     order = [7 * k % count for k in range(count)]
     labels = [(k >= 374) + (k >= 628) for k in order] + [0] * further + [2] * 10
     split = ["train"] * (count + further) + ["validation"] * 10
-    return pd.DataFrame({"id": ids, "split": split, "label": labels})
+    official = [True] * count + [False] * further + [True] * 10
+    return pd.DataFrame({"id": ids, "split": split, "label": labels, "official": official})
 
 
 def test_select_on_validation(tree):
@@ -428,3 +434,23 @@ def test_real_holdout(isic2017):
     assert (len(train), len(held_out)) == (1700, 300)
     assert set(rows["sex"]) == {"male", "female", "unknown"}
     assert rows["age"].dropna().between(0, 100).all()
+
+
+def test_the_hold_out_takes_no_archive_image_even_where_official_ones_are_missing(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("utils.tree.OFFICIAL_TRAINING_IMAGES", 20)
+    extended = "ISIC-2017_Training_Aug_Part3_GroundTruth.csv"
+    trees.add_split(tmp_path, "train", "mkbbm" * 8, images="Aug_Training_Data", table=extended)
+    official = set(trees.ids("train", 20))
+    for id_ in sorted(official)[:5]:
+        (tmp_path / f"Aug_Training_Data/{id_}.jpg").unlink()
+    rows = data.read(tmp_path, "extended", allow_missing=True)
+    _, held_out = data.training_rows(rows, "holdout", seed=0)
+    assert set(held_out["id"]) <= official
+    assert len(rows) == 35
+
+
+def test_a_hold_out_of_too_few_images(tree):
+    with pytest.raises(DataError, match="at least two official training images of each class"):
+        data.training_rows(data.read(tree), "holdout", seed=0)

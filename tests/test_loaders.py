@@ -381,8 +381,11 @@ def run_script(folder: Path, prepared: store.Store, method: str, guarded: bool) 
     return ended.returncode, ended.stdout + ended.stderr
 
 
+SLOW = pytest.mark.slow  # the notebook's own test runs every method each time
+
+
 @pytest.mark.parametrize(
-    "method", [pytest.param("fork", marks=pytest.mark.slow), "forkserver", "spawn"]
+    "method", [pytest.param("fork", marks=SLOW), "forkserver", pytest.param("spawn", marks=SLOW)]
 )
 def test_workers_start_from_a_script_without_a_guard(demo_store, tmp_path, method):
     if method not in multiprocessing.get_all_start_methods():

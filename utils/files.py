@@ -21,6 +21,7 @@ def write_atomic(path: Path, write: bytes | str | Callable[[BinaryIO], None]) ->
     with tempfile.NamedTemporaryFile(
         dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
     ) as file:
+        temporary = Path(file.name)
         try:
             if callable(write):
                 write(file)
@@ -30,11 +31,15 @@ def write_atomic(path: Path, write: bytes | str | Callable[[BinaryIO], None]) ->
             os.fsync(file.fileno())
         except BaseException:
             file.close()
-            Path(file.name).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
-    # A temporary file is private (0600); the result should be as readable as any other file.
-    Path(file.name).chmod(0o666 & ~_umask())
-    Path(file.name).replace(path)
+    try:
+        # A temporary file is private (0600); the result should be as readable as any other file.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _umask() -> int:

@@ -7,9 +7,45 @@ al., IEEE TMI 2019), "coursework" (its re-implementation by students), "best" (o
 """
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 PROFILES = ("best", "paper", "coursework", "demo")
+CHOICES = {
+    "attention": ("spatial", "channel"),
+    "loss": ("cross_entropy", "focal", "binary"),
+    "train_list": ("official", "extended"),
+    "select_on": ("validation", "holdout"),
+    "average": ("probabilities", "logits"),
+    "optimizer": ("adamw", "sgd"),
+    "schedule": ("cosine", "halve-30", "constant"),
+    "precision": ("auto", "fp32", "bf16"),
+}
+LEAST = {  # the smallest value that makes sense
+    "num_classes": 1,
+    "stored_size": 32,
+    "image_size": 32,
+    "views": 1,
+    "epochs": 1,
+    "batch_size": 2,
+    "learning_rate": 1e-9,
+    "weight_decay": 0,
+    "warmup_epochs": 0,
+    "clip_norm": 0,
+    "patience": 0,
+    "seed": 0,
+}
+
+
+def _check_value(name: str, value: Any, kinds: tuple[type, ...]) -> None:
+    # True is an int to Python, and 1 is as good as 1.0.
+    fits = isinstance(value, (*kinds, int) if float in kinds else kinds)
+    if not fits or (isinstance(value, bool) and bool not in kinds):
+        names = " or ".join(kind.__name__.replace("NoneType", "None") for kind in kinds)
+        raise ValueError(f"{name} is {value!r}; expected {names}.")
+    if name in CHOICES and value not in CHOICES[name]:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(CHOICES[name])}.")
+    if name in LEAST and value < LEAST[name]:
+        raise ValueError(f"{name} is {value!r}; expected at least {LEAST[name]}.")
 
 
 @dataclass(frozen=True)
@@ -70,6 +106,20 @@ class Row:
     precision: str = "auto"
     compile_network: bool = False
     workers: int | None = None
+
+    def __post_init__(self) -> None:
+        """ValueError for a value of the wrong type, out of range, or not among the known ones."""
+        hints = get_type_hints(Row)
+        for entry in fields(self):
+            kinds = get_args(hints[entry.name]) or (hints[entry.name],)
+            kinds = tuple(get_origin(kind) or kind for kind in kinds)
+            if get_origin(hints[entry.name]) is not tuple:
+                _check_value(entry.name, getattr(self, entry.name), kinds)
+        if self.image_size > self.stored_size:
+            raise ValueError(
+                f"image_size is {self.image_size}, larger than stored_size {self.stored_size}; "
+                "the network would see blown-up pixels. Raise stored_size too."
+            )
 
     def network_options(self) -> dict[str, Any]:
         """What `nets.build` wants to know beyond the name, the classes and the weights."""
@@ -149,7 +199,7 @@ _ROWS = (
         "arl_lite0", weights="imagenet"),
     Row("4-1", "Ablation of 1-3: α frozen at 0, the plain ResNet14", "arl14",
         alpha=0.0, train_alpha=False),
-    Row("4-2", "Ablation of 1-3: softmax over channels instead of positions", "arl14",
+    Row("4-2", "Ablation of 1-3: the other softmax (in 'coursework' over positions)", "arl14",
         attention="channel"),
 )
 # fmt: on
@@ -210,9 +260,10 @@ _EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     **{("paper", name): {"learning_rate": 0.01} for name in _FROM_SCRATCH},
     # What the coursework calls ARL-CNN14 is an ARL-CNN18 in its code.
     **{("coursework", name): {"network": "arl18"} for name in _FROM_SCRATCH},
-    ("coursework", "4-1"): {"network": "arl18", "attention": "spatial"},
+    # Its baseline has the softmax over channels already: the other one is over positions.
+    ("coursework", "4-2"): {"network": "arl18", "attention": "spatial"},
     ("paper", "1-4"): {"train_list": "official", "patch_scales": (0.2, 0.4, 0.6, 0.8, 1.0)},
-    ("coursework", "1-4"): {"train_list": "official", "attention": "channel"},
+    ("coursework", "1-4"): {"train_list": "official"},
     # EfficientNet-Lite0's weights come with a package, so the demo need not do without them.
     ("demo", "3-1"): {"weights": "imagenet"},
     ("demo", "3-2"): {"weights": "imagenet"},
@@ -222,7 +273,8 @@ _EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
 def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
     """The row called name, with the profile's recipe and then the overrides that are not None.
 
-    Raises ValueError for an unknown row, profile or field, listing the known ones.
+    weights "none" means from scratch. A larger image_size raises stored_size with it.
+    Raises ValueError for an unknown row, profile, field or value, listing the known ones.
     """
     profile = profile or "best"
     _check("row", name, ROWS)
@@ -233,6 +285,11 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
     changes = _RECIPES[profile] | _EXCEPTIONS.get((profile, name), {})
     changes |= {key: value for key, value in overrides.items() if value is not None}
     changes = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
+    if changes.get("weights") == "none":
+        changes["weights"] = None
+    if isinstance(overrides.get("image_size"), int) and "stored_size" not in overrides:
+        stored = changes.get("stored_size", ROWS[name].stored_size)
+        changes["stored_size"] = max(stored, changes["image_size"])
     return replace(ROWS[name], profile=profile, **changes)
 
 

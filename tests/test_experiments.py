@@ -2,13 +2,15 @@
 
 import dataclasses
 import json
+import re
+import subprocess
+import sys
 
 import nbformat
 import numpy as np
 import pytest
 import torch
 
-import experiments
 import nets
 import reproduce
 from experiments import PROFILES, ROWS, SAME_RUN, Row, get
@@ -280,7 +282,7 @@ def test_misspelt_parameter_is_an_error(notebook):
 def test_parameters_of_the_notebook_are_the_ones_agreed_on():
     agreed = (
         "experiment profile data_dir run_dir epochs image_size batch_size learning_rate seed "
-        "precision compile_network workers train_list select_on resume"
+        "precision compile_network workers train_list select_on weights allow_missing resume"
     )
     reproduce.check_parameters(reproduce.NOTEBOOK, dict.fromkeys(agreed.split()))
     fields = {field.name for field in dataclasses.fields(Row)}
@@ -317,5 +319,36 @@ def test_summary_of_a_run_without_scores(tmp_path):
     assert reproduce.summary(tmp_path) == str(tmp_path)
 
 
-def test_experiments_need_no_network():
-    assert not hasattr(experiments, "torch")
+def test_experiments_need_no_torch():
+    code = "import sys, experiments; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("precision", "fp8", "precision is 'fp8'; expected one of auto, fp32, bf16"),
+        ("epochs", 0, "epochs is 0; expected at least 1"),
+        ("epochs", "50", "epochs is '50'; expected int"),
+        ("compile_network", "false", "compile_network is 'false'; expected bool"),
+        ("learning_rate", -1.0, "learning_rate is -1.0; expected at least"),
+        ("workers", 1.5, "workers is 1.5; expected int or None"),
+        ("batch_size", True, "batch_size is True; expected int"),
+        ("select_on", "test", "select_on is 'test'; expected one of validation, holdout"),
+    ],
+)
+def test_values_are_checked_before_anything_else(field, value, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        get("1-3", **{field: value})
+
+
+def test_a_larger_image_size_raises_the_stored_size():
+    assert get("1-3", image_size=512).stored_size == 512
+    assert get("1-3", image_size=96).stored_size == get("1-3").stored_size
+    with pytest.raises(ValueError, match="larger than stored_size 256"):
+        get("1-3", image_size=512, stored_size=256)
+
+
+def test_weights_none_means_from_scratch():
+    assert get("1-1").weights == "imagenet"
+    assert get("1-1", weights="none").weights is None

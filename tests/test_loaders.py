@@ -41,7 +41,7 @@ def coded(tmp_path_factory: pytest.TempPathFactory) -> store.Store:
     np.save(folder / "masks.npy", np.zeros((160, SIDE, SIDE), np.uint8))
     index = pd.DataFrame({"id": [f"ISIC_{k:07d}" for k in range(160)], "split": "train"})
     index = index.assign(label=np.arange(160) % 3, age=np.nan, sex="unknown", width=SIDE)
-    index = index.assign(height=SIDE, has_mask=False, sha256="0" * 16)
+    index = index.assign(height=SIDE, has_mask=False, sha256="0" * 16, mask_sha256="none")
     index.assign(image_stat="1:1", mask_stat="").to_csv(folder / "index.csv", index=False)
     return store.open_store(folder)
 

@@ -54,8 +54,28 @@ def test_new_run_writes_its_settings(tmp_path):
     assert isinstance(config["git"], str)
 
 
+def trained_run(folder):
+    """A run that has left something to go on from."""
+    run = start_run(folder, Row(), DATA)
+    (run / "last.pt").touch()
+    return run
+
+
+def test_a_run_that_never_trained_leaves_no_settings_behind(tmp_path):
+    start_run(tmp_path / "run", Row(learning_rate=-1.0), DATA)
+    run = start_run(tmp_path / "run", Row(), DATA)
+    assert run.config["row"]["learning_rate"] == Row().learning_rate
+
+
+def test_changed_code_is_said(tmp_path, monkeypatch, capsys):
+    trained_run(tmp_path / "run")
+    monkeypatch.setattr(logger, "git_revision", lambda: "0123456789ab")
+    start_run(tmp_path / "run", Row(), DATA)
+    assert "this has changed: git" in capsys.readouterr().out
+
+
 def test_same_settings_go_on(tmp_path):
-    first = start_run(tmp_path / "run", Row(), DATA)
+    first = trained_run(tmp_path / "run")
     first.remember("precision", "bf16")
     before = (tmp_path / "run" / "config.json").read_bytes()
     second = start_run(str(tmp_path / "run"), Row(), dict(DATA))
@@ -70,7 +90,7 @@ def test_empty_folder_is_a_new_run(tmp_path):
 
 
 def test_other_settings_are_an_error_with_two_cures(tmp_path):
-    start_run(tmp_path / "run", Row(), DATA)
+    trained_run(tmp_path / "run")
     before = (tmp_path / "run" / "config.json").read_bytes()
     other = Row(network="resnet14", scales=(0.5,), class_weights=(1.0, 2.0, 3.0))
     with pytest.raises(RunError) as error:
@@ -88,7 +108,7 @@ def test_other_settings_are_an_error_with_two_cures(tmp_path):
 
 
 def test_other_data_is_an_error(tmp_path):
-    start_run(tmp_path / "run", Row(), DATA)
+    trained_run(tmp_path / "run")
     expected = "data fingerprint is '0123456789abcdef' there and 'new' here"
     with pytest.raises(RunError, match=expected):
         start_run(tmp_path / "run", Row(), DATA | {"fingerprint": "new"})
@@ -97,21 +117,29 @@ def test_other_data_is_an_error(tmp_path):
 
 
 def test_fields_that_change_no_result_are_free(tmp_path):
-    start_run(tmp_path / "run", Row(), DATA)
+    trained_run(tmp_path / "run")
     other = Row(question="reworded", published=("a study",), workers=4)
     assert start_run(tmp_path / "run", other, DATA).config["row"]["workers"] is None
     assert {"question", "published", "workers"} == logger.FREE_FIELDS
 
 
 def test_field_that_a_run_does_not_know_yet(tmp_path):
-    start_run(tmp_path / "run", Row(), DATA)
+    trained_run(tmp_path / "run")
 
     @dataclasses.dataclass(frozen=True)
     class Longer(Row):
         mixup: float = 0.2
 
-    with pytest.raises(RunError, match=r"mixup is None there and 0\.2 here"):
-        start_run(tmp_path / "run", Longer(), DATA)
+    start_run(tmp_path / "run", Longer(), DATA)  # the run had the default, without a name for it
+    with pytest.raises(RunError, match=r"mixup is 0\.2 there and 0\.5 here"):
+        start_run(tmp_path / "run", Longer(mixup=0.5), DATA)
+
+
+def test_field_that_the_row_no_longer_has(tmp_path):
+    run = trained_run(tmp_path / "run")
+    run.save_json("config.json", run.config | {"row": run.config["row"] | {"mixup": 0.2}})
+    with pytest.raises(RunError, match=r"mixup is 0\.2 there and 'no longer known' here"):
+        start_run(tmp_path / "run", Row(), DATA)
 
 
 def test_restart_moves_aside_and_deletes_nothing(tmp_path, capsys):

@@ -125,15 +125,37 @@ def test_fit_leaves_the_best_epoch_in_the_network(
 def test_early_stopping_counts_epochs_without_improvement(
     demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scores = iter([0.5, 0.9, 0.8, float("nan"), 0.95, 0.95])
+    scores = iter([0.5, 0.9, 0.8, 0.7, 0.95, 0.95])
     monkeypatch.setattr(evaluation, "epoch_scores", lambda *_: {"auc_mean": next(scores)})
     history = train(demo_set, tmp_path / "run", replace(CONFIG, epochs=20, patience=2))
     assert len(history) == 4  # the best was epoch 2, then two without improvement
 
 
-def test_best_epoch_is_the_earliest_of_equals_and_never_an_undefined_one() -> None:
-    history = [{"s": float("nan")}, {"s": 0.5}, {"s": 0.7}, {"s": 0.7}]
-    assert model.best_epoch(history, "s") == 3
+def test_best_epoch_is_the_earliest_of_equals() -> None:
+    assert model.best_epoch([{"s": 0.5}, {"s": 0.7}, {"s": 0.7}, {"s": 0.6}], "s") == 2
+
+
+def test_an_undefined_score_stops_instead_of_choosing_epoch_1(
+    demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "epoch_scores", lambda *_: {"auc_mean": float("nan")})
+    with pytest.raises(model.TrainingError, match=r"auc_mean is undefined .* classes is missing"):
+        train(demo_set, tmp_path / "run")
+
+
+def test_scores_of_lost_weights_are_not_reported_again(demo_set: Path, tmp_path: Path) -> None:
+    train(demo_set, tmp_path / "run")
+    (tmp_path / "run/scores-test.json").write_text("{}")
+    (tmp_path / "run/last.pt").unlink()
+    train(demo_set, tmp_path / "run")
+    assert not (tmp_path / "run/scores-test.json").exists()
+
+
+def test_missing_best_weights_name_the_cure(demo_set: Path, tmp_path: Path) -> None:
+    train(demo_set, tmp_path / "run")
+    (tmp_path / "run/best.safetensors").unlink()
+    with pytest.raises(logger.RunError, match=r"best.safetensors is missing.*resume='restart'"):
+        train(demo_set, tmp_path / "run")
 
 
 def test_it_learns_what_can_be_learned(demo_set: Path, tmp_path: Path) -> None:
@@ -190,6 +212,11 @@ class TestCheckpoints:
         (tmp_path / "last.pt").write_bytes(b"")
         torch.save({"network": SmallNet()}, tmp_path / "last.pt")
         with pytest.raises(logger.RunError, match="would execute code"):
+            checkpoints.load_checkpoint(tmp_path / "last.pt", SmallNet(), None)
+
+    def test_a_text_file_is_no_pickle(self, tmp_path: Path) -> None:
+        (tmp_path / "last.pt").write_text("<html>404</html>")
+        with pytest.raises(logger.RunError, match=r"is damaged or no checkpoint|cannot be resumed"):
             checkpoints.load_checkpoint(tmp_path / "last.pt", SmallNet(), None)
 
     def test_a_damaged_file_names_the_cure(self, finished: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The notebook runs three ways, from any folder, twice in a row with the same outcome."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -9,9 +10,12 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+import torch
 
+import experiments
+import nets
 import reproduce
-from utils import data
+from utils import data, logger, loss
 
 NOTEBOOK = data.PROJECT / "ARL-CNN.ipynb"
 OUTPUTS = {
@@ -108,14 +112,31 @@ def test_workers_start_from_a_converted_script(method: str, demo_set: Path, tmp_
     assert (tmp_path / "run/scores-test.json").exists()
 
 
-def test_a_wrong_parameter_is_refused_before_any_work(tmp_path: Path) -> None:
+def test_a_wrong_parameter_is_refused_before_any_work() -> None:
     with pytest.raises(ValueError, match=r"ARL-CNN.ipynb has no parameter epoch; it has experim"):
         reproduce.check_parameters(NOTEBOOK, {"experiment": "1-3", "epoch": 3})
-    assert not list(tmp_path.iterdir())
 
 
-def test_every_classification_row_can_be_built_for_the_notebook() -> None:
-    names = {"experiment", "profile", "data_dir", "run_dir", "epochs", "image_size", "batch_size",
-             "learning_rate", "seed", "precision", "compile_network", "workers", "train_list",
-             "select_on", "resume"}  # fmt: skip
-    reproduce.check_parameters(NOTEBOOK, dict.fromkeys(names))
+def test_every_row_of_every_profile_can_be_built() -> None:
+    for name, profile in itertools.product(experiments.ROWS, experiments.PROFILES):
+        row = experiments.get(name, profile, weights="none")
+        with torch.device("meta"):
+            nets.build(row.network, row.num_classes, row.weights, **row.network_options())
+        loss.build(row.loss, row.class_weights, row.gamma)
+
+
+def test_a_finished_row_is_left_alone_and_a_changed_one_refused(
+    demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(reproduce.data, "PROJECT", tmp_path)
+    row = experiments.get("1-3", "demo", seed=0)
+    run = logger.start_run(tmp_path / "model/demo-demo/1-3-s0", row, {"fingerprint": "x"})
+    (run / "last.pt").touch()
+    run.remember("finished", True)
+    run.save_json("scores-test.json", {"data": "d", "split": "test", "n": 1, "official": {}})
+    monkeypatch.setattr(reproduce, "execute", lambda *_: pytest.fail("it must not run again"))
+    reproduce.main(["1-3", "--profile", "demo", "--data-dir", str(demo_set)])
+    assert "1-3-s0 is finished" in capsys.readouterr().out
+    run.save_json("config.json", run.config | {"row": run.config["row"] | {"epochs": 99}})
+    with pytest.raises(SystemExit, match=r"epochs is 99 there and 12 here.*--resume restart"):
+        reproduce.main(["1-3", "--profile", "demo", "--data-dir", str(demo_set)])

@@ -91,7 +91,16 @@ def test_scores_are_written_as_they_are(run, columns):
     written = json.loads((run / "scores-test.json").read_text(), parse_constant=strict)
     assert written == found
     expected = classification_scores(rows["label"].to_numpy(), drawn.astype(float))
-    assert found == {"data": "synthetic demo data", "split": "test"} | expected
+    about = {"data": "synthetic demo data", "split": "test", "selected_on": ""}
+    assert found == about | expected
+
+
+def test_scores_on_the_images_that_chose_the_epoch_say_so(run):
+    run.save_json("config.json", {"row": {"select_on": "validation"}})
+    table = results.predictions(run, "validation", rows_of(), probabilities_of)
+    flattering = results.summary(results.scores(run, "validation", table, "ISIC 2017"))
+    assert "chosen on these very images" in flattering
+    assert "chosen on" not in results.summary(results.scores(run, "test", table, "ISIC 2017"))
 
 
 def test_scores_repeat(run):

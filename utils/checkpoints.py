@@ -57,11 +57,12 @@ def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         return Progress(**state["progress"])
-    except UnpicklingError:
-        raise RunError(
-            f"{path} holds pickled objects; loading them would execute code from the file, so it "
-            "is refused. Use resume='restart'."
-        ) from None
+    except UnpicklingError as error:
+        reason = "is damaged or no checkpoint"
+        if "global" in str(error).lower():
+            reason = "holds pickled objects; loading them would execute code from the file, so it"
+            reason += " is refused"
+        raise RunError(f"{path} {reason}. Use resume='restart'.") from None
     except (RuntimeError, KeyError, TypeError, ValueError, EOFError, OSError) as error:
         raise RunError(
             f"{path} cannot be resumed from: {error}. Use resume='restart' to begin again (the "
@@ -76,5 +77,7 @@ def save_weights(network: nn.Module, path: Path) -> None:
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
-    """Load what `save_weights` wrote; every tensor must fit."""
+    """Load what `save_weights` wrote; every tensor must fit. RunError when the file is gone."""
+    if not path.exists():
+        raise RunError(f"{path} is missing, though the run trained. Use resume='restart'.")
     network.load_state_dict(load_file(path))

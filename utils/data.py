@@ -39,9 +39,10 @@ def locate(data_dir: str | Path | None = None) -> Path:
     origin = ""
     if data_dir is None:
         standard, from_environment = PROJECT / "Data" / "ISIC2017", os.environ.get("ISIC2017_DIR")
-        if splits_in(standard):
-            return standard
-        data_dir, origin = from_environment or "demo", ", which $ISIC2017_DIR names"
+        if standard.exists() and any(standard.iterdir()):
+            data_dir = standard
+        else:
+            data_dir, origin = from_environment or "demo", ", which $ISIC2017_DIR names"
     if str(data_dir) == "demo":
         return demo.generate(PROJECT / "Data" / "demo")
     folder = Path(data_dir).expanduser()
@@ -122,19 +123,25 @@ def training_rows(
             f"{', or select on ' + repr('holdout') if select_on == 'validation' else ''}."
         )
     if select_on == "validation":
+        _check_classes(validation, "choosing the epoch on the validation split", 1)
         return train.reset_index(drop=True), validation.reset_index(drop=True)
     official = train[train["official"]]
-    counts = official["label"].value_counts()
-    if len(counts) == 0 or counts.min() < 2:
-        raise DataError(
-            f"a hold-out needs at least two official training images of each class; found "
-            f"{counts.to_dict()}. Bring more images, or select on 'validation'."
-        )
+    _check_classes(official, "a hold-out of the official training images", 2)
     _, held_out = train_test_split(
         official, test_size=HOLDOUT_SHARE, stratify=official["label"], random_state=seed
     )
     kept = train[~train["id"].isin(held_out["id"])]
     return kept.reset_index(drop=True), held_out.sort_values("id").reset_index(drop=True)
+
+
+def _check_classes(rows: pd.DataFrame, what: str, least: int) -> None:
+    counts = rows["label"].value_counts().reindex(range(len(CLASSES)), fill_value=0)
+    if counts.min() < least:
+        found = ", ".join(f"{CLASSES[k]} {count}" for k, count in counts.items())
+        raise DataError(
+            f"{what} needs at least {least} images of each class; found {found}. Bring more "
+            "images, or choose the epoch on the other ('validation' or 'holdout')."
+        )
 
 
 def evaluation_split(rows: pd.DataFrame, split: str | None = None) -> str:

@@ -115,31 +115,57 @@ def start_run(path: str | Path, row: Any, data: dict[str, Any], resume: str = "a
     run = RunFolder(path)
     settings = json.loads(json.dumps(dataclasses.asdict(row)))
     with run.lock():
+        trained = (run / "last.pt").exists()
         if resume == "restart" and run.path.exists():
             aside = _free_name(run.path)
             run.path.rename(aside)
             say(f"the run that was in {run.path} is now in {aside}")
-        known = run.config
-        if not known:
+            trained = False
+        if not trained:  # nothing is lost: a run that failed at its start leaves no settings behind
             facts = {"row": settings, "data": data, "versions": versions(), "git": git_revision()}
             run.save_json("config.json", facts)
-        elif different := _differences(known, {"row": settings, "data": data}):
+        elif different := differences(run, row, data["fingerprint"]):
             raise RunError(
                 f"{run.path} holds a run with other settings: {'; '.join(different)}. Its results "
                 "would not be those of either. Use resume='restart' (the old folder is moved "
                 "aside), or give this run another run_dir."
             )
+        else:
+            _note_changed_code(run)
     return run
 
 
-def _differences(known: dict, wanted: dict) -> list[str]:
-    pairs = [(name, known["row"].get(name), value) for name, value in wanted["row"].items()]
-    pairs.append(("data fingerprint", known["data"]["fingerprint"], wanted["data"]["fingerprint"]))
+def differences(run: RunFolder, row: Any, fingerprint: str | None = None) -> list[str]:
+    """What the run in the folder was made with, where row and data fingerprint say otherwise.
+
+    A field that the stored row does not know yet had its default. None skips the fingerprint.
+    """
+    known, data = run.config.get("row", {}), run.config.get("data", {})
+    wanted = json.loads(json.dumps(dataclasses.asdict(row)))
+    defaults = {entry.name: entry.default for entry in dataclasses.fields(row)}
+    pairs = {name: (known.get(name, defaults.get(name)), value) for name, value in wanted.items()}
+    pairs |= {
+        name: (value, "no longer known") for name, value in known.items() if name not in wanted
+    }
+    if fingerprint is not None:
+        pairs["data fingerprint"] = (data.get("fingerprint"), fingerprint)
     return [
         f"{name} is {old!r} there and {new!r} here"
-        for name, old, new in pairs
+        for name, (old, new) in pairs.items()
         if old != new and name not in FREE_FIELDS
     ]
+
+
+def _note_changed_code(run: RunFolder) -> None:
+    """Say it, and keep it in run.log, when the code or a library is another one by now."""
+    known = run.config
+    now = {"git": git_revision(), **versions()}
+    before = {"git": known.get("git"), **known.get("versions", {})}
+    changed = [
+        f"{n} {before.get(n)} → {value}" for n, value in now.items() if before.get(n) != value
+    ]
+    if changed:
+        run.say(f"since this run began, this has changed: {'; '.join(changed)}")
 
 
 def _free_name(path: Path) -> Path:

@@ -10,7 +10,7 @@ which classes it happened to draw, and focal loss with gamma 0 equal to cross-en
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -82,24 +82,25 @@ class BinaryCrossEntropy(nn.Module):
         return F.binary_cross_entropy_with_logits(logits.float().squeeze(1), truth)
 
 
-LOSSES = ("cross_entropy", "focal", "binary")
-
-
 def build(name: str, weights: Sequence[float] | None = None, gamma: float = 2.0) -> nn.Module:
     """The loss called `name` in a row of experiments; `gamma` is read by 'focal' alone.
 
     Raises ValueError for an unknown name, for unusable weights or gamma, and for weights given to
     'binary', which has none: ignoring them would train another loss than the row says.
     """
-    if name == "cross_entropy":
-        return CrossEntropy(weights)
-    if name == "focal":
-        return Focal(weights, gamma)
-    if name == "binary":
-        if weights is not None:
-            raise ValueError(f"loss 'binary' has no class weights, got {list(weights)}; use None")
-        return BinaryCrossEntropy()
-    raise ValueError(f"unknown loss {name!r}; known: {', '.join(LOSSES)}")
+    if name not in LOSSES:
+        raise ValueError(f"unknown loss {name!r}; known: {', '.join(LOSSES)}")
+    if name == "binary" and weights is not None:
+        raise ValueError(f"loss 'binary' has no class weights, got {list(weights)}; use None")
+    return LOSSES[name](weights, gamma)
+
+
+# How a row's name, class weights and gamma become a loss.
+LOSSES: dict[str, Callable[[Sequence[float] | None, float], nn.Module]] = {
+    "cross_entropy": lambda weights, _: CrossEntropy(weights),
+    "focal": Focal,
+    "binary": lambda *_: BinaryCrossEntropy(),
+}
 
 
 def _class_weights(weights: Sequence[float] | None) -> Tensor | None:

@@ -7,13 +7,14 @@ with the weights and the history of a run that was never interrupted (CPU, fp32:
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -53,12 +54,8 @@ def seed_torch(*numbers: int) -> None:
 
 
 def best_epoch(history: list[dict[str, float]], name: str) -> int:
-    """Number (from 1) of the epoch with the highest score; the earliest of equals.
-
-    A score that is undefined (NaN) counts as the lowest.
-    """
-    scores = [row[name] if np.isfinite(row[name]) else -np.inf for row in history]
-    return int(np.argmax(scores)) + 1
+    """Number (from 1) of the epoch with the highest score; the earliest of equals."""
+    return int(np.argmax([row[name] for row in history])) + 1
 
 
 @torch.inference_mode()
@@ -108,7 +105,8 @@ def fit(
     TrainingError when the loss is not finite, naming the images of the batch; BlockingIOError when
     another process trains in the folder.
     """
-    with run.lock():
+    main = PartialState().is_main_process
+    with run.lock() if main else nullcontext():
         training = _Training(network, loss, loader, run, config)
         training.resume()
         while not training.progress.finished:
@@ -191,11 +189,13 @@ class _Training:
     def not_finite(self, value: float, indices: list[int]) -> str:
         """The message for a loss that is not finite."""
         ids = name_offenders(self.dataset.ids[index] for index in indices)
+        last = self.run / "last.pt"
+        kept = f" The last good state is kept in {last}." if last.exists() else ""
         return (
             f"the loss became {value} in epoch {self.progress.epoch + 1}, batch "
             f"{self.progress.batch + 1}, on the images {ids}. Look at these images, lower "
-            f"learning_rate (it is {self.config.learning_rate}), or use precision='fp32'. The "
-            f"last good state is kept in {self.run / 'last.pt'}."
+            f"learning_rate (it is {self.config.learning_rate}) or use precision='fp32', with "
+            f"resume='restart'.{kept}"
         )
 
     def end_epoch(self, score: Score) -> None:
@@ -206,6 +206,11 @@ class _Training:
             raise ValueError(
                 f"select_score is {self.config.select_score!r}; the scores are {', '.join(scores)}."
             )
+        if not np.isfinite(scores[self.config.select_score]):
+            raise TrainingError(
+                f"{self.config.select_score} is undefined on the images that choose the epoch: one "
+                "of the classes is missing there. Choose the epoch on other images (select_on)."
+            )
         rate = learning_rate(self.config, done.epoch + done.batch / self.batches_per_epoch)
         row = {"epoch": done.epoch + 1, "learning_rate": rate, "loss": done.loss_sum / done.batch}
         row |= {name: float(value) for name, value in scores.items()}
@@ -214,7 +219,7 @@ class _Training:
         done.close_epoch(row, {"images": images, "peak_memory_mb": peak_memory(self.device)})
         best = best_epoch(done.history, self.config.select_score)
         patience = self.config.patience
-        done.finished = done.epoch == self.config.epochs or 0 < patience <= done.epoch - best
+        done.finished = done.epoch >= self.config.epochs or 0 < patience <= done.epoch - best
         if self.accelerator.is_main_process and best == done.epoch:
             save_weights(self.network, self.run / "best.safetensors")
         self.save()
@@ -249,6 +254,8 @@ class _Training:
             half_written.unlink()
         path = self.run / "last.pt"
         if not path.exists():
+            for stale in [*self.run.path.glob("predictions-*"), *self.run.path.glob("scores-*")]:
+                stale.unlink()  # of weights that are no longer here
             return
         self.progress = load_checkpoint(path, self.network, self.optimizer)
         self.save_tables()  # a kill may have come between the checkpoint and its tables
@@ -259,5 +266,7 @@ class _Training:
             self.run.say(f"going on in epoch {done.epoch + 1} after {done.batch} batches")
 
     def load_best(self) -> None:
-        """Put the best epoch's weights into the network."""
+        """Put the best epoch's weights into the network; the last word of a run."""
+        self.accelerator.wait_for_everyone()
+        self.run.remember("finished", True)
         load_weights(self.network, self.run / "best.safetensors")

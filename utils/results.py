@@ -45,6 +45,7 @@ def scores(run: RunFolder, split: str, table: pd.DataFrame, note: str) -> dict[s
     """
     probabilities = table[[name for name in CLASSES if name in table.columns]].to_numpy()
     found = {"data": note, "split": split}
+    found["selected_on"] = run.config.get("row", {}).get("select_on", "")
     found |= classification_scores(table["label"].to_numpy(), probabilities)
     run.save_json(f"scores-{split}.json", found)
     return found
@@ -65,6 +66,8 @@ def summary(found: dict[str, Any]) -> str:
         if score["value"] is not None:
             value = f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
         lines.append(f"  {name}: {value}")
+    if found.get("selected_on") == found["split"]:
+        lines.append("  the epoch was chosen on these very images: the scores flatter")
     return "\n".join(lines)
 
 

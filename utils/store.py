@@ -11,25 +11,24 @@ renames that at the end. A source is decoded again only when its content changed
 """
 
 import hashlib
-import io
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from utils.data import PROJECT, DataError, name_offenders
+from utils.decode import content_hash, decode, file_stat
 from utils.files import locked, write_atomic
 from utils.logger import progress
 
 CHUNK = 64  # images between two entries in the index of an unfinished store
 _ARRAYS = ("images.npy", "masks.npy")
-_DECODED = ("width", "height", "has_mask", "sha256")  # what is known once an image was decoded
+# What is known once an image was decoded.
+_DECODED = ("width", "height", "has_mask", "sha256", "mask_sha256")
 _COLUMNS = (
     "id",
     "split",
@@ -40,6 +39,7 @@ _COLUMNS = (
     "height",
     "has_mask",
     "sha256",
+    "mask_sha256",
     "image_stat",
     "mask_stat",
 )
@@ -79,7 +79,10 @@ class Store:
         return by_id.loc[rows["id"]].to_numpy()
 
     def fingerprint(self, rows: pd.DataFrame) -> str:
-        """Sixteen hex digits that change when an id, a split, a label or a source file changes."""
+        """Sixteen hex digits that change when an id, a split, a label or an image file changes.
+
+        Masks do not count: a classifier never sees them.
+        """
         columns = self.index.iloc[self.positions(rows)][["id", "sha256"]].astype(str)
         columns = columns.assign(split=rows["split"].to_numpy(), label=rows["label"].to_numpy())
         text = columns.sort_values("id").to_csv(index=False, lineterminator="\n")
@@ -132,12 +135,18 @@ def _plan(previous: list[dict], rows: pd.DataFrame) -> list[dict]:
     for row in rows.to_dict("records"):
         old = records.get(row["id"], {})
         record = {name: row[name] for name in ("id", "split", "label", "age", "sex")}
-        record |= {"image_stat": _stat(row["image"]), "mask_stat": _stat(row["mask"])}
+        record |= {"image_stat": file_stat(row["image"]), "mask_stat": file_stat(row["mask"])}
         touched = any(record[name] != old.get(name) for name in ("image_stat", "mask_stat"))
-        if "sha256" in old and (not touched or old["sha256"] == _hash(row["image"], row["mask"])):
+        if "sha256" in old and (not touched or _same_content(old, row)):
             record |= {name: old[name] for name in _DECODED}
         records[row["id"]] = record
     return list(records.values())
+
+
+def _same_content(old: dict, row: dict) -> bool:
+    """Whether the files of the row hold what they held when they were decoded."""
+    same_image = old["sha256"] == content_hash(row["image"])
+    return same_image and old["mask_sha256"] == content_hash(row["mask"])
 
 
 def _build(folder: Path, rows: pd.DataFrame, size: tuple[int, int], workers: int | None) -> None:
@@ -151,7 +160,7 @@ def _build(folder: Path, rows: pd.DataFrame, size: tuple[int, int], workers: int
         chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
         for chunk in progress(chunks, f"preparing {folder.name}", f"× {CHUNK} images"):
             paths = [sources[records[place]["id"]] for place in chunk]
-            decoded = pool.map(lambda path: _decode(path["image"], path["mask"], size), paths)
+            decoded = pool.map(lambda path: decode(path["image"], path["mask"], size), paths)
             for place, result in zip(chunk, decoded, strict=True):
                 if isinstance(result, str):
                     broken.append(result)
@@ -216,60 +225,18 @@ def _take_place(partial: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _decode(
-    image: str, mask: str, size: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray, dict] | str:
-    """Image, mask and facts; or, for an unreadable file, the words that name it."""
-    path = image
-    try:
-        pixels, width, height = _load(Path(image), "RGB", size)
-        lesion = np.zeros(size[::-1], np.uint8)
-        if mask:
-            path = mask
-            lesion = _load(Path(mask), "L", size)[0]
-            lesion = np.where(lesion > 127, 255, 0).astype(np.uint8)
-    except (OSError, SyntaxError, ValueError) as error:
-        return f"{Path(path).name} ({error})"
-    facts = {"width": width, "height": height, "has_mask": bool(mask), "sha256": _hash(image, mask)}
-    return pixels, lesion, facts
-
-
-def _load(path: Path, mode: str, size: tuple[int, int]) -> tuple[np.ndarray, int, int]:
-    """Decode strictly: Pillow raises for a truncated file where OpenCV fills it with grey."""
-    with Image.open(io.BytesIO(path.read_bytes())) as file:
-        width, height = file.size
-        pixels = np.asarray(file.convert(mode))
-    if (width, height) == size:
-        return pixels, width, height
-    shrinks = size[0] * size[1] < width * height
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(pixels, size, interpolation=way), width, height
-
-
-def _hash(image: str, mask: str) -> str:
-    digest = hashlib.sha256()
-    for path in filter(None, (image, mask)):
-        digest.update(Path(path).read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _stat(path: str) -> str:
-    """Size and time of change: enough to see that a file may have changed, without reading it."""
-    if not path:
-        return ""
-    stat = Path(path).stat()
-    return f"{stat.st_size}:{stat.st_mtime_ns}"
-
-
 def _read_records(folder: Path) -> list[dict]:
     """The index as one dict a row; what an unfinished row does not know yet is left out."""
     file = folder / "index.csv"
     if not file.exists():
         return []
-    text = dict.fromkeys(("id", "split", "sex", "image_stat", "mask_stat", "sha256"), str)
+    names = ("id", "split", "sex", "image_stat", "mask_stat", "sha256", "mask_sha256")
+    text = dict.fromkeys(names, str)
     sides = dict.fromkeys(("width", "height"), "Int64")  # may be missing, and stay integers
     blank = dict.fromkeys(("age", *sides), "")
     table = pd.read_csv(file, dtype=text | sides, keep_default_na=False, na_values=blank)
+    if set(table.columns) != set(_COLUMNS):
+        return []  # of an earlier version: decode anew
     records = table.to_dict("records")
     for record in records:
         if record["sha256"] == "":

@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 
 SPLITS = ("train", "validation", "test")
-OFFICIAL_TRAINING_IMAGES = 2000
 IMAGE_FOLDERS = {
     "train": ("ISIC-2017_Training_Data", "Aug_Training_Data"),
     "validation": ("ISIC-2017_Validation_Data",),
@@ -49,12 +48,21 @@ def _label_files(folder: Path, split: str) -> list[Path]:
 
 
 def splits_in(folder: Path) -> list[str]:
-    """The splits of which the folder holds images and labels."""
-    return [
-        split
-        for split in SPLITS
-        if _first_existing(folder, IMAGE_FOLDERS[split]) and _label_files(folder, split)
-    ]
+    """The splits of which the folder holds images and labels.
+
+    Raises DataError for images without labels: leaving such a split out would score another one.
+    """
+    present = []
+    for split in SPLITS:
+        images = _first_existing(folder, IMAGE_FOLDERS[split])
+        if images and not _label_files(folder, split):
+            raise DataError(
+                f"{images} holds images, but {PREFIXES[split][0]}_Part3_GroundTruth.csv with their "
+                f"labels is not in {folder}; put it there, or move the images away."
+            )
+        if images:
+            present.append(split)
+    return present
 
 
 def read_split(folder: Path, split: str, train_list: str, allow_missing: bool) -> pd.DataFrame:
@@ -62,13 +70,15 @@ def read_split(folder: Path, split: str, train_list: str, allow_missing: bool) -
     files = _label_files(folder, split)
     lists = {file.name: _read_labels(file) for file in files}
     extended = split == "train" and train_list == "extended"
-    name = EXTENDED_LABELS if extended else files[0].name
-    rows = lists[name].assign(split=split, official=True)
-    if name == EXTENDED_LABELS:
-        # It begins with the 2000 official rows, whichever images are here.
-        rows["official"] = rows.index < OFFICIAL_TRAINING_IMAGES
-    if not extended:
-        rows = rows[rows["official"]]
+    rows = lists[EXTENDED_LABELS if extended else files[0].name].assign(split=split)
+    official = next((lists[f.name]["id"] for f in files if f.name != EXTENDED_LABELS), None)
+    if official is None and not extended:
+        raise DataError(
+            f"{folder} holds the enlarged training list only ({EXTENDED_LABELS}), which does not "
+            "say which of its rows are the official ones. Put the official "
+            f"{PREFIXES['train'][0]}_Part3_GroundTruth.csv beside it, or use train_list='extended'."
+        )
+    rows["official"] = False if official is None else rows["id"].isin(official)
     listed = set().union(*(frame["id"] for frame in lists.values()))
     images = _images_in(folder, split)
     if unlisted := sorted(set(images) - listed):
@@ -87,13 +97,22 @@ def read_split(folder: Path, split: str, train_list: str, allow_missing: bool) -
     return _with_metadata(_with_masks(rows, folder, split), folder, split)
 
 
-def _read_labels(file: Path) -> pd.DataFrame:
-    table = pd.read_csv(file, dtype=str, encoding="utf-8-sig")
-    if lacking := [column for column in _LABEL_COLUMNS if column not in table.columns]:
+def _read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """A table of texts. Raises DataError when it is no csv file with these columns."""
+    try:
+        table = pd.read_csv(file, dtype=str, encoding="utf-8-sig")
+    except ValueError as error:  # empty, no table at all, or not in UTF-8
+        raise DataError(f"{file} is no readable csv file ({error}); fetch it again.") from error
+    if lacking := [column for column in columns if column not in table.columns]:
         raise DataError(
             f"{file} lacks the column {', '.join(lacking)}; found {', '.join(table.columns)}. "
-            f"Expected {', '.join(_LABEL_COLUMNS)}."
+            f"Expected {', '.join(columns)}."
         )
+    return table
+
+
+def _read_labels(file: Path) -> pd.DataFrame:
+    table = _read_csv(file, _LABEL_COLUMNS)
     ids = table["image_id"].str.strip()
     if len(twice := ids[ids.duplicated()]):
         raise DataError(
@@ -142,7 +161,7 @@ def _with_metadata(rows: pd.DataFrame, folder: Path, split: str) -> pd.DataFrame
     file = _first_existing(folder, [*names, *inside])
     if file is None:
         return rows.assign(age=float("nan"), sex="unknown")
-    table = pd.read_csv(file, dtype=str, encoding="utf-8-sig").set_index("image_id")
+    table = _read_csv(file, ("image_id", "age_approximate", "sex")).set_index("image_id")
     table = table[~table.index.duplicated()].reindex(rows["id"])
     age = pd.to_numeric(table["age_approximate"], errors="coerce").to_numpy()
     return rows.assign(age=age, sex=table["sex"].fillna("unknown").to_numpy())

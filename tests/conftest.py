@@ -6,16 +6,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # The test processes share the cores already; those that they start read this variable.
-    os.environ["OMP_NUM_THREADS"] = "1"
+# Tensors this small are quicker on one core, and far quicker where the others are busy. Processes
+# that a test starts read this variable.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 
 from utils import data, demo, store
 
-if "PYTEST_XDIST_WORKER" in os.environ:
-    torch.set_num_threads(1)
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

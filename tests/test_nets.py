@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import ceil
 
 import pytest
@@ -22,15 +21,6 @@ ARL = [name for name in nets.NETS if "arl" in name]
 SMALL = ["resnet14", "resnet18", "arl14", "arl18", "lite0", "arl_lite0"]
 # The deepest take most of the time and add no kind of block.
 DEEP = ("34", "101", "152")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tensors this small are quicker on one core, and far quicker where the others are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def slow_if_deep(names: list[str]) -> list:

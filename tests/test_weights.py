@@ -25,15 +25,6 @@ ROOT = Path(__file__).resolve().parents[1]
 OFFICIAL = ("18-f37072fd", "34-b627a593", "50-0676ba61", "101-63fe2227", "152-394f9c45")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Tensors this small are quicker on one core, and far quicker where the others are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def save_hashed(state: dict[str, Tensor], directory: Path, stem: str) -> Path:
     """Save as torchvision does: the name ends in the first digits of the file's SHA-256."""
     draft = directory / "draft"

@@ -67,6 +67,13 @@ def test_a_run_that_never_trained_leaves_no_settings_behind(tmp_path):
     assert run.config["row"]["learning_rate"] == Row().learning_rate
 
 
+def test_a_log_shows_every_column_of_a_table(capsys):
+    wide = pd.DataFrame({f"a column with a long name {k}": [k] for k in range(20)})
+    logger.show_table(wide)
+    said = capsys.readouterr().out
+    assert all(name in said for name in wide)
+
+
 def test_changed_code_is_said(tmp_path, monkeypatch, capsys):
     trained_run(tmp_path / "run")
     monkeypatch.setattr(logger, "git_revision", lambda: "0123456789ab")

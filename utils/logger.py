@@ -215,6 +215,14 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def show_table(table: pd.DataFrame) -> None:
+    """Show a table in a notebook, or print all of it: a log has room for every column."""
+    if "ipykernel" in sys.modules:
+        display(table)
+    else:
+        say(table.to_string())
+
+
 def in_live_jupyter() -> bool:
     """Whether a person looks at this kernel: a Jupyter server or Colab started it.
 

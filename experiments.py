@@ -241,7 +241,7 @@ _RECIPES: dict[str, dict[str, Any]] = {
     "demo": {
         "image_size": 96,
         "stored_size": 112,
-        "epochs": 12,
+        "epochs": 16,
         "learning_rate": 1e-3,
         "patch_scales": (0.8, 0.9, 1.0),
         "select_on": "validation",

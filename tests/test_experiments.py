@@ -154,7 +154,7 @@ def test_demo_needs_no_download():
     for name in ROWS:
         row = get(name, "demo")
         assert row.weights is None or "lite0" in row.network
-        assert row.epochs <= 12
+        assert row.epochs <= 16
 
 
 # --- get ---

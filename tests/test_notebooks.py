@@ -138,5 +138,5 @@ def test_a_finished_row_is_left_alone_and_a_changed_one_refused(
     reproduce.main(["1-3", "--profile", "demo", "--data-dir", str(demo_set)])
     assert "1-3-s0 is finished" in capsys.readouterr().out
     run.save_json("config.json", run.config | {"row": run.config["row"] | {"epochs": 99}})
-    with pytest.raises(SystemExit, match=r"epochs is 99 there and 12 here.*--resume restart"):
+    with pytest.raises(SystemExit, match=r"epochs is 99 there and 16 here.*--resume restart"):
         reproduce.main(["1-3", "--profile", "demo", "--data-dir", str(demo_set)])

@@ -33,6 +33,7 @@ def training_transform(
 
     patch_scales are fractions of the stored side, 0 < s <= 1, each as likely as the others
     (Zhang et al. use 1/5 … 4/5 of full-size images; a store of 256 px has no detail left at 1/5).
+    Deviation: to the flips we add quarter turns, since dermoscopy knows no up and down.
     colour is the strength of the jitter of brightness, contrast and saturation, 0 for none.
     Takes and gives (H, W, 3) uint8 RGB; call `set_random_seed` before each use.
     """

@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
         nargs="+",
         choices=list(experiments.ROWS),
         metavar="ROW",
-        help=f"rows of experiments.py: {', '.join(experiments.ROWS)}",
+        help=f"rows of experiments/: {', '.join(experiments.ROWS)}",
     )
     parser.add_argument("--profile", default="best", choices=experiments.PROFILES)
     parser.add_argument("--data-dir", help="folder of ISIC 2017, or 'demo' for the synthetic set")

@@ -13,7 +13,7 @@ import torch
 
 import nets
 import reproduce
-from experiments import PROFILES, ROWS, SAME_RUN, Row, get
+from experiments import PROFILES, ROWS, SAME_RUN, Row, get, restore
 from utils import evaluation, loaders, loss, recipe
 
 EVERY = [(name, profile) for name in ROWS for profile in PROFILES]
@@ -48,6 +48,20 @@ def test_every_row_fits_what_it_is_made_of(name, profile):
     assert row.image_size <= row.stored_size
     assert 1 <= row.views <= loaders.VIEWS
     json.dumps(dataclasses.asdict(row), allow_nan=False)
+
+
+@pytest.mark.parametrize(("name", "profile"), EVERY)
+def test_a_row_comes_back_from_the_settings_of_a_run(name, profile):
+    row = get(name, profile, seed=7)
+    assert restore(json.loads(json.dumps(dataclasses.asdict(row)))) == row
+
+
+def test_settings_of_an_older_run_have_the_defaults_of_what_they_do_not_know():
+    settings = json.loads(json.dumps(dataclasses.asdict(get("1-3"))))
+    del settings["gamma"]
+    assert restore(settings) == get("1-3")
+    with pytest.raises(ValueError, match=r"no field called 'dropout'; the fields are name, quest"):
+        restore(settings | {"dropout": 0.5})
 
 
 def test_a_network_is_built_with_its_options():

@@ -10,13 +10,17 @@ import pytest
 
 from utils.data import PROJECT
 
-MODULES = sorted([*PROJECT.glob("*.py"), *PROJECT.glob("nets/*.py"), *PROJECT.glob("utils/*.py")])
+PACKAGES = ("bench", "experiments", "nets", "utils")
+MODULES = sorted(
+    [*PROJECT.glob("*.py"), *(f for name in PACKAGES for f in PROJECT.glob(f"{name}/*.py"))]
+)
 NOTEBOOKS = sorted(PROJECT.glob("*.ipynb"))
-OURS = {"nets", "utils", "experiments", "reproduce"}
+OURS = {*PACKAGES, "reproduce"}
 MAY_IMPORT = {
     "nets": {"nets"},
     "utils": {"utils"},
-    "experiments": set(),
+    "experiments": {"experiments"},
+    "bench": {"bench", "experiments", "nets", "utils"},
     "reproduce": {"experiments", "utils"},
 }
 

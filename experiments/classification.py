@@ -1,0 +1,133 @@
+"""The classification rows, what each profile makes of them, and the published numbers."""
+
+from typing import Any
+
+from experiments.row import Published, Row
+
+_ENLARGED = "2000 official + 1320 archive images"
+_SCORES = (
+    "melanoma_auc",
+    "melanoma_accuracy",
+    "melanoma_sensitivity",
+    "melanoma_specificity",
+    "seborrheic_keratosis_auc",
+    "seborrheic_keratosis_accuracy",
+    "seborrheic_keratosis_sensitivity",
+    "seborrheic_keratosis_specificity",
+)
+
+
+def _published(source: str, *values: float, training_list: str = _ENLARGED) -> Published:
+    return Published(source, dict(zip(_SCORES, values, strict=False)), training_list)
+
+
+# fmt: off
+_STUDY_14 = _published("coursework, ARL-CNN14", .882, .857, .632, .911, .955, .925, .811, .945)
+
+_ROWS = (
+    Row("1-1", "Does attention residual learning help a 50-layer network? (against 1-2)",
+        "arl50", weights="imagenet", published=(
+            _published("Zhang et al. 2019, ARL-CNN50",
+                       .875, .850, .658, .896, .958, .868, .878, .867),
+            _published("coursework, ARL-CNN50",
+                       .861, .853, .590, .917, .959, .927, .722, .963))),
+    Row("1-2", "The plain 50-layer network that 1-1 is compared with",
+        "resnet50", weights="imagenet", published=(
+            _published("Zhang et al. 2019, ResNet50",
+                       .857, .838, .632, .888, .948, .842, .867, .837),
+            _published("coursework, ResNet50",
+                       .849, .860, .504, .946, .919, .908, .533, .975))),
+    Row("1-3", "Is a small ARL-CNN enough? (against 1-1)", "arl14", published=(_STUDY_14,)),
+    Row("1-4", "Melanoma against the rest with one logit, official images only (against 1-1)",
+        "arl50", weights="imagenet", num_classes=1, loss="binary", class_weights=None,
+        average="logits", select_score="auc_melanoma", published=(
+            _published("re-implementation, ARL-CNN50, melanoma only",
+                       .872, .850, .487, .937, training_list="2000 official images"),)),
+    Row("1-5", "ARL-CNN18: the depth between 1-3 and 1-1", "arl18", weights="imagenet"),
+    Row("2-1", "Focal loss instead of cross-entropy, unweighted (against 2-3)", "arl14",
+        loss="focal", class_weights=(1.0, 1.0, 1.0), published=(
+            _published("coursework, focal [1, 1, 1]",
+                       .846, .858, .538, .936, .924, .912, .511, .982),)),
+    Row("2-2", "Focal loss with class weights (against 2-4)", "arl14", loss="focal", published=(
+            _published("coursework, focal [2.5, 2.5, 0.5]",
+                       .863, .862, .556, .936, .927, .903, .444, .984),)),
+    Row("2-3", "Cross-entropy without class weights (against 2-4)", "arl14",
+        class_weights=(1.0, 1.0, 1.0), published=(
+            _published("coursework, cross-entropy [1, 1, 1]",
+                       .822, .835, .487, .919, .929, .893, .833, .904),)),
+    Row("2-4", "Cross-entropy with class weights; the same run as 1-3", "arl14",
+        published=(_STUDY_14,)),
+    Row("3-1", "EfficientNet-Lite0, pretrained without a download", "lite0", weights="imagenet"),
+    Row("3-2", "Does attention residual learning help EfficientNet-Lite0? (against 3-1)",
+        "arl_lite0", weights="imagenet"),
+    Row("4-1", "Ablation of 1-3: α frozen at 0, the plain ResNet14", "arl14",
+        alpha=0.0, train_alpha=False),
+    Row("4-2", "Ablation of 1-3: the other softmax (in 'coursework' over positions)", "arl14",
+        attention="channel"),
+)
+# fmt: on
+ROWS = {row.name: row for row in _ROWS}
+
+# Rows that train the very same network in the same way; the later name is run under the earlier.
+SAME_RUN = {"2-4": "1-3"}
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "best": {},
+    "paper": {
+        "train_list": "extended",
+        "select_on": "validation",
+        "stored_size": 512,
+        "patch_scales": (0.2, 0.4, 0.6, 0.8),
+        "colour": 0.0,
+        "epochs": 100,
+        "optimizer": "sgd",
+        "learning_rate": 1e-4,
+        "weight_decay": 1e-4,
+        "schedule": "halve-30",
+        "warmup_epochs": 0.0,
+        "clip_norm": 0.0,
+    },
+    "coursework": {
+        "train_list": "extended",
+        "select_on": "validation",
+        "stored_size": 512,
+        "patch_scales": (0.2, 0.4, 0.6, 0.8),
+        "colour": 0.0,
+        "epochs": 100,
+        "learning_rate": 1e-4,
+        "weight_decay": 1e-2,
+        "warmup_epochs": 0.0,
+        "clip_norm": 0.0,
+        "patience": 30,
+        "attention": "channel",
+    },
+    "demo": {
+        "image_size": 96,
+        "stored_size": 112,
+        "epochs": 16,
+        "learning_rate": 1e-3,
+        "patch_scales": (0.8, 0.9, 1.0),
+        "select_on": "validation",
+        "weights": None,
+        "colour": 0.1,
+    },
+}
+# What single rows change in a profile's recipe.
+_FROM_SCRATCH = ("1-3", "2-1", "2-2", "2-3", "2-4", "4-1", "4-2")
+EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
+    # From random weights: longer, faster, and at a size that lets 40 epochs fit into half an hour.
+    **{
+        ("best", name): {"epochs": 40, "learning_rate": 1e-3, "image_size": 160}
+        for name in _FROM_SCRATCH
+    },
+    **{("paper", name): {"learning_rate": 0.01} for name in _FROM_SCRATCH},
+    # What the coursework calls ARL-CNN14 is an ARL-CNN18 in its code.
+    **{("coursework", name): {"network": "arl18"} for name in _FROM_SCRATCH},
+    # Its baseline has the softmax over channels already: the other one is over positions.
+    ("coursework", "4-2"): {"network": "arl18", "attention": "spatial"},
+    ("paper", "1-4"): {"train_list": "official", "patch_scales": (0.2, 0.4, 0.6, 0.8, 1.0)},
+    ("coursework", "1-4"): {"train_list": "official"},
+    # EfficientNet-Lite0's weights come with a package, so the demo need not do without them.
+    ("demo", "3-1"): {"weights": "imagenet"},
+    ("demo", "3-2"): {"weights": "imagenet"},
+}

@@ -3,10 +3,13 @@
 PYTHON ?= python3
 BIN    := .venv/bin
 STAMP  := .venv/.installed
+# The official scorer needs older packages than the project: an environment of its own.
+REFEREE := .venv-referee/.installed
+GOLDEN ?= tests/golden/official-scores.json
 # Spread the tests over the cores; a test that measures time or memory runs in its own process.
 WORKERS ?= 2
 
-.PHONY: demo test test-all lint notebook clean
+.PHONY: demo test test-all lint notebook referee compiler clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -26,8 +29,13 @@ lint: $(STAMP)
 notebook: $(STAMP)
 	$(BIN)/jupyter lab
 
+# Ask the official scorer about the fixed cases; the tests compare our scores with its answers.
+referee: $(REFEREE)
+	PYTHONPATH=tests $(BIN)/python -m referee.build .venv-referee $(GOLDEN)
+	@echo "the official scorer's answers: $(GOLDEN)"
+
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-referee build *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
@@ -36,3 +44,21 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt -e .
 	touch $@
+
+$(REFEREE): tests/referee/requirements.txt | $(STAMP)
+	@$(MAKE) --no-print-directory compiler
+	$(BIN)/python -m venv .venv-referee
+	.venv-referee/bin/python -m pip install --quiet -r $<
+	touch $@
+
+# One of the scorer's packages, zipfile-deflate64, comes as C source. Asked is what python asks.
+compiler: | $(STAMP)
+	@cc=$${CC:-$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_config_var("CC"))')}; \
+	cc=$${cc%% *}; missing=; \
+	header=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h; \
+	command -v "$$cc" >/dev/null || missing="the C compiler $$cc"; \
+	test -f "$$header" || missing="$${missing:+$$missing and }python's header $$header"; \
+	test -z "$$missing" || { \
+	  echo "the official scorer has to be compiled in part; not found: $$missing"; \
+	  echo "Debian, Ubuntu: apt-get install gcc python3-dev; macOS: xcode-select --install;"; \
+	  echo "another compiler: make CC=clang referee"; exit 1; }

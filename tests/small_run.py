@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import experiments
+import nets
 from utils import data, evaluation, files, loaders, logger, loss, model, store
 
 CONFIG = replace(
@@ -47,30 +48,45 @@ class SmallNet(nn.Module):
         return self.fc(self.dropout(x))
 
 
-def parts(data_dir: Path) -> tuple[store.Store, pd.DataFrame]:
-    """The prepared store of the data at 40 px, and all rows."""
+def parts(data_dir: Path, size: int = 40) -> tuple[store.Store, pd.DataFrame]:
+    """The prepared store of the data, and all rows."""
     rows = data.read(data_dir)
-    return store.prepare(data_dir, rows, 40), rows
+    return store.prepare(data_dir, rows, size), rows
 
 
-def train(data_dir: Path, folder: Path, config: experiments.Row = CONFIG) -> pd.DataFrame:
-    """Train a SmallNet on the data into folder; returns the history."""
-    prepared, rows = parts(data_dir)
+def train(
+    data_dir: Path,
+    folder: Path,
+    config: experiments.Row = CONFIG,
+    network: nn.Module | None = None,
+    size: int = 40,
+) -> pd.DataFrame:
+    """Train a network (by default a SmallNet) on the data into folder; returns the history."""
+    prepared, rows = parts(data_dir, size)
     train_rows, select = data.training_rows(rows, "validation", config.seed)
     transform = loaders.training_transform(config.image_size, config.patch_scales, config.colour)
     patches = loaders.TrainingPatches(prepared, train_rows, transform, config.seed)
     views = loaders.TestViews(prepared, select, config.image_size, views=1)
     select_loader = loaders.evaluation_loader(views, config.batch_size, 0)
-    run = logger.start_run(folder, config, {"fingerprint": prepared.fingerprint(rows)})
+    facts = {"set": data.note(data_dir), "fingerprint": prepared.fingerprint(rows)}
+    run = logger.start_run(folder, config, facts)
     model.seed_torch(config.seed)
     return model.fit(
-        SmallNet(config.num_classes),
+        network or SmallNet(config.num_classes),
         loss.build(config.loss, config.class_weights, config.gamma),
         loaders.training_loader(patches, config.batch_size, config.workers),
         lambda predict: evaluation.epoch_scores(select["label"], predict(select_loader)),
         run,
         config,
     )
+
+
+def finished(data_dir: Path, folder: Path, name: str = "1-3", **changes: object) -> None:
+    """A finished run of a real row, such as ARL-CNN.ipynb leaves it; one epoch of 64 px images."""
+    changes = {"epochs": 1, "batch_size": 8, "precision": "fp32", "workers": 0} | changes
+    row = experiments.get(name, "demo", image_size=64, stored_size=64, weights="none", **changes)
+    network = nets.build(row.network, row.num_classes, **row.network_options())
+    train(data_dir, folder, row, network, 64)
 
 
 def die_at(calls: int, owner: object, name: str) -> None:

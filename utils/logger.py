@@ -92,10 +92,15 @@ class RunFolder:
         write_atomic(self.path / name, table.to_csv(index=False, lineterminator="\n"))
         return self.path / name
 
-    def show(self, name: str, figure: Figure) -> Path:
-        """Write `figures/<name>.png`, and show that very file where a notebook runs."""
+    def save_figure(self, name: str, figure: Figure) -> Path:
+        """Write `figures/<name>.png`; returns its path."""
         path = self.path / "figures" / f"{name}.png"
         write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=FIGURE_DPI))
+        return path
+
+    def show(self, name: str, figure: Figure) -> Path:
+        """Write `figures/<name>.png`, and show that very file where a notebook runs."""
+        path = self.save_figure(name, figure)
         if "ipykernel" in sys.modules:
             display(Image(filename=path, width=round(figure.get_figwidth() * 100)))
         else:

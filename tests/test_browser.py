@@ -1,0 +1,150 @@
+"""A person opens Evaluation-Cls in JupyterLab, runs all cells, and moves the slider.
+
+Needs Chromium; without it these tests are skipped, and say so. Screenshots lie in pytest's
+temporary folder (`--basetemp` names another).
+"""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+
+from tests import small_run
+from utils import data
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+PATIENCE = 300_000  # milliseconds
+expect.set_options(timeout=60_000)
+ERROR = ".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']"
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: install it")
+
+
+@pytest.fixture(scope="module")
+def folder(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the notebook, set to evaluate a small finished run."""
+    folder = tmp_path_factory.mktemp("lab")
+    run = folder / "model/demo-demo/1-3-s0"
+    small_run.finished(demo_set, run)
+    notebook = nbformat.read(data.PROJECT / "Evaluation-Cls.ipynb", as_version=4)
+    cell = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    cell.source = cell.source.replace("runs = None", f"runs = {str(run)!r}")
+    cell.source = cell.source.replace("data_dir = None", f"data_dir = {str(demo_set)!r}")
+    nbformat.write(notebook, folder / "Evaluation-Cls.ipynb")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a JupyterLab that serves the folder, with settings of its own."""
+    home = tmp_path_factory.mktemp("home")
+    settings = home / "settings/@jupyterlab/notebook-extension/tracker.jupyterlab-settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(json.dumps({"windowingMode": "none"}))  # draw all cells, not only the seen
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "JUPYTER_CONFIG_DIR": str(home),
+        "JUPYTER_DATA_DIR": str(home / "data"),
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+               f"--port={port}", "--port-retries=0", "--IdentityProvider.token=",
+               "--LabApp.news_url=None", f"--ServerApp.root_dir={folder}"]  # fmt: skip
+    log = home / "server.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT
+        )
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/api", process, log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
+    for _ in range(120):
+        assert process.poll() is None, log.read_text()[-3000:]
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.5)
+    pytest.fail(f"JupyterLab did not answer: {log.read_text()[-3000:]}")
+
+
+@pytest.fixture(scope="module")
+def page(server: str) -> Iterator[Page]:
+    """The notebook in JupyterLab, all cells run."""
+    with sync_playwright() as api:
+        browser = api.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(PATIENCE)
+        page.goto(f"{server}/lab/tree/Evaluation-Cls.ipynb?reset")
+        page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+        page.get_by_text(re.compile(r"Python 3 \(ipykernel\) \| Idle")).first.wait_for()
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+        last = page.locator(".jp-OutputArea-output", has_text="figures and tables are in")
+        last.or_(page.locator(ERROR)).first.wait_for(state="attached")
+        yield page
+        browser.close()
+
+
+def test_all_cells_run_without_an_error(page: Page, tmp_path: Path) -> None:
+    page.screenshot(path=tmp_path / "lab.png")
+    assert page.locator(ERROR).all_inner_texts() == []
+    assert page.locator(".jp-RenderedText[data-mime-type*='stderr']").all_inner_texts() == []
+    assert page.locator(".jp-RenderedImage img").count() == 8
+
+
+def test_the_slider_moves_the_numbers_and_the_picture(page: Page, tmp_path: Path) -> None:
+    area = page.locator(".jp-OutputArea", has=page.locator(".widget-slider")).first
+    numbers, picture = area.locator(".widget-html-content"), area.locator("img.widget-image")
+    handle = area.locator(".noUi-handle")
+    handle.scroll_into_view_if_needed()
+    before = picture.get_attribute("src")
+    handle.focus()
+    handle.press("Home")  # threshold 0: every image counts as melanoma
+    expect(numbers).to_contain_text("sensitivity 1.000   specificity 0.000")
+    changed(picture, before)
+    area.screenshot(path=tmp_path / "slider.png")
+    before = picture.get_attribute("src")
+    area.locator("select").last.select_option("seborrheic keratosis")
+    changed(picture, before)
+    handle.press("End")  # threshold 1: no image counts as seborrheic keratosis
+    expect(numbers).to_contain_text("sensitivity 0.000   specificity 1.000")
+    area.screenshot(path=tmp_path / "slider-class.png")
+
+
+def test_the_browser_goes_through_the_cases(page: Page, tmp_path: Path) -> None:
+    area = page.locator(".jp-OutputArea", has=page.locator("button .fa-arrow-right")).first
+    where, picture = area.locator(".widget-html-content"), area.locator("img.widget-image")
+    area.locator("select").last.select_option("all, by id")
+    expect(where).to_contain_text("1 of 8")
+    before = picture.get_attribute("src")
+    area.locator("button", has=page.locator(".fa-arrow-right")).click()
+    expect(where).to_contain_text("2 of 8")
+    changed(picture, before)
+    area.screenshot(path=tmp_path / "case.png")
+
+
+def changed(picture: Locator, before: str) -> None:
+    """Wait until the image widget shows another picture."""
+    expect(picture).not_to_have_attribute("src", before)

@@ -1,0 +1,64 @@
+"""Single cases: the right picture, the right answer, and maps of that answer."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import nets
+from utils import cases, explain, loaders
+
+
+@pytest.fixture
+def given(demo_rows: pd.DataFrame) -> pd.DataFrame:
+    """Predictions for two test images: a melanoma called benign, and a benign one called so."""
+    tested = demo_rows[demo_rows["split"] == "test"]
+    chosen = pd.concat([tested[tested["label"] == label].head(1) for label in (0, 2)])
+    table = chosen[["id", "label"]].reset_index(drop=True)
+    return table.assign(melanoma=[0.2, 0.1], seborrheic_keratosis=[0.1, 0.1], benign=[0.7, 0.8])
+
+
+def test_the_picture_is_the_plain_view(demo_store, given) -> None:
+    images = cases.plain_images(demo_store, given, 48)
+    position = demo_store.positions(given)[1]
+    expected = loaders.view(demo_store.image(position), 0, 48)
+    assert images.shape == (2, 3, 48, 48)
+    assert np.array_equal(images[1].movedim(0, -1), expected)
+
+
+def test_captions_say_truth_and_answer(given) -> None:
+    assert cases.answers(given).tolist() == [2, 2]
+    lines = cases.captions(given)[0].splitlines()
+    assert lines == [given["id"][0], "truth: melanoma", "answer: benign, 0.70"]
+
+
+def test_one_logit_answers_melanoma_or_the_rest(given) -> None:
+    alone = given[["id", "label"]].assign(melanoma=[0.3, 0.9])
+    assert cases.answers(alone).tolist() == [1, 0]
+    assert [text.splitlines()[2] for text in cases.captions(alone)] == [
+        "answer: the rest, 0.70",
+        "answer: melanoma, 0.90",
+    ]
+
+
+@pytest.mark.parametrize(("name", "classes"), [("arl14", 3), ("resnet18", 3), ("arl_lite0", 1)])
+def test_maps_are_those_of_the_answer(name: str, classes: int) -> None:
+    torch.manual_seed(0)
+    network = nets.build(name, classes).eval()
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    answers = np.array([0, min(classes, 1)])
+    found = cases.maps(network, images, answers)
+    expected = explain.normalised(explain.class_activation_maps(network, images, answers))
+    np.testing.assert_array_equal(found["class activation"], expected)
+    finer = name != "arl_lite0"
+    fine = found["Grad-CAM, layer3" if finer else "Grad-CAM, last map"]
+    assert fine.shape == ((2, 4, 4) if finer else (2, 2, 2))
+    attention = [key for key in found if key.startswith("attention")]
+    assert len(attention) == (3 if name.startswith("arl") else 0)
+    assert all(values.min() >= 0 and values.max() <= 1 for values in found.values())
+
+
+def test_the_figure_shows_each_case_with_its_caption(demo_store, given) -> None:
+    figure = cases.figure(nets.build("arl14").eval(), demo_store, given, 64, "title", "note")
+    texts = {text.get_text() for text in figure.findobj(match=lambda a: hasattr(a, "get_text"))}
+    assert set(cases.captions(given)) <= texts

@@ -1,0 +1,126 @@
+"""Finished runs are found by any of their names; a missing one is answered with its command."""
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import experiments
+from utils import demo, runs
+from utils.logger import RunError, RunFolder
+
+
+def leave_run(folder: Path, row: str, profile: str = "demo", finished: bool = True) -> None:
+    seed = int(folder.name.split("-s")[1].split(".")[0])
+    config = {"row": dataclasses.asdict(experiments.get(row, profile, seed=seed))}
+    config["data"] = {"set": "ISIC 2017" if "isic" in str(folder) else "synthetic demo data"}
+    RunFolder(folder).save_json("config.json", config | ({"finished": True} if finished else {}))
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A folder that says it is the demo set."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / demo.MARKER).touch()
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """Three finished runs, one unfinished, one moved aside, one on other data, one of no row."""
+    folder = tmp_path / "model"
+    leave_run(folder / "demo-demo/1-3-s10", "1-3")
+    leave_run(folder / "demo-demo/1-3-s2", "1-3")
+    leave_run(folder / "demo-demo/3-1-s0", "3-1", finished=False)
+    leave_run(folder / "demo-demo/1-3-s0.1", "1-3")
+    leave_run(folder / "demo-best/1-1-s0", "1-1", "best")
+    leave_run(folder / "isic2017-best/1-2-s0", "1-2", "best")
+    (folder / "demo-demo/evaluation-cls-test").mkdir()
+    return folder
+
+
+def found(wanted: str | list[str] | None, data_dir: Path, models: Path) -> list[str]:
+    return list(runs.find(wanted, data_dir, experiments.ROWS, models))
+
+
+def test_all_finished_runs_by_default_in_the_order_of_the_table(data_dir, models) -> None:
+    assert found(None, data_dir, models) == ["1-1-s0", "1-3-s2", "1-3-s10"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        ("1-3", ["1-3-s2", "1-3-s10"]),
+        ("1-3-s10", ["1-3-s10"]),
+        ("demo-best/1-1-s0", ["1-1-s0"]),
+        ("1-3-s10, 1-1", ["1-3-s10", "1-1-s0"]),
+        (["1-1", "1-3-s2", "1-1-s0"], ["1-1-s0", "1-3-s2"]),
+    ],
+)
+def test_a_run_is_named_in_any_of_its_ways(wanted, names, data_dir, models) -> None:
+    assert found(wanted, data_dir, models) == names
+
+
+def test_a_folder_anywhere_is_a_name_too(data_dir, models, tmp_path) -> None:
+    leave_run(tmp_path / "elsewhere/my run-s0", "2-1")
+    chosen = runs.find([str(tmp_path / "elsewhere/my run-s0")], data_dir, experiments.ROWS, models)
+    assert [run.path.name for run in chosen.values()] == ["my run-s0"]
+
+
+def test_names_show_the_profile_where_it_tells_runs_apart(data_dir, models) -> None:
+    leave_run(models / "demo-best/1-3-s2", "1-3", "best")
+    assert found("1-3-s2", data_dir, models) == ["demo-best/1-3-s2", "demo-demo/1-3-s2"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("2-1", r"no run '2-1'; make it with\n    python reproduce.py 2-1 --profile demo --data-d"),
+        ("1-3-s7", r"no run '1-3-s7'.*\n.* 1-3 --profile demo --data-dir demo --seeds 7"),
+        ("demo-paper/1-3-s0", r"make it with\n    python reproduce.py 1-3 --profile paper"),
+        ("3-1", r"demo-demo/3-1-s0 is not finished; go on with\n    python reproduce.py 3-1"),
+        ("9-9", r"'9-9' is no run folder and no row; expected a folder, or a row such as '1-1'"),
+        ("isic2017-best/1-2-s0", r"trained on ISIC 2017, and this is synthetic demo data .*name"),
+    ],
+)
+def test_a_missing_run_is_answered_with_the_command(wanted, message, data_dir, models) -> None:
+    with pytest.raises(RunError, match=rf"(?s){message}"):
+        found(wanted, data_dir, models)
+
+
+def test_a_folder_of_another_kind_or_on_other_data_is_refused(data_dir, models) -> None:
+    with pytest.raises(RunError, match=r"trained on ISIC 2017, and this is synthetic demo data"):
+        found(str(models / "isic2017-best/1-2-s0"), data_dir, models)
+    with pytest.raises(RunError, match=r"1-1-s0 holds row 1-1; expected one of 1-3, 3-1"):
+        runs.find(str(models / "demo-best/1-1-s0"), data_dir, ["1-3", "3-1"], models)
+    with pytest.raises(
+        RunError, match=r"3-1-s0 is not finished; go on with\n.* 3-1 --profile demo"
+    ):
+        found(str(models / "demo-demo/3-1-s0"), data_dir, models)
+
+
+def test_no_run_at_all_is_answered_with_the_first_command(data_dir, tmp_path) -> None:
+    with pytest.raises(RunError, match=r"no finished run under .*demo-\*.*\n    python reproduce"):
+        found(None, data_dir, tmp_path / "nothing")
+
+
+def test_an_evaluation_lies_beside_its_runs(tmp_path) -> None:
+    one, two, far = (RunFolder(tmp_path / name) for name in ("a-b/1", "a-b/2", "a-c/1"))
+    assert runs.outputs([one], "evaluation").path == tmp_path / "a-b/evaluation"
+    assert runs.outputs([one, two], "evaluation").path == tmp_path / "a-b/evaluation"
+    assert runs.outputs([one, far], "evaluation").path == tmp_path / "evaluation"
+
+
+def test_an_overview_says_which_epoch_was_kept(data_dir, models) -> None:
+    chosen = runs.find("1-3", data_dir, experiments.ROWS, models)
+    for run, scores in zip(chosen.values(), ([0.6, 0.8, 0.7], [0.9, 0.5, 0.9]), strict=True):
+        history = pd.DataFrame({"epoch": [1, 2, 3], "auc_mean": scores})
+        run.save_table("history.csv", history)
+    table = runs.overview(chosen)
+    assert table.index.tolist() == ["1-3-s2", "1-3-s10"]
+    assert table[["seed", "epochs", "kept", "its auc_mean"]].to_numpy().tolist() == [
+        [2, 3, 2, 0.8],
+        [10, 3, 1, 0.9],
+    ]
+    assert set(table["weights"]) == {"random"}

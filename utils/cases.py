@@ -1,0 +1,73 @@
+"""Single cases: the picture the network got, what it answered, and what it looked at."""
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from utils import explain, loaders, visualize, visualize_cls
+from utils.data import CLASSES
+from utils.store import Store
+
+# A finer map than the last one, half its stride. Only ResNets have it: Grad-CAM weighs whole
+# channels, which needs a map that ends in a ReLU; EfficientNet's stages end in a linear layer, and
+# what it draws there is noise.
+FINE = "layer3"
+
+
+def plain_images(prepared: Store, cases: pd.DataFrame, image_size: int) -> torch.Tensor:
+    """The plain views of the cases as a network takes them: (B, 3, S, S) uint8."""
+    positions = prepared.positions(cases)
+    views = [loaders.view(prepared.image(k), 0, image_size) for k in positions]
+    return torch.from_numpy(np.stack(views)).movedim(-1, 1)
+
+
+def answers(cases: pd.DataFrame) -> np.ndarray:
+    """The class each case was given (B,): the most probable one; 1 is "the rest" of one logit."""
+    probabilities = cases[[name for name in CLASSES if name in cases]].to_numpy(dtype=float)
+    if probabilities.shape[1] == 1:
+        return (probabilities[:, 0] < 0.5).astype(int)
+    return probabilities.argmax(axis=1)
+
+
+def captions(cases: pd.DataFrame) -> list[str]:
+    """Id, truth, and what was answered with which probability; three lines a case."""
+    names = [name for name in CLASSES if name in cases]
+    lines = []
+    for row, answer in zip(cases.to_dict("records"), answers(cases), strict=True):
+        if len(names) == 1:
+            said = "the rest" if answer else visualize.CLASS_LABELS[0]
+            probability = 1 - row[names[0]] if answer else row[names[0]]
+        else:
+            said, probability = visualize.CLASS_LABELS[answer], row[names[answer]]
+        truth = visualize.CLASS_LABELS[row["label"]]
+        lines.append(f"{row['id']}\ntruth: {truth}\nanswer: {said}, {probability:.2f}")
+    return lines
+
+
+def maps(network: nn.Module, images: torch.Tensor, classes: np.ndarray) -> dict[str, np.ndarray]:
+    """What spoke for the classes (B,), and where ARL blocks attend: header -> (B, h, w) in [0, 1].
+
+    Each map is stretched on its own: colours compare places within a picture, not pictures.
+    """
+    fine = FINE if hasattr(network, FINE) else None
+    columns = {
+        "class activation": explain.class_activation_maps(network, images, classes),
+        f"Grad-CAM, {fine or 'last map'}": explain.grad_cam(network, images, classes, fine),
+    }
+    attention = explain.attention_maps(network, images)
+    shown = explain.shown_blocks(list(attention), most=3)
+    columns |= {f"attention, {name}": attention[name] for name in shown}
+    return {name: explain.normalised(values) for name, values in columns.items()}
+
+
+def figure(
+    network: nn.Module, prepared: Store, cases: pd.DataFrame, image_size: int, title: str, note: str
+) -> Figure:
+    """The cases (rows of `results.predictions`), each beside the maps of its answer."""
+    images = plain_images(prepared, cases, image_size)
+    found = maps(network, images.to(next(network.parameters()).device), answers(cases))
+    positions = prepared.positions(cases)
+    outlined = [visualize.outlined(prepared.image(k), prepared.mask(k)) for k in positions]
+    return visualize_cls.heat_maps(outlined, found, captions(cases), title, note)

@@ -1,0 +1,140 @@
+"""What moves where somebody looks: a slider for the threshold, a browser through the cases.
+
+In a live notebook both are ipywidgets. Elsewhere (papermill, a script) nobody can move them: the
+same call shows their first state as a figure. That figure is written in either case.
+"""
+
+import html
+import io
+from collections.abc import Callable, Mapping
+
+import pandas as pd
+from IPython.display import display
+from matplotlib.figure import Figure
+
+from utils import results, visualize_cls
+from utils.curves import operating_points
+from utils.data import CLASSES
+from utils.evaluation import OFFICIAL_CLASSES
+from utils.logger import RunFolder, in_live_jupyter
+
+SCREEN_DPI = 100
+ORDERS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "surest mistakes first": results.confident_mistakes,
+    "least certain first": results.least_certain,
+    "all, by id": lambda table: table.sort_values("id", kind="stable"),
+}
+
+DrawCase = Callable[[str, pd.Series], Figure]  # (run's name, its row of predictions)
+
+
+def threshold_slider(
+    output: RunFolder, tables: Mapping[str, pd.DataFrame], note: str, threshold: float = 0.5
+) -> None:
+    """Sensitivity, specificity and confusion matrix of one class at a threshold that moves.
+
+    tables: predictions by the run's name, as `results.predictions` gives them. The first state,
+    the first run's melanomas at `threshold`, is written as figure "threshold".
+    """
+
+    def draw(run: str, name: str, threshold: float) -> Figure:
+        truth = tables[run]["label"] == CLASSES.index(name)
+        return visualize_cls.threshold_figure(
+            truth, tables[run][name], threshold, name, f"{run}: a threshold moved", note
+        )
+
+    first = next(iter(tables))
+    figure = draw(first, CLASSES[0], threshold)
+    if not in_live_jupyter():
+        output.show("threshold", figure)
+        return
+    output.save_figure("threshold", figure)
+    import ipywidgets as widgets  # needs a kernel whose front end knows widgets
+
+    run = widgets.Dropdown(options=list(tables), description="run")
+    name = widgets.Dropdown(options=_tasks(tables[first]), description="class")
+    slider = widgets.FloatSlider(
+        threshold, min=0, max=1, step=0.01, description="threshold", readout_format=".2f"
+    )
+    numbers, picture = widgets.HTML(), _picture(widgets, figure)
+
+    def update(change: dict) -> None:
+        if change["owner"] is run:
+            name.options = _tasks(tables[run.value])
+        truth = tables[run.value]["label"] == CLASSES.index(name.value)
+        numbers.value = _numbers(truth, tables[run.value][name.value], slider.value)
+        picture.value = _png(draw(run.value, name.value, slider.value))
+
+    for control in (run, name, slider):
+        control.observe(update, "value")
+    update({"owner": slider})
+    display(widgets.VBox([widgets.HBox([run, name]), slider, numbers, picture]))
+
+
+def case_browser(output: RunFolder, tables: Mapping[str, pd.DataFrame], draw: DrawCase) -> None:
+    """One case after the other: whose turn it is, in which order, for which run.
+
+    draw(run's name, row of its predictions) makes the picture. The first state, the first run's
+    surest mistake, is written as figure "case".
+    """
+    first = next(iter(tables))
+    order = next((name for name, sort in ORDERS.items() if len(sort(tables[first]))), "")
+    figure = draw(first, ORDERS[order](tables[first]).iloc[0])
+    if not in_live_jupyter():
+        output.show("case", figure)
+        return
+    output.save_figure("case", figure)
+    import ipywidgets as widgets
+
+    run = widgets.Dropdown(options=list(tables), description="run")
+    sort = widgets.Dropdown(options=list(ORDERS), value=order, description="order")
+    back = widgets.Button(icon="arrow-left", tooltip="the case before")
+    on = widgets.Button(icon="arrow-right", tooltip="the next case")
+    number = widgets.BoundedIntText(1, min=1, max=1, description="case")
+    where, picture = widgets.HTML(), _picture(widgets, figure)
+
+    def update(change: dict) -> None:
+        cases = ORDERS[sort.value](tables[run.value])
+        number.max = max(len(cases), 1)
+        if change["owner"] in (run, sort) and number.value != 1:
+            number.value = 1  # which comes back here
+            return
+        where.value = f"{number.value if len(cases) else 0} of {len(cases)}"
+        picture.layout.visibility = "visible" if len(cases) else "hidden"
+        if len(cases):
+            case = cases.iloc[number.value - 1]
+            where.value += f": {html.escape(case['id'])}"
+            picture.value = _png(draw(run.value, case))
+
+    for control in (run, sort, number):
+        control.observe(update, "value")
+    back.on_click(lambda _: number.set_trait("value", max(number.value - 1, 1)))
+    on.on_click(lambda _: number.set_trait("value", min(number.value + 1, number.max)))
+    update({"owner": number})
+    controls = widgets.HBox([back, on, number, where])
+    display(widgets.VBox([widgets.HBox([run, sort]), controls, picture]))
+
+
+def _tasks(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """The challenge's questions that a run answers, as a drop-down shows them."""
+    return [(name.replace("_", " "), name) for name in OFFICIAL_CLASSES if name in table.columns]
+
+
+def _numbers(truth: pd.Series, score: pd.Series, threshold: float) -> str:
+    """The rates at a threshold in one line of HTML."""
+    point = operating_points(truth, score, threshold)
+    rates = {name: getattr(point, name) for name in ("sensitivity", "specificity", "accuracy")}
+    return " &nbsp; ".join(f"{name} <b>{value:.3f}</b>" for name, value in rates.items())
+
+
+def _picture(widgets: object, figure: Figure) -> object:
+    """An image widget that holds the figure at its own size."""
+    width = round(figure.get_figwidth() * SCREEN_DPI)
+    layout = widgets.Layout(width=f"{width}px", max_width="100%")
+    return widgets.Image(value=_png(figure), format="png", layout=layout)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=SCREEN_DPI)
+    return buffer.getvalue()

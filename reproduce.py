@@ -3,8 +3,8 @@
     python reproduce.py 1-3 3-1 --profile best --data-dir Data/ISIC2017 --seeds 0 1
 
 A row that is finished is left alone, one that was interrupted goes on, one that fails is named at
-the end while the others run. The executed notebook (`run.ipynb`) and the same as a page
-(`run.html`) lie in the run folder beside the scores.
+the end while the others run. Then Evaluation-Cls.ipynb compares them all. Each executed notebook
+(`run.ipynb`) and the same as a page (`run.html`) lie in its folder, beside scores and figures.
 """
 
 import argparse
@@ -21,10 +21,11 @@ from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 import experiments
-from utils import data, logger, results
+from utils import data, logger, results, runs
 from utils.files import write_atomic
 
-NOTEBOOK = data.PROJECT / "ARL-CNN.ipynb"
+TRAINING = data.PROJECT / "ARL-CNN.ipynb"
+EVALUATION = data.PROJECT / "Evaluation-Cls.ipynb"
 
 
 def check_parameters(notebook: Path, parameters: dict[str, object]) -> None:
@@ -62,20 +63,34 @@ def run_row(name: str, profile: str, data_dir: Path, seed: int, resume: str) -> 
         "seed": seed,
         "resume": resume,
     }
-    check_parameters(NOTEBOOK, parameters)
-    with tempfile.TemporaryDirectory() as scratch:
-        executed = Path(scratch) / "run.ipynb"
-        execute(executed, parameters)
-        page, _ = HTMLExporter().from_notebook_node(nbformat.read(executed, as_version=4))
-        write_atomic(path / "run.ipynb", executed.read_bytes())
-        write_atomic(path / "run.html", page)
+    run_notebook(TRAINING, path, parameters)
     return path
 
 
-def execute(executed: Path, parameters: dict[str, object]) -> None:
+def evaluate(folders: list[Path], data_dir: Path) -> Path:
+    """Execute the evaluation of finished runs; returns the folder with its page and figures."""
+    split = data.evaluation_split(data.read(data_dir))
+    output = runs.outputs(map(logger.RunFolder, folders), f"evaluation-cls-{split}").path
+    parameters = {"runs": list(map(str, folders)), "data_dir": str(data_dir), "split": split}
+    run_notebook(EVALUATION, output, parameters)
+    return output
+
+
+def run_notebook(notebook: Path, folder: Path, parameters: dict[str, object]) -> None:
+    """Execute a notebook with these parameters; leaves `run.ipynb` and `run.html` in folder."""
+    check_parameters(notebook, parameters)
+    with tempfile.TemporaryDirectory() as scratch:
+        executed = Path(scratch) / "run.ipynb"
+        execute(notebook, executed, parameters)
+        page, _ = HTMLExporter().from_notebook_node(nbformat.read(executed, as_version=4))
+        write_atomic(folder / "run.ipynb", executed.read_bytes())
+        write_atomic(folder / "run.html", page)
+
+
+def execute(notebook: Path, executed: Path, parameters: dict[str, object]) -> None:
     """Run the notebook by papermill from the project's root, printing what it prints."""
     papermill.execute_notebook(
-        str(NOTEBOOK),
+        str(notebook),
         str(executed),
         parameters,
         cwd=str(data.PROJECT),
@@ -124,8 +139,14 @@ def main(arguments: list[str] | None = None) -> None:
             failed.append(f"row {row}, seed {seed}: {error.ename}: {error.evalue}")
         except logger.RunError as error:
             failed.append(f"row {row}, seed {seed}: {error}")
-    for path in dict.fromkeys(done):
+    done = list(dict.fromkeys(done))
+    for path in done:
         print(f"\n{summary(path)}\npage: {path / 'run.html'}")
+    if done:
+        try:
+            print(f"\nevaluation: {evaluate(done, data_dir) / 'run.html'}")
+        except PapermillExecutionError as error:
+            failed.append(f"{EVALUATION.name}: {error.ename}: {error.evalue}")
     if failed:
         sys.exit("\nfailed:\n" + "\n".join(failed))
 

@@ -83,10 +83,11 @@ def train(
 
 def finished(data_dir: Path, folder: Path, name: str = "1-3", **changes: object) -> None:
     """A finished run of a real row, such as ARL-CNN.ipynb leaves it; one epoch of 64 px images."""
-    changes = {"epochs": 1, "batch_size": 8, "precision": "fp32", "workers": 0} | changes
-    row = experiments.get(name, "demo", image_size=64, stored_size=64, weights="none", **changes)
+    small = {"epochs": 1, "batch_size": 8, "image_size": 64, "stored_size": 64, "workers": 0}
+    small |= {"precision": "fp32", "weights": "none"}
+    row = experiments.get(name, "demo", **(small | changes))
     network = nets.build(row.network, row.num_classes, **row.network_options())
-    train(data_dir, folder, row, network, 64)
+    train(data_dir, folder, row, network, row.stored_size)
 
 
 def die_at(calls: int, owner: object, name: str) -> None:

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import small_run
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-from tests import small_run
 from utils import data
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)

@@ -54,7 +54,7 @@ def test_maps_are_those_of_the_answer(name: str, classes: int) -> None:
     fine = found["Grad-CAM, layer3" if finer else "Grad-CAM, last map"]
     assert fine.shape == ((2, 4, 4) if finer else (2, 2, 2))
     attention = [key for key in found if key.startswith("attention")]
-    assert len(attention) == (3 if name.startswith("arl") else 0)
+    assert len(attention) == (2 if name.startswith("arl") else 0)
     assert all(values.min() >= 0 and values.max() <= 1 for values in found.values())
 
 
@@ -62,3 +62,13 @@ def test_the_figure_shows_each_case_with_its_caption(demo_store, given) -> None:
     figure = cases.figure(nets.build("arl14").eval(), demo_store, given, 64, "title", "note")
     texts = {text.get_text() for text in figure.findobj(match=lambda a: hasattr(a, "get_text"))}
     assert set(cases.captions(given)) <= texts
+
+
+def test_every_block_is_shown_with_its_alpha(demo_store, given) -> None:
+    network = nets.build("arl_lite0", alpha=0.25).eval()
+    figure = cases.attention_figure(network, demo_store, given, 64, "title", "note")
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles[0] == f"{given['id'][0]}\ntruth: melanoma\nanswer:\nbenign, 0.70"
+    assert titles[1] == "blocks.1.1\nα 0.250"
+    assert sum("α 0.250" in text for text in titles) == 2 * 9
+    assert titles[10].startswith(given["id"][1])  # after nine blocks, on a line of its own

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import nets
-from nets.arl import ATTENTIONS, ARLBasicBlock, ARLBottleneck, Attention
+from nets.arl import ATTENTIONS, ARLBasicBlock, ARLBottleneck, AttendOnCPU, Attention
 from nets.lite import ARLInvertedResidual
 from nets.normalise import IMAGENET, Normalise
 from nets.resnet import DEPTHS
@@ -168,6 +168,31 @@ def test_blocks_against_the_formula(
             torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("attention", ATTENTIONS.values())
+def test_the_written_out_derivative(attention, memory_format: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    maps = torch.randn(2, 2, 3, 5, 4, dtype=torch.float64)
+    branch, identity = (m.contiguous(memory_format=memory_format).requires_grad_() for m in maps)
+    for alpha in (0.0, 0.7):
+        start = torch.tensor(alpha, dtype=torch.float64, requires_grad=True)
+        assert torch.autograd.gradcheck(
+            lambda *inputs: AttendOnCPU.apply(*inputs, attention), (branch, identity, start)
+        )
+
+
+def test_compiled_is_eager() -> None:
+    """The compiler gets the plain formula, eager mode the derivative written out."""
+    torch.manual_seed(0)
+    block, x = ARLBasicBlock(8, 8, alpha=0.7).double(), torch.randn(2, 8, 6, 5).double()
+    compiled = torch.compile(block, backend="aot_eager")
+    found, wanted = (
+        torch.autograd.grad(net(x).square().sum(), list(block.parameters()))
+        for net in (compiled, block)
+    )
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+
+
 def test_softmaxes_by_hand() -> None:
     maps = torch.zeros(1, 2, 1, 3)
     maps[0, 0, 0, 0] = torch.tensor(2.0).log()  # e^x = 2 against 1 and 1
@@ -256,14 +281,15 @@ def test_hooks_see_what_a_layer_gave(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["arl14", "arl_lite0"])
 def test_exports_with_a_dynamic_batch(name: str) -> None:
-    network, batch = settled(nets.build(name)), torch.export.Dim("batch", min=1, max=64)
+    network = settled(nets.build(name)).double()
+    batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(
         network, (pictures(2, 3, 64, 64),), dynamic_shapes=({0: batch},)
     ).module()
     with torch.no_grad():
         for count in (1, 2, 5):
             images = pictures(count, 3, 64, 64, seed=count)
-            torch.testing.assert_close(program(images), network(images), rtol=0, atol=1e-6)
+            torch.testing.assert_close(program(images), network(images), rtol=1e-9, atol=1e-9)
 
 
 def test_unknown_names_options_and_counts() -> None:

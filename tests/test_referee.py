@@ -8,6 +8,7 @@ import pytest
 from referee.build import PACKAGES, main
 from referee.cases import PARTS, classification_cases, fingerprint
 
+from utils.curves import average_precision
 from utils.data import CLASSES, PROJECT
 from utils.evaluation import OFFICIAL_CLASSES, official
 from utils.statistics import classification_scores
@@ -69,6 +70,14 @@ def test_the_score_file_holds_the_referees_scores(case):
         expected = {metric: theirs["per_category"][metric][name] for metric in METRICS}
         assert found[name] == exactly(expected)
     assert ours["mean_auc"]["value"] == exactly(theirs["overall"])
+
+
+@pytest.mark.parametrize("case", TABLES)
+def test_average_precision_is_the_referees(case):
+    table, theirs = TABLES[case], referee(case)["per_category"]["ap"]
+    for number, name in enumerate(OFFICIAL_CLASSES):
+        truth, score = (table["label"] == number).to_numpy(), table[name].to_numpy()
+        assert average_precision(truth, score) == exactly(theirs[name])
 
 
 # What needs no computer to be known: a referee that gets these wrong was asked wrongly.

@@ -5,11 +5,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 import experiments
 from utils import results
 from utils.data import CLASSES
 from utils.logger import RunError, RunFolder
+from utils.paired import paired_difference
 from utils.statistics import classification_scores
 
 
@@ -237,3 +239,117 @@ def test_telling_cases_where_nothing_is_wrong():
     table = rows_of(6).assign(**dict(zip(CLASSES, np.eye(3)[np.arange(6) % 3].T, strict=True)))
     assert len(results.telling_cases(table)) == 4
     assert results.telling_cases(table, each=9)["id"].nunique() == 6
+
+
+TABLE = pd.DataFrame(
+    [
+        ("right", 0, 0.90, 0.05, 0.05),
+        ("close", 1, 0.30, 0.36, 0.34),
+        ("worst", 0, 0.02, 0.03, 0.95),
+        ("wrong", 2, 0.80, 0.10, 0.10),
+        ("tie", 2, 0.40, 0.20, 0.40),  # of equals the first is taken: melanoma
+    ],
+    columns=["id", "label", *CLASSES],
+)
+
+
+def test_confident_mistakes_by_hand():
+    wrong = results.confident_mistakes(TABLE)
+    assert wrong.columns.tolist() == [*TABLE.columns, "predicted", "sureness"]
+    assert wrong["id"].tolist() == ["worst", "wrong", "tie"]
+    assert wrong["predicted"].tolist() == ["benign", "melanoma", "melanoma"]
+    assert wrong["sureness"].tolist() == [0.95, 0.80, 0.40]
+    assert wrong.index.tolist() == [0, 1, 2]
+    pd.testing.assert_frame_equal(results.confident_mistakes(TABLE, each=2), wrong[:2])
+    assert len(results.confident_mistakes(TABLE[:2])) == 0
+
+
+def test_least_certain_by_hand():
+    close = results.least_certain(TABLE)
+    assert close.columns.tolist() == [*TABLE.columns, "predicted", "margin"]
+    assert close["id"].tolist() == ["tie", "close", "wrong", "right", "worst"]
+    assert close["margin"].tolist() == pytest.approx([0, 0.02, 0.7, 0.85, 0.92])
+    assert close["predicted"][1] == "seborrheic keratosis"
+    pd.testing.assert_frame_equal(results.least_certain(TABLE, each=2), close[:2])
+
+
+def test_cases_of_melanoma_against_the_rest():
+    table = pd.DataFrame(
+        [("missed", 0, 0.05), ("alarm", 1, 0.80), ("sure", 2, 0.01), ("weak", 0, 0.60)],
+        columns=["id", "label", "melanoma"],
+    )
+    wrong = results.confident_mistakes(table)
+    assert wrong[["id", "predicted"]].to_numpy().tolist() == [
+        ["missed", "the rest"], ["alarm", "melanoma"],
+    ]  # fmt: skip
+    assert wrong["sureness"].tolist() == pytest.approx([0.95, 0.80])
+    close = results.least_certain(table)
+    assert close["id"].tolist() == ["weak", "alarm", "missed", "sure"]
+    assert close["margin"].tolist() == pytest.approx([0.2, 0.6, 0.9, 0.98])
+
+
+# --- several runs ---
+
+
+def table_of(seed: int, columns: int = 3, count: int = 60) -> pd.DataFrame:
+    drawn = np.random.default_rng(seed).dirichlet([1, 1, 1], count)
+    names = CLASSES[:columns]
+    return rows_of(count).assign(**{name: drawn[:, k] for k, name in enumerate(names)})
+
+
+def scores_of(table: pd.DataFrame) -> dict:
+    names = [name for name in CLASSES if name in table]
+    return classification_scores(table["label"], table[names].to_numpy(), 50)
+
+
+def test_runs_side_by_side_with_each_study_once():
+    found = {"a": scores_of(table_of(0)), "b": scores_of(table_of(1, columns=1))}
+    rows = {"a": experiments.get("1-3"), "b": experiments.get("2-4"), "c": experiments.get("1-4")}
+    table = results.side_by_side(found, rows)
+    assert table.columns.tolist() == ["run", "metric", "value", "low", "high", "published"]
+    official = found["a"]["official"]
+    for metric, score in (
+        ("AUC melanoma", official["melanoma"]["auc"]),
+        ("AUC seborrheic keratosis", official["seborrheic_keratosis"]["auc"]),
+        ("mean AUC", official["mean_auc"]),
+    ):
+        ours = table[(table["run"] == "a") & (table["metric"] == metric)]
+        assert ours[["value", "low", "high"]].to_numpy().tolist() == [list(score.values())]
+    assert table[table["run"] == "b"]["metric"].tolist() == ["AUC melanoma"]
+    assert table[~table["published"]]["run"].unique().tolist() == ["a", "b"]
+    studies = table[table["published"]]
+    # 1-3 and 2-4 quote the same study; 1-4's knows melanoma alone.
+    coursework = "coursework, ARL-CNN14 (2000 official + 1320 archive images)"
+    alone = "re-implementation, ARL-CNN50, melanoma only (2000 official images)"
+    assert studies["run"].tolist() == [coursework] * 3 + [alone]
+    assert studies["value"].tolist() == pytest.approx([0.882, 0.955, 0.9185, 0.872])
+    assert studies[["low", "high"]].isna().all().all()
+
+
+def test_side_by_side_where_a_class_is_missing():
+    table = results.side_by_side({"a": scores_of(table_of(0).query("label != 1"))}, {})
+    assert table["value"].isna().tolist() == [False, True, True]
+    assert table["value"].dtype == table["low"].dtype == float
+
+
+def test_differences_are_those_of_the_paired_comparison():
+    tables = {"a": table_of(0), "b": table_of(1), "c": table_of(2, columns=1)}
+    found = results.differences(tables)
+    assert found.columns.tolist() == ["AUC melanoma", "AUC seborrheic keratosis", "mean AUC"]
+    assert found.index.tolist() == ["b", "c"]
+    assert found.index.name == "run"
+    expected = paired_difference(tables["b"], tables["a"])
+    cell = f"{expected.value:+.3f} [{expected.low:+.3f}, {expected.high:+.3f}]"
+    assert found.loc["b", "mean AUC"] == cell
+    areas = [
+        roc_auc_score(tables[run]["label"] == 0, tables[run]["melanoma"]) for run in ("c", "a")
+    ]
+    assert found.loc["c", "AUC melanoma"].startswith(f"{areas[0] - areas[1]:+.3f} [")
+    assert found.loc["c"].tolist()[1:] == ["", ""]
+
+
+def test_differences_that_are_undefined():
+    tables = {name: table_of(seed).query("label != 1") for seed, name in enumerate("ab")}
+    found = results.differences(tables)
+    assert found.loc["b"].tolist()[1:] == ["undefined", "undefined"]
+    assert found.loc["b", "AUC melanoma"] != "undefined"

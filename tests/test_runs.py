@@ -105,11 +105,9 @@ def test_no_run_at_all_is_answered_with_the_first_command(data_dir, tmp_path) ->
         found(None, data_dir, tmp_path / "nothing")
 
 
-def test_an_evaluation_lies_beside_its_runs(tmp_path) -> None:
-    one, two, far = (RunFolder(tmp_path / name) for name in ("a-b/1", "a-b/2", "a-c/1"))
-    assert runs.outputs([one], "evaluation").path == tmp_path / "a-b/evaluation"
-    assert runs.outputs([one, two], "evaluation").path == tmp_path / "a-b/evaluation"
-    assert runs.outputs([one, far], "evaluation").path == tmp_path / "evaluation"
+def test_an_evaluation_lies_beside_the_first_of_its_runs(tmp_path) -> None:
+    one, far = RunFolder(tmp_path / "a-b/1"), RunFolder(tmp_path / "a-c/1")
+    assert runs.outputs([one, far], "evaluation").path == tmp_path / "a-b/evaluation"
 
 
 def test_an_overview_says_which_epoch_was_kept(data_dir, models) -> None:

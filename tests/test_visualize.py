@@ -131,6 +131,54 @@ def test_outline_on_an_image_that_must_not_be_written():
     assert (visualize.outlined(image[:, ::-1], mask[:, ::-1])[5, 5] == visualize.OUTLINE).all()
 
 
+# --- heat maps ---
+
+
+def test_overlay_by_hand():
+    # Grey 100 everywhere, the map's lowest and highest value left and right.
+    image = np.full((8, 8, 3), 100, np.uint8)
+    values = np.repeat([[0.0, 1.0]], 2, axis=0)
+    drawn = visualize.overlaid(image, values)
+    assert drawn.shape == (8, 8, 3)
+    colours = matplotlib.colormaps[visualize.HEAT]
+    for column, end in ((0, 0.0), (-1, 1.0)):
+        expected = 0.5 * 100 / 255 + 0.5 * np.array(colours(end)[:3])
+        np.testing.assert_allclose(drawn[:, column], np.tile(expected, (8, 1)), atol=0.02)
+    # Smoothly in between: the places rise from left to right.
+    brightness = drawn.sum(axis=2)[0]
+    assert (np.diff(brightness) >= 0).all()
+    assert len(np.unique(brightness)) > 4
+
+
+def test_overlay_keeps_the_colour_for_the_map():
+    red, values = np.zeros((6, 6, 3), np.uint8), np.full((3, 3), 0.4)
+    red[..., 0] = 200
+    grey = np.full((6, 6, 3), round(0.299 * 200), np.uint8)  # of equal luma (ITU-R BT.601)
+    np.testing.assert_allclose(
+        visualize.overlaid(red, values), visualize.overlaid(grey, values), atol=1e-9
+    )
+
+
+def test_limits_of_an_overlay():
+    image, values = photos(1)[0], np.random.default_rng(0).random((24, 24))
+    stretched = (values - values.min()) / np.ptp(values)
+    plain = visualize.overlaid(image, stretched)
+    np.testing.assert_allclose(visualize.overlaid(image, values, limits=None), plain, atol=0.01)
+    np.testing.assert_allclose(
+        visualize.overlaid(image, 5 * stretched - 2, limits=(-2, 3)), plain, atol=0.01
+    )
+    # Beyond the limits: the colours at the ends. A map without differences: the lowest.
+    clipped = visualize.overlaid(image, values + 9)
+    np.testing.assert_array_equal(clipped, visualize.overlaid(image, np.ones((24, 24))))
+    flat = visualize.overlaid(image, np.full((7, 7), 0.3), limits=None)
+    np.testing.assert_array_equal(flat, visualize.overlaid(image, np.zeros((7, 7))))
+
+
+def test_overlay_refuses_what_is_no_number():
+    with pytest.raises(ValueError, match="holds nan or infinite values; expected finite ones"):
+        visualize.overlaid(photos(1)[0], np.array([[0.0, math.nan]]))
+
+
 # --- grids ---
 
 
@@ -253,6 +301,12 @@ def test_gallery_of_melanoma_alone():
 def test_gallery_needs_a_row_an_image():
     with pytest.raises(ValueError, match="zip"):
         visualize.prediction_gallery(photos(3), predictions(2), "Three", NOTE)
+
+
+def test_gallery_of_nothing_is_blank():
+    figure = visualize.prediction_gallery([], predictions(0), "None", NOTE)
+    assert not shown(figure)
+    rendered(figure)
 
 
 def test_class_colours_differ():

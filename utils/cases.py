@@ -6,7 +6,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from utils import explain, loaders, visualize, visualize_cls
+from utils import explain, inspection, loaders, visualize, visualize_cls
 from utils.data import CLASSES
 from utils.store import Store
 
@@ -14,6 +14,7 @@ from utils.store import Store
 # channels, which needs a map that ends in a ReLU; EfficientNet's stages end in a linear layer, and
 # what it draws there is noise.
 FINE = "layer3"
+COLUMNS = 5  # pictures side by side where every block is shown
 
 
 def plain_images(prepared: Store, cases: pd.DataFrame, image_size: int) -> torch.Tensor:
@@ -57,7 +58,7 @@ def maps(network: nn.Module, images: torch.Tensor, classes: np.ndarray) -> dict[
         f"Grad-CAM, {fine or 'last map'}": explain.grad_cam(network, images, classes, fine),
     }
     attention = explain.attention_maps(network, images)
-    shown = explain.shown_blocks(list(attention), most=3)
+    shown = explain.shown_blocks(list(attention), most=2)
     columns |= {f"attention, {name}": attention[name] for name in shown}
     return {name: explain.normalised(values) for name, values in columns.items()}
 
@@ -71,3 +72,24 @@ def figure(
     positions = prepared.positions(cases)
     outlined = [visualize.outlined(prepared.image(k), prepared.mask(k)) for k in positions]
     return visualize_cls.heat_maps(outlined, found, captions(cases), title, note)
+
+
+def attention_figure(
+    network: nn.Module, prepared: Store, cases: pd.DataFrame, image_size: int, title: str, note: str
+) -> Figure:
+    """The cases, each followed by the attention map of every ARL block, with the block's α."""
+    images = plain_images(prepared, cases, image_size)
+    found = explain.attention_maps(network, images.to(next(network.parameters()).device))
+    alphas = inspection.attention_weights(network)
+    pictures, texts = [], []
+    for number, position in enumerate(prepared.positions(cases)):
+        image = prepared.image(position)
+        pictures.append(visualize.outlined(image, prepared.mask(position)))
+        texts.append(captions(cases)[number].replace("answer: ", "answer:\n"))  # narrow
+        for name, values in found.items():
+            pictures.append(visualize.overlaid(image, explain.normalised(values[number])))
+            texts.append(f"{name}\nα {alphas[f'{name}.alpha']:.3f}")
+        blanks = -len(pictures) % COLUMNS  # each case begins a new line
+        pictures += [np.full_like(image, 255)] * blanks
+        texts += [""] * blanks
+    return visualize.image_grid(pictures, texts, title, note, COLUMNS)

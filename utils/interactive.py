@@ -62,8 +62,8 @@ def threshold_slider(
         if change["owner"] is run:
             name.options = _tasks(tables[run.value])
         truth = tables[run.value]["label"] == CLASSES.index(name.value)
-        numbers.value = _numbers(truth, tables[run.value][name.value], slider.value)
         picture.value = _png(draw(run.value, name.value, slider.value))
+        numbers.value = _numbers(truth, tables[run.value][name.value], slider.value)
 
     for control in (run, name, slider):
         control.observe(update, "value")
@@ -99,12 +99,13 @@ def case_browser(output: RunFolder, tables: Mapping[str, pd.DataFrame], draw: Dr
         if change["owner"] in (run, sort) and number.value != 1:
             number.value = 1  # which comes back here
             return
-        where.value = f"{number.value if len(cases) else 0} of {len(cases)}"
+        text = f"{number.value if len(cases) else 0} of {len(cases)}"
         picture.layout.visibility = "visible" if len(cases) else "hidden"
         if len(cases):
             case = cases.iloc[number.value - 1]
-            where.value += f": {html.escape(case['id'])}"
+            text += f": {html.escape(case['id'])}"
             picture.value = _png(draw(run.value, case))
+        where.value = text
 
     for control in (run, sort, number):
         control.observe(update, "value")

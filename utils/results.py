@@ -1,6 +1,6 @@
 """Predictions and scores of a finished network: computed once, written, read ever after."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import pandas as pd
 
 from utils.data import CLASSES, name_offenders
 from utils.logger import RunError, RunFolder
+from utils.paired import Difference, paired_difference
 from utils.statistics import classification_scores
 
 _METRICS = {"AUC": "auc", "ACC": "accuracy", "SE": "sensitivity", "SP": "specificity"}
@@ -53,20 +54,14 @@ def scores(run: RunFolder, split: str, table: pd.DataFrame, note: str) -> dict[s
 
 def summary(found: dict[str, Any]) -> str:
     """The AUCs of a score file with their intervals, a line each, under the data's name."""
-    official = found["official"]
-    aucs = {
-        f"AUC {name.replace('_', ' ')}": official[name]["auc"]
-        for name in CLASSES[:2]
-        if name in official
-    }
-    aucs |= {"mean AUC": official["mean_auc"]} if "mean_auc" in official else {}
     lines = [f"{found['data']}, {found['split']} split, {found['n']} images, 95 % intervals:"]
-    for name, score in aucs.items():
+    for name, score in _areas(found["official"]).items():
         value = "undefined (a class is missing)"
         if score["value"] is not None:
             value = f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
         lines.append(f"  {name}: {value}")
-    if found.get("selected_on") == found["split"]:
+    split = found["split"].split("-")[0]  # "validation-1-views" is the validation split, too
+    if found.get("selected_on") == split:
         lines.append("  the epoch was chosen on these very images: the scores flatter")
     return "\n".join(lines)
 
@@ -100,18 +95,111 @@ def _flat(convention: dict[str, Any]) -> dict[str, float]:
     }
 
 
+def side_by_side(found: Mapping[str, dict[str, Any]], rows: Mapping[str, Any]) -> pd.DataFrame:
+    """AUCs of several runs, then the published ones of their experiments; a row a point.
+
+    found: contents of scores-<split>.json, rows: experiments, both by the run's name; each study
+    in their `published` comes once (its mean AUC is that of the two it prints). Columns run, metric
+    ("AUC melanoma", …, "mean AUC"), value, low, high (nan where undefined or published), published.
+    """
+    points = [
+        {"run": run, "metric": metric, **score, "published": False}
+        for run, entry in found.items()
+        for metric, score in _areas(entry["official"]).items()
+    ]
+    for study in {study.source: study for row in rows.values() for study in row.published}.values():
+        known = [name for name in CLASSES[:2] if f"{name}_auc" in study.scores]
+        areas = {name: {"auc": {"value": study.scores[f"{name}_auc"]}} for name in known}
+        if len(known) == 2:
+            areas["mean_auc"] = {"value": sum(study.scores[f"{name}_auc"] for name in known) / 2}
+        label = f"{study.source} ({study.training_list})"
+        points += [
+            {"run": label, "metric": metric, **score, "published": True}
+            for metric, score in _areas(areas).items()
+        ]
+    table = pd.DataFrame(points, columns=["run", "metric", "value", "low", "high", "published"])
+    return table.astype({"value": float, "low": float, "high": float})
+
+
+def differences(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Each run minus the first one, AUC by AUC, on the same images: "+0.021 [-0.004, +0.047]".
+
+    tables: predictions by the run's name, at least two. A row a further run; an AUC that one of the
+    two lacks is "". How it is compared, and what is refused: `paired.paired_difference`.
+    """
+    (_, base), *others = tables.items()
+    paths: dict[str, tuple[str, ...]] = {
+        f"AUC {name.replace('_', ' ')}": ("official", name, "auc") for name in CLASSES[:2]
+    }
+    paths["mean AUC"] = ("official", "mean_auc")
+    rows = {}
+    for run, table in others:
+        both = base.columns.intersection(table.columns)
+        known = paths if CLASSES[1] in both else list(paths)[:1]
+        rows[run] = {name: _signed(paired_difference(table, base, paths[name])) for name in known}
+    index = pd.Index(rows, name="run")
+    return pd.DataFrame(rows.values(), index=index, columns=list(paths)).fillna("")
+
+
+def _signed(difference: Difference) -> str:
+    if np.isnan(difference.value):
+        return "undefined"
+    return f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+
+
+def _areas(official: dict[str, Any]) -> dict[str, dict[str, float | None]]:
+    """The AUCs of a score file's official part, each by what it is called."""
+    areas = {
+        f"AUC {name.replace('_', ' ')}": official[name]["auc"]
+        for name in CLASSES[:2]
+        if name in official
+    }
+    return areas | ({"mean AUC": official["mean_auc"]} if "mean_auc" in official else {})
+
+
 def telling_cases(table: pd.DataFrame, each: int = 4) -> pd.DataFrame:
     """The surest right answers (the classes in turn), then the surest wrong ones; each at most."""
+    sure = _judged(table).sort_values("sureness", ascending=False, kind="stable")
+    sure["turn"] = sure.groupby(["right", "label"]).cumcount()
+    right = sure[sure["right"]].sort_values("turn", kind="stable").head(each)
+    chosen = pd.concat([right, sure[~sure["right"]].head(each)], ignore_index=True)
+    return chosen[table.columns]
+
+
+def confident_mistakes(table: pd.DataFrame, each: int | None = None) -> pd.DataFrame:
+    """The wrong answers, the most probable first; all of them, or `each` at most.
+
+    table as `predictions` gives it. Wrong means that the most probable class is not the true one.
+    Further columns: predicted ("benign", say, or "the rest" where only melanoma is known) and
+    sureness, the probability of that answer.
+    """
+    judged = _judged(table)
+    wrong = judged[~judged["right"]].sort_values("sureness", ascending=False, kind="stable")
+    return wrong[:each].reset_index(drop=True)[[*table.columns, "predicted", "sureness"]]
+
+
+def least_certain(table: pd.DataFrame, each: int | None = None) -> pd.DataFrame:
+    """The cases, right or wrong, from the least certain on: where two answers lie closest.
+
+    As `confident_mistakes`, with the column margin, the difference of the two probabilities.
+    """
+    close = _judged(table).sort_values("margin", kind="stable")
+    return close[:each].reset_index(drop=True)[[*table.columns, "predicted", "margin"]]
+
+
+def _judged(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with predicted, sureness, margin, and whether the answer is right."""
     names = [name for name in CLASSES if name in table.columns]
     probabilities, truth = table[names].to_numpy(), table["label"].to_numpy()
     if len(names) == 1:  # melanoma against the rest: the rest is the second class
         probabilities = np.hstack([probabilities, 1 - probabilities])
         truth = (truth != 0).astype(int)
-    sure = table.assign(
-        sureness=probabilities.max(axis=1), right=probabilities.argmax(axis=1) == truth
-    ).sort_values("sureness", ascending=False, kind="stable")
-    sure["turn"] = sure.groupby(["right", "label"]).cumcount()
-    right = sure[sure["right"]].sort_values("turn", kind="stable").head(each)
-    wrong = sure[~sure["right"]].head(each)
-    chosen = pd.concat([right, wrong], ignore_index=True)
-    return chosen[table.columns]
+        names.append("the rest")
+    answer = probabilities.argmax(axis=1)
+    second, first = np.sort(probabilities, axis=1)[:, -2:].T
+    return table.assign(
+        predicted=[names[number].replace("_", " ") for number in answer],
+        sureness=first,
+        margin=first - second,
+        right=answer == truth,
+    )

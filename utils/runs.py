@@ -4,7 +4,6 @@ A run is named by its folder, or by what the folder is called under `model/<set>
 (every profile and seed of the row), "3-1-s0", "isic2017-best/3-1-s0".
 """
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -75,9 +74,8 @@ def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
 
 
 def outputs(runs: Iterable[RunFolder], name: str) -> RunFolder:
-    """Where an evaluation of the runs keeps its figures and tables: a folder they share."""
-    parents = {str(run.path.resolve().parent) for run in runs}
-    return RunFolder(Path(os.path.commonpath(parents)) / name)
+    """Where an evaluation of the runs keeps its figures and tables: beside the first of them."""
+    return RunFolder(next(iter(runs)).path.parent / name)
 
 
 def _matching(

@@ -25,7 +25,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from utils.data import CLASSES
-from utils.evaluation import Scores, checked, coursework, official
+from utils.evaluation import Number, Scores, checked, coursework, official
 
 LEVEL = 0.95
 CHUNK = 2**20  # multiplicities held at once: 8 MB, whatever the number of images or resamples
@@ -103,14 +103,11 @@ def classification_scores(
     labels (n,) in 0..2, probabilities (n, 3), or (n, 1) for melanoma alone; ValueError otherwise.
     """
     labels, probabilities = checked(labels, probabilities)
-    values = _flat(labels, probabilities)
-    areas = [path for path in values if path[-1].endswith("auc")]
-    rates = [path for path in values if path not in areas]
-    # Resamples behind an AUC keep the number of images per class: it compares classes, and says
-    # nothing on how frequent they are. The rest takes what comes, as the next n patients would.
-    plain = np.zeros_like(labels)
-    intervals = _intervals(labels, probabilities, areas, labels, resamples, seed)
-    intervals |= _intervals(labels, probabilities, rates, plain, resamples, seed)
+    values = flat_scores(labels, probabilities)
+    areas = [path for path in values if _is_area(path)]
+    rates = [path for path in values if not _is_area(path)]
+    intervals = _intervals(labels, probabilities, areas, resamples, seed)
+    intervals |= _intervals(labels, probabilities, rates, resamples, seed)
     counts = np.bincount(labels, minlength=len(CLASSES)).tolist()
     scores = {
         "n": len(labels),
@@ -120,6 +117,36 @@ def classification_scores(
         "level": LEVEL,
     }
     return scores | _nested(values, intervals)
+
+
+def flat_scores(
+    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None
+) -> dict[Key, Number]:
+    """Every score of both conventions by its path; labels and probabilities as `checked` gives.
+
+    weights (n,) give numbers, (r, n) arrays (r,), as in `utils.evaluation`.
+    """
+    flat = {}
+    conventions: dict[str, Scores] = {
+        "official": official(labels, probabilities, weights),
+        "coursework": coursework(labels, probabilities, weights),
+    }
+    for convention, entries in conventions.items():
+        for name, entry in entries.items():
+            if isinstance(entry, dict):
+                flat |= {(convention, name, metric): value for metric, value in entry.items()}
+            else:
+                flat[convention, name] = entry
+    return flat
+
+
+def strata_of(path: Key, labels: np.ndarray) -> np.ndarray:
+    """What the resamples behind a score keep: (n,), see `bootstrap`.
+
+    Behind an AUC the number of images per class: it compares classes, and says nothing on how
+    frequent they are. The rest takes what comes, as the next n patients would.
+    """
+    return labels if _is_area(path) else np.zeros_like(labels)
 
 
 def table(scores: dict, digits: int = 3) -> pd.DataFrame:
@@ -149,39 +176,24 @@ def _multiplicities(stream: np.random.Generator, resamples: int, size: int) -> n
     return np.bincount(picks.ravel(), minlength=picks.size).reshape(picks.shape)
 
 
-def _flat(
-    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None
-) -> dict[Key, float | np.ndarray]:
-    """Every score by its path."""
-    flat = {}
-    conventions: dict[str, Scores] = {
-        "official": official(labels, probabilities, weights),
-        "coursework": coursework(labels, probabilities, weights),
-    }
-    for convention, entries in conventions.items():
-        for name, entry in entries.items():
-            if isinstance(entry, dict):
-                flat |= {(convention, name, metric): value for metric, value in entry.items()}
-            else:
-                flat[convention, name] = entry
-    return flat
+def _is_area(path: Key) -> bool:
+    return path[-1].endswith("auc")
 
 
 def _intervals(
     labels: np.ndarray,
     probabilities: np.ndarray,
     paths: list[Key],
-    strata: np.ndarray,
     resamples: int,
     seed: int,
 ) -> dict[Key, Interval]:
-    """The intervals of the scores at `paths`, all from the same resamples."""
+    """The intervals of the scores at `paths`, all areas or none, all from the same resamples."""
 
     def statistic(weights: np.ndarray) -> np.ndarray:
-        resampled = _flat(labels, probabilities, weights)
+        resampled = flat_scores(labels, probabilities, weights)
         return np.stack([resampled[path] for path in paths], axis=-1)
 
-    columns = bootstrap(statistic, strata, resamples, seed).T
+    columns = bootstrap(statistic, strata_of(paths[0], labels), resamples, seed).T
     return dict(zip(paths, map(percentile_interval, columns), strict=True))
 
 

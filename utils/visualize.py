@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib import rc_context
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from utils.data import CLASSES
@@ -19,7 +21,9 @@ from utils.data import CLASSES
 CLASS_COLOURS = ("#D55E00", "#0072B2", "#009E73")  # melanoma, seborrheic keratosis, benign
 CLASS_LABELS = tuple(name.replace("_", " ") for name in CLASSES)
 OUTLINE = (255, 214, 0)  # yellow: seen on every skin
-_STYLE = {
+HEAT = "inferno"  # lightness rises evenly, so it can be read in grey, too
+HEAT_SHARE = 0.5  # of the heat colour, the rest is the image
+STYLE = {
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -32,12 +36,14 @@ _STYLE = {
 }
 
 
-def _figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
+def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
+    """A figure of that size in inches, and its axes (rows, columns). Draw it within STYLE."""
     figure = Figure(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def _finish(figure: Figure, title: str, note: str) -> Figure:
+def finish(figure: Figure, title: str, note: str) -> Figure:
+    """The figure with its title above and the note that names its data below."""
     figure.suptitle(title, fontsize=11)
     figure.supxlabel(note, fontsize=8, color="0.35")
     return figure
@@ -52,34 +58,53 @@ def outlined(image: np.ndarray, mask: np.ndarray | None, width: int = 1) -> np.n
     return image
 
 
-@rc_context(_STYLE)
+def overlaid(
+    image: np.ndarray, values: np.ndarray, limits: tuple[float, float] | None = (0.0, 1.0)
+) -> np.ndarray:
+    """An (H, W, 3) uint8 image in grey under the colours of a map: (H, W, 3) in [0, 1].
+
+    values (h, w) of any size are enlarged smoothly. limits get the lowest and the highest colour;
+    None takes the map's own least and largest value. ValueError for nan or infinite values.
+    """
+    values = np.asarray(values, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("a heat map holds nan or infinite values; expected finite ones")
+    low, high = limits or (float(values.min()), float(values.max()))
+    values = (values - low) / ((high - low) or 1)
+    height, width = image.shape[:2]
+    values = cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] / 255
+    return (1 - HEAT_SHARE) * grey + HEAT_SHARE * colormaps[HEAT](values)[..., :3]
+
+
+@rc_context(STYLE)
 def image_grid(
     images: Sequence[np.ndarray], captions: Sequence[str], title: str, note: str, columns: int = 6
 ) -> Figure:
     """Images (H, W, 3) uint8 in a grid, each under its caption."""
     rows = -(-len(images) // columns)
-    figure, axes = _figure(rows, columns, (1.6 * columns, 1.85 * rows + 0.6))
+    figure, axes = new_figure(rows, columns, (1.6 * columns, 1.85 * rows + 0.6))
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, image, caption in zip(axes.flat, images, captions, strict=False):
         axis.imshow(image)
         axis.set_title(caption, fontsize=8, linespacing=1.4)
-    return _finish(figure, title, note)
+    return finish(figure, title, note)
 
 
-@rc_context(_STYLE)
+@rc_context(STYLE)
 def learning_curves(history: pd.DataFrame, select_score: str, title: str, note: str) -> Figure:
     """Loss, scores (the best epoch marked), and α per block where there is one, over the epochs.
 
     history as `fit` gives it: epoch, learning_rate, loss, scores, "α <block>" columns.
     """
-    alphas = [name for name in history if name.startswith("α ")]
+    alphas = alpha_columns(history)
     fixed = {"epoch", "learning_rate", "loss", *alphas}
     scores = [name for name in history if name not in fixed]
     panels = 3 if alphas else 2
-    figure, axes = _figure(1, panels, (3.4 * panels, 3.1))
+    figure, axes = new_figure(1, panels, (3.4 * panels, 3.1))
     epoch = history["epoch"]
-    mark = "o" if len(history) < 3 else None  # a line of one epoch would be invisible
+    mark = _mark(history)
     axes[0, 0].plot(epoch, history["loss"], color="0.2", marker=mark)
     axes[0, 0].set(title="training loss", xlabel="epoch")
     colours = {f"auc_{name}": colour for name, colour in zip(CLASSES, CLASS_COLOURS, strict=True)}
@@ -92,25 +117,69 @@ def learning_curves(history: pd.DataFrame, select_score: str, title: str, note: 
     axes[0, 1].set(title="scores (ring: the epoch kept)", xlabel="epoch")
     axes[0, 1].legend(loc="best")
     if alphas:
-        _alpha_panel(axes[0, 2], history, alphas, mark)
+        plot_alphas(axes[0, 2], history)
+        axes[0, 2].set_title("attention weight α of each block")
+        if len(alphas) <= 9:  # a longer legend would cover the lines
+            axes[0, 2].legend()
     for axis in axes.flat:
-        axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    return _finish(figure, title, note)
+        whole_epochs(axis)
+    return finish(figure, title, note)
 
 
-def _alpha_panel(axis: Axes, history: pd.DataFrame, alphas: list[str], mark: str | None) -> None:
-    colours = sns.color_palette("viridis", len(alphas))
-    for name, colour in zip(alphas, colours, strict=True):
+def alpha_columns(history: pd.DataFrame) -> list[str]:
+    """The columns that hold attention weights, one a block, from the first block to the last."""
+    return [name for name in history if name.startswith("α ")]
+
+
+def plot_alphas(axis: Axes, history: pd.DataFrame) -> None:
+    """α of each block over the epochs; colour runs from the first block to the last."""
+    alphas = alpha_columns(history)
+    for name, colour in zip(alphas, sns.color_palette("viridis", len(alphas)), strict=True):
         label = name.removeprefix("α ").removesuffix(".alpha")
-        axis.plot(history["epoch"], history[name], color=colour, label=label, marker=mark)
+        axis.plot(history["epoch"], history[name], color=colour, label=label, marker=_mark(history))
     axis.axhline(0, color="0.6", lw=0.8)
-    axis.set(title="attention weight α of each block", xlabel="epoch")
+    axis.set_xlabel("epoch")
     axis.margins(y=0.15)
-    if len(alphas) <= 9:  # a longer legend would cover the lines; colour runs first to last block
-        axis.legend()
 
 
-@rc_context(_STYLE)
+def name_blocks(axis: Axes) -> None:
+    """Each block's name beside the end of its line; of more than six the first and the last."""
+    lines = [line for line in axis.lines if not line.get_label().startswith("_")]
+    if len(lines) > 6:
+        colours = ListedColormap([line.get_color() for line in lines])
+        names = ScalarMappable(Normalize(-0.5, len(lines) - 0.5), colours)
+        bar = axis.figure.colorbar(names, cax=axis.inset_axes((1.03, 0, 0.04, 1)))
+        ends = (0, len(lines) - 1)
+        bar.set_ticks(ends, labels=[lines[end].get_label() for end in ends])
+        return
+    ends = [line.get_ydata()[-1] for line in lines]
+    low, high = axis.get_ylim()
+    apart = 0.08 * (high - low)
+    heights = np.sort(ends)
+    for number in range(1, len(heights)):  # pushed up where they would overlap …
+        heights[number] = max(heights[number], heights[number - 1] + apart)
+    heights -= (heights - np.sort(ends)).mean()  # … and all of them down again by half of it
+    for height, line in zip(heights, [lines[k] for k in np.argsort(ends)], strict=True):
+        axis.annotate(
+            line.get_label(),
+            (1.02, height),
+            xycoords=("axes fraction", "data"),
+            color=line.get_color(),
+            va="center",
+            annotation_clip=False,
+        )
+
+
+def whole_epochs(axis: Axes) -> None:
+    """Ticks on whole epochs only."""
+    axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+
+
+def _mark(history: pd.DataFrame) -> str | None:
+    return "o" if len(history) < 3 else None  # a line of one epoch would be invisible
+
+
+@rc_context(STYLE)
 def prediction_gallery(
     images: Sequence[np.ndarray], predictions: pd.DataFrame, title: str, note: str, columns: int = 4
 ) -> Figure:
@@ -119,7 +188,7 @@ def prediction_gallery(
     predictions: one row an image, with id, label and a probability column a class.
     """
     names = [name for name in CLASSES if name in predictions]
-    rows = -(-len(images) // columns)
+    rows = max(1, -(-len(images) // columns))
     figure = Figure(figsize=(2.3 * columns, 2.9 * rows + 0.6), layout="constrained")
     axes = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[3.2, 1] * rows)
     for axis in axes.flat:
@@ -129,7 +198,7 @@ def prediction_gallery(
         top.imshow(image)
         top.set_title(f"{row['id']}\n{CLASS_LABELS[row['label']]}", fontsize=8, linespacing=1.4)
         _probability_bars(bottom, [row[name] for name in names], row["label"])
-    return _finish(figure, title, note)
+    return finish(figure, title, note)
 
 
 def _probability_bars(axis: Axes, probabilities: list[float], label: int) -> None:

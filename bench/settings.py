@@ -1,0 +1,44 @@
+"""How large the measurements are."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+import experiments
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `python -m bench` was asked for; the defaults are what is reported."""
+
+    image_size: int = 224
+    batch_size: int = 16
+    rounds: int = 7
+    least: float = 0.5  # seconds of one turn of one contender
+    compile: bool = True
+    loop_batches: int = 16  # in an epoch of the training loop
+    images: int = 200  # in an epoch of the prepared set's data
+    memory_counts: tuple[int, ...] = (2_000, 20_000, 100_000)
+    fullres: Path | None = None  # a folder with images of the original size
+    device: torch.device = field(
+        default_factory=lambda: torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    )
+
+    def row(self, profile: str = "best") -> experiments.Row:
+        """A row of the experiments at this size: whose recipe, data and loss are measured."""
+        return experiments.get(
+            "1-5", profile, image_size=self.image_size, batch_size=self.batch_size, weights="none"
+        )
+
+
+QUICK = Settings(
+    image_size=32,
+    batch_size=4,
+    rounds=3,
+    least=0.0,
+    compile=False,
+    loop_batches=2,
+    images=8,
+    memory_counts=(16, 64),
+)

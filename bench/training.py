@@ -1,0 +1,125 @@
+"""A training step on a batch that lies ready: ours against the earlier code, ARL against ResNet."""
+
+import time
+
+import torch
+from torch import nn
+
+import nets
+from bench import baseline
+from bench.report import Result, compare
+from bench.settings import Settings
+from bench.timing import Work, alternate, epochs_to_pay_off, median
+from utils import loss, recipe
+
+IMAGES = 2000  # in an epoch of ISIC 2017
+AIMS = {"arl18": 3.3, "arl50": 3.0}
+AIM_ARL = 1.25  # time of ARL-CNN50 over that of ResNet-50
+LABELS = {"arl18": "ARL-CNN18", "arl50": "ARL-CNN50"}
+
+
+def training_step(network: nn.Module, settings: Settings) -> Work:
+    """One step as `model.fit` takes it, on a batch as `loaders.collate` gives it."""
+    row, device = settings.row(), settings.device
+    precision = recipe.choose_precision(row.precision, network, device)
+    network.to(device, memory_format=torch.channels_last).train()
+    criterion = loss.build(row.loss, row.class_weights, row.gamma).to(device)
+    optimizer = recipe.make_optimizer(network, row)
+    shape = (settings.batch_size, settings.image_size, settings.image_size, 3)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, device=device).movedim(-1, -3)
+    labels = torch.arange(settings.batch_size, device=device) % row.num_classes
+
+    def step() -> None:
+        with recipe.autocast(device, precision):
+            logits = network(images)
+        value = criterion(logits.float(), labels)
+        value.item()
+        optimizer.zero_grad()
+        value.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), row.clip_norm)
+        optimizer.step()
+
+    return step
+
+
+def compiled_step(name: str, settings: Settings) -> tuple[Work, float]:
+    """A step of the compiled network, and the seconds of its first call, which compiles."""
+    network = nets.build(name)
+    network.compile()
+    step = training_step(network, settings)
+    start = time.perf_counter()
+    step()
+    return step, time.perf_counter() - start
+
+
+def against_baseline(name: str, settings: Settings) -> list[Result]:
+    """The network's step against the earlier code's; for arl50 against our ResNet-50, too."""
+    torch.manual_seed(0)
+    size, batch, device = settings.image_size, settings.batch_size, settings.device
+    contenders = {
+        "earlier code": baseline.training_step(name, size, batch, device),
+        name: training_step(nets.build(name), settings),
+    }
+    plain = name.replace("arl", "resnet")
+    if name == "arl50":
+        contenders[plain] = training_step(nets.build(plain), settings)
+    compiling = {}
+    if settings.compile:
+        for eager in [other for other in contenders if other != "earlier code"]:
+            key = f"{eager} compiled"
+            contenders[key], compiling[key] = compiled_step(eager, settings)
+    times = alternate(contenders, settings.rounds, settings.least, device)
+    return _step_results(name, times, compiling, settings) + (
+        _arl_results(times, settings) if name == "arl50" else []
+    )
+
+
+def _step_results(
+    name: str, times: dict[str, list[float]], compiling: dict[str, float], settings: Settings
+) -> list[Result]:
+    results = []
+    for ours in (name, f"{name} compiled"):
+        if ours not in times:
+            continue
+        fastest = ours.endswith("compiled") or not settings.compile
+        note = f"{settings.batch_size / median(times[ours]):.1f} images/s"
+        if ours in compiling:
+            note += _compile_note(compiling[ours], times[name], times[ours], settings)
+        results.append(
+            compare(
+                f"{LABELS[name]} training step, {'compiled' if ours in compiling else 'eager'}",
+                times,
+                "earlier code",
+                ours,
+                per=settings.batch_size,
+                aim=AIMS[name] if fastest else None,
+                note=note,
+            )
+        )
+    return results
+
+
+def _compile_note(cost: float, eager: list[float], fast: list[float], settings: Settings) -> str:
+    epoch = [median(times) * IMAGES / settings.batch_size for times in (eager, fast)]
+    paid = epochs_to_pay_off(cost, *epoch)
+    when = "never pays" if paid is None else f"paid for in epoch {paid}"
+    return f"; compiling took {cost:.0f} s, {when} ({IMAGES} images)"
+
+
+def _arl_results(times: dict[str, list[float]], settings: Settings) -> list[Result]:
+    """ARL-CNN50 over ResNet-50 under equal settings."""
+    return [
+        compare(
+            f"ARL-CNN50 over ResNet-50, {'compiled' if suffix else 'eager'}",
+            times,
+            f"arl50{suffix}",
+            f"resnet50{suffix}",
+            per=settings.batch_size,
+            ours=f"arl50{suffix}",
+            aim=AIM_ARL,
+            at_most=True,
+            note="compared with ResNet-50",
+        )
+        for suffix in ("", " compiled")
+        if f"arl50{suffix}" in times
+    ]

@@ -1,0 +1,236 @@
+"""The benchmark: what it compares with is what it says, and its arithmetic is right."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from PIL import Image
+
+import nets
+from bench import __main__ as command
+from bench import baseline, machine, report, timing
+from bench.report import Result, compare
+from utils import loaders
+from utils.data import PROJECT
+
+CPU = torch.device("cpu")
+
+
+def same_weights(network: torch.nn.Module, other: torch.nn.Module) -> None:
+    """Load the weights of ours into the baseline's network, whose alphas have another name."""
+    weights = {
+        name.replace(".alpha", ".attention.alpha"): value.reshape(1) if value.ndim == 0 else value
+        for name, value in network.state_dict().items()
+    }
+    counts = {k: v for k, v in other.state_dict().items() if k.endswith("num_batches_tracked")}
+    other.load_state_dict(weights | counts)
+
+
+def normalised(images: torch.Tensor) -> torch.Tensor:
+    return torchvision.transforms.functional.normalize(
+        images.double() / 255, baseline.MEAN, baseline.STD
+    )
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=generator)
+
+
+class TestBaseline:
+    @pytest.mark.parametrize("name", baseline.NETWORKS)
+    def test_is_our_network_with_the_softmax_over_channels(self, name, images) -> None:
+        ours = nets.build(name, attention="channel", alpha=0.5).double()
+        theirs = baseline.build(name).double()
+        same_weights(ours, theirs)
+        expected = theirs(normalised(images))
+        torch.testing.assert_close(ours(images), expected, rtol=1e-5, atol=1e-5)
+        spatial = nets.build(name).double()
+        spatial.load_state_dict(ours.state_dict())
+        assert (spatial(images) - expected).abs().max() > 1e-3
+
+    @pytest.mark.parametrize(("name", "plain"), [("arl18", "resnet18"), ("arl50", "resnet50")])
+    def test_is_torchvisions_resnet_at_alpha_0(self, name, plain, images) -> None:
+        theirs = torchvision.models.get_model(plain, num_classes=3).double()
+        network = baseline.build(name).double()
+        missing, unexpected = network.load_state_dict(theirs.state_dict(), strict=False)
+        assert all(key.endswith("alpha") for key in missing)
+        assert not unexpected
+        with torch.no_grad():
+            for key in missing:
+                network.get_parameter(key).zero_()
+        assert torch.equal(network(normalised(images)), theirs(normalised(images)))
+
+    def test_step_trains(self) -> None:
+        torch.manual_seed(0)
+        step = baseline.training_step("arl18", 32, 4, CPU)
+        step()
+
+    def test_decodes_every_file_in_every_epoch_and_for_every_view(
+        self, demo_set: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        paths = [str(path) for path in sorted(demo_set.glob("*Test*_Data/*.jpg"))]
+        opened = []
+        original = Image.open
+        monkeypatch.setattr(
+            Image, "open", lambda path: (opened.append(str(path)), original(path))[1]
+        )
+        epoch, views = (make(paths, 32, 4) for make in (baseline.data_epoch, baseline.nine_views))
+        epoch(), epoch()
+        assert sorted(opened) == sorted(2 * paths)
+        opened.clear()
+        views()
+        assert sorted(opened) == sorted(9 * paths)
+
+    def test_views_are_ours(self, demo_store) -> None:
+        image = demo_store.image(0)
+        for number in range(9):
+            view = baseline._view(Image.fromarray(image), number)
+            expected = loaders.view(image, number, view.height)
+            assert view.height == (64 if number < 4 else 51)
+            np.testing.assert_array_equal(np.asarray(view), expected)
+
+
+class TestTiming:
+    def test_contenders_take_turns_after_a_warm_up(self) -> None:
+        called = []
+        work = {name: lambda name=name: called.append(name) for name in "ab"}
+        times = timing.alternate(work, rounds=3, least=0.0, device=CPU)
+        # Twice each to warm up and to count, then in turns, the order reversed every other round.
+        assert "".join(called) == "aabb" + "ab" + "ba" + "ab"
+        assert {name: len(values) for name, values in times.items()} == {"a": 3, "b": 3}
+
+    def test_seconds_of_one_call(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        clock = iter([10.0, 16.0])
+        monkeypatch.setattr(timing.time, "perf_counter", lambda: next(clock))
+        assert timing.seconds(lambda: None, 4, CPU) == 1.5
+
+    def test_a_turn_lasts_long_enough(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = [0.0]
+        monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+        calls = []
+
+        def work() -> None:
+            now[0] += 0.2
+            calls.append(now[0])
+
+        assert timing.alternate({"a": work}, 1, 0.5, CPU) == {"a": [pytest.approx(0.2)]}
+        assert len(calls) == 2 + 3  # three calls of 0.2 s are the first to last 0.5 s
+
+    def test_ratio_is_the_median_of_the_rounds(self) -> None:
+        # 2, 3, 10: the median of the medians would be 3 / 1.5.
+        assert timing.ratio([2.0, 6.0, 10.0], [1.0, 2.0, 1.0]) == 3.0
+
+    @pytest.mark.parametrize(
+        ("cost", "slow", "fast", "epochs"),
+        [(60, 10, 4, 10), (61, 10, 4, 11), (1, 10, 4, 1), (60, 4, 4, None), (60, 4, 10, None)],
+    )
+    def test_epochs_to_pay_off(self, cost, slow, fast, epochs) -> None:
+        assert timing.epochs_to_pay_off(cost, slow, fast) == epochs
+
+
+TIMES = {"old": [3.2, 3.2, 3.6], "new": [0.8, 1.6, 0.9]}
+
+
+class TestReport:
+    def test_compare(self) -> None:
+        result = compare("step", TIMES, "old", "new", per=16, aim=3.5)
+        assert (result.compared, result.ours) == pytest.approx((200, 56.25))  # ms for one image
+        assert result.ratio == pytest.approx(4.0)
+        assert result.verdict == "reached"
+        assert result.times == TIMES
+
+    def test_ours_may_be_the_upper_one(self) -> None:
+        result = compare("step", TIMES, "old", "new", ours="old", aim=1.25, at_most=True)
+        assert (result.compared, result.ours) == pytest.approx((900, 3200))
+        assert result.verdict == "missed by 2.75"
+
+    @pytest.mark.parametrize(
+        ("ratio", "aim", "at_most", "verdict"),
+        [
+            (3.3, 3.3, False, "reached"),
+            (3.0, 3.3, False, "missed by 0.3"),
+            (1.25, 1.25, True, "reached"),
+            (1.5, 1.25, True, "missed by 0.25"),
+            (1.5, None, False, ""),
+        ],
+    )
+    def test_verdict(self, ratio, aim, at_most, verdict) -> None:
+        assert Result("x", 1.0, 1.0, "ms", ratio, aim, at_most).verdict == verdict
+
+    def test_table(self) -> None:
+        results = [
+            Result("a step", 251.4, 75.26, "ms/image", 3.341, 3.3),
+            Result("over ResNet-50", 51.0, 75.3, "ms/image", 1.476, 1.25, True, "eager"),
+            Result("memory", None, 1234.5, "MB", None),
+        ]
+        assert report.table(results).splitlines() == [
+            "measure         compared  ours  unit      ratio  aim     verdict          note",
+            "-" * 79,
+            "a step               251  75.3  ms/image   3.34  ≥ 3.3   reached",
+            "over ResNet-50        51  75.3  ms/image   1.48  ≤ 1.25  missed by 0.226  eager",
+            "memory                    1234  MB",
+        ]
+
+
+def test_machine_says_what_the_numbers_depend_on() -> None:
+    about = machine.describe(CPU)
+    assert about["torch_threads"] == torch.get_num_threads()
+    assert torch.__version__.startswith(about["versions"]["torch"])
+    assert about["memory_gb"] > 0.5
+    json.dumps(about)
+
+
+PEAK = """
+import sys, time
+import numpy as np
+from bench import memory
+
+peak = memory.Peak(pause=0.001)
+before = memory.own_memory()
+peak.start()
+held = np.ones(2**23)  # 64 MB of this process
+time.sleep(0.2)
+del held
+mapped = np.lib.format.open_memmap(sys.argv[1], "w+", float, (2**24,))
+mapped[:] = 1  # 128 MB of the system
+time.sleep(0.2)
+print(peak.stop() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells mapped files apart")
+def test_peak_memory_sees_what_was_held_and_let_go(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PEAK, str(tmp_path / "mapped.npy")]
+    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert 60 < float(ended.stdout) < 80
+
+
+def test_no_measure_needs_originals(demo_set, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.delenv("ISIC2017_FULLRES", raising=False)
+    out = tmp_path / "bench.json"
+    command.main(["--quick", "--parts", "data", "--data-dir", str(demo_set), "--out", str(out)])
+    said = capsys.readouterr().out
+    assert "no folder with original images (--fullres or $ISIC2017_FULLRES)" in said
+    assert "data epoch, 8 synthetic demo data, profile best" in said
+
+
+@pytest.mark.slow
+def test_everything_runs_quickly(demo_set: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "bench.json"
+    given = ["--quick", "--data-dir", str(demo_set), "--fullres", str(demo_set), "--out", str(out)]
+    assert command.main(given) == out
+    kept = json.loads(out.read_text())
+    said = capsys.readouterr().out
+    for result in kept["results"]:
+        assert result["measure"] in said
+        assert all(len(times) == 3 for times in result["times"].values())
+    assert {result["aim"] for result in kept["results"]} >= {3.3, 3.0, 1.25, 0.95, 20.0, 10.0}
+    assert kept["machine"]["load_before"] >= 0
+    assert f"every single time is in {out}" in said

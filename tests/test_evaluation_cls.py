@@ -1,0 +1,81 @@
+"""Evaluation-Cls.ipynb runs three ways, twice in a row with the same outcome, on every kind of run.
+
+The third way, a person in JupyterLab, is in test_browser.py.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import small_run
+from ways import contents, outputs, papermill, run, script
+
+NOTEBOOK = "Evaluation-Cls.ipynb"
+SHARED = {"alpha", "case", "side-by-side", "threshold"}
+EACH = {"confusion", "roc", "precision-recall", "maps", "attention", "least-certain-cases"}
+
+
+@pytest.fixture(scope="module")
+def folders(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Runs with and without attention, and one with a single logit."""
+    models = tmp_path_factory.mktemp("model") / "demo-demo"
+    for name, changes in (("1-3", {}), ("3-1", {}), ("1-4", {"image_size": 32})):
+        small_run.finished(demo_set, models / f"{name}-s0", name, **changes)
+    return sorted(models.glob("[0-9]*"))
+
+
+def test_papermill_evaluates_every_kind_of_run(
+    folders: list[Path], demo_set: Path, tmp_path: Path
+) -> None:
+    wanted = ",".join(map(str, folders))
+    executed = papermill(NOTEBOOK, tmp_path, runs=wanted, data_dir=demo_set)
+    assert not outputs(executed, "stderr")
+    made = folders[0].parent / "evaluation-cls-test"
+    names = {path.stem for path in (made / "figures").iterdir()}
+    expected = SHARED | {f"{kind}-{folder.name}" for kind in EACH for folder in folders}
+    assert names - {n for n in names if n.startswith("most-")} == expected - {"attention-3-1-s0"}
+    assert len(outputs(executed, "image/png")) == len(names)
+    printed = "".join(outputs(executed, "stdout"))
+    assert "each run minus 1-3-s0" in printed
+    assert "the epoch was chosen on these very images" not in printed
+    for folder in folders:
+        table = pd.read_csv(folder / "predictions-test.csv")
+        assert len(table) == 8
+        scores = json.loads((folder / "scores-test.json").read_text())
+        assert scores["data"] == "synthetic demo data"
+    assert pd.read_csv(folders[0] / "submission-test.csv").columns.tolist() == [
+        "image_id",
+        "melanoma",
+        "seborrheic_keratosis",
+    ]
+
+
+def test_a_script_twice_in_a_row_on_another_split_with_other_views(
+    folders: list[Path], demo_set: Path, tmp_path: Path
+) -> None:
+    where = {"runs": str(folders[0]), "data_dir": str(demo_set)}
+    file = script(NOTEBOOK, tmp_path, split="validation", views=2, **where)
+    elsewhere = tmp_path / "else where"
+    elsewhere.mkdir()
+    printed = run([sys.executable, str(file)], elsewhere)
+    assert "the epoch was chosen on these very images" in printed
+    assert not list(elsewhere.iterdir())
+    made = folders[0].parent / "evaluation-cls-validation"
+    first = contents(made) | contents(folders[0])
+    assert "predictions-validation-2-views.csv" in first
+    assert "predictions-validation.csv" not in first
+    run([sys.executable, str(file)], elsewhere)
+    assert contents(made) | contents(folders[0]) == first
+
+
+def test_a_missing_run_is_answered_with_the_command_that_makes_it(
+    demo_set: Path, tmp_path: Path
+) -> None:
+    file = script(NOTEBOOK, tmp_path, runs="2-1-s5", data_dir=str(demo_set))
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "no run '2-1-s5'; make it with\n    python reproduce.py 2-1 --profile" in done.stderr
+    assert "--seeds 5" in done.stderr

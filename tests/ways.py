@@ -1,0 +1,56 @@
+"""The ways a user runs a notebook, each as a process of its own, without a display."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+
+from utils import data
+
+
+def run(command: list[str], folder: Path) -> str:
+    """Run a command in folder, without a display; returns what it printed."""
+    environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
+    environment["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+    return done.stdout + done.stderr
+
+
+def script(notebook: str, folder: Path, first_lines: str = "", **parameters: object) -> Path:
+    """The converted notebook in folder, with these parameters written into it."""
+    run([sys.executable, "-m", "nbconvert", "--to", "script", str(data.PROJECT / notebook),
+         "--output-dir", str(folder)], folder)  # fmt: skip
+    file = (folder / notebook).with_suffix(".py")
+    text = file.read_text(encoding="utf-8")
+    for name, value in parameters.items():
+        line = next(line for line in text.splitlines() if line.startswith(f"{name} = "))
+        text = text.replace(f"\n{line}\n", f"\n{name} = {value!r}\n", 1)
+    file.write_text(first_lines + text, encoding="utf-8")
+    return file
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The results of a run that must not change: everything but logs."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.name: path.read_bytes() for path in files if path.name != "run.log"}
+
+
+def papermill(notebook: str, folder: Path, **parameters: object) -> nbformat.NotebookNode:
+    """The notebook as papermill executed it from folder."""
+    pairs = [part for name, value in parameters.items() for part in ("-p", name, str(value))]
+    run([sys.executable, "-m", "papermill", str(data.PROJECT / notebook), "out.ipynb", *pairs],
+        folder)  # fmt: skip
+    return nbformat.read(folder / "out.ipynb", as_version=4)
+
+
+def outputs(executed: nbformat.NotebookNode, kind: str) -> list:
+    """All outputs of a kind: "stdout", "stderr", or a mime type such as "image/png"."""
+    every = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    if kind.startswith("std"):
+        return [o.text for o in every if o.output_type == "stream" and o.name == kind]
+    return [o.data[kind] for o in every if kind in o.get("data", {})]

@@ -1,0 +1,101 @@
+"""Is one run better than another? The difference of a score on the same images, with its interval.
+
+Two intervals that overlap say little: both runs find the same images hard. Here each resample of
+the images serves both, so that this cancels out. For the AUCs of one class there is a formula,
+too, which agrees where there are many images: DeLong et al., "Comparing the areas under two or more
+correlated receiver operating characteristic curves", Biometrics 1988.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from utils.data import CLASSES, name_offenders
+from utils.evaluation import Number
+from utils.statistics import Key, bootstrap, flat_scores, percentile_interval, strata_of
+
+
+class Difference(NamedTuple):
+    """First minus second, with its interval: above zero where the first is higher."""
+
+    value: float
+    low: float
+    high: float
+    first: float  # the score itself, the mean over seeds
+    second: float
+    each: tuple[float, ...]  # the difference of each pair: how far seeds lie apart
+
+
+def paired_difference(
+    first: pd.DataFrame | Sequence[pd.DataFrame],
+    second: pd.DataFrame | Sequence[pd.DataFrame],
+    score: Key = ("official", "mean_auc"),
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Difference:
+    """How far a score of `first` lies above that of `second` on the same images; 95 % interval.
+
+    Both are tables of predictions (id, label, a probability column a class), or lists of them, as
+    many seeds on either side: then the means over the seeds are compared. Each resample of images
+    serves all tables, so an image that is hard for all of them cancels out. The interval is about
+    other images, not about other seeds; `each` shows those.
+    score is a path in scores-<split>.json, ("official", "melanoma", "auc") for one; nan where it is
+    undefined. Tables are aligned by id. Raises ValueError for other ids or labels, for lists of
+    different lengths, and for a score that one of the tables does not have.
+    """
+    sides = [[side] if isinstance(side, pd.DataFrame) else list(side) for side in (first, second)]
+    pairs = len(sides[0])
+    if pairs != len(sides[1]) or pairs == 0:
+        raise ValueError(
+            f"{pairs} tables against {len(sides[1])}; expected the same seeds on both sides"
+        )
+    labels, columns = _aligned([*sides[0], *sides[1]])
+
+    def values(weights: np.ndarray | None = None) -> np.ndarray:
+        """Of each table: (tables,) for the images as they are, (r, tables) for resamples."""
+        return np.stack([_score(labels, p, score, weights) for p in columns], axis=-1)
+
+    own, signs = values(), np.repeat([1 / pairs, -1 / pairs], pairs)
+    resampled = bootstrap(lambda w: values(w) @ signs, strata_of(score, labels), resamples, seed)
+    ours, theirs = own[:pairs], own[pairs:]
+    means = float(ours.mean()), float(theirs.mean())
+    return Difference(
+        means[0] - means[1],
+        *percentile_interval(resampled),
+        *means,
+        tuple((ours - theirs).tolist()),
+    )
+
+
+def _score(
+    labels: np.ndarray, probabilities: np.ndarray, path: Key, weights: np.ndarray | None
+) -> Number:
+    flat = flat_scores(labels, probabilities, weights)
+    if path not in flat:
+        raise ValueError(f"no score {path!r} in one of the tables; it has {list(flat)}")
+    return flat[path]
+
+
+def _aligned(tables: Sequence[pd.DataFrame]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Labels (n,) and the probabilities of each table, in the order of the first table's ids."""
+    indexed = [one.set_index(one["id"].astype(str)) for one in tables]
+    ids, columns = indexed[0].index, []
+    for one in indexed:
+        if one.index.has_duplicates:
+            twice = name_offenders(sorted(set(one.index[one.index.duplicated()])))
+            raise ValueError(f"ids that stand twice in a table: {twice}; expected a row an image")
+        if strange := sorted(set(ids) ^ set(one.index)):
+            raise ValueError(
+                f"the tables hold other images; only in one of them: {name_offenders(strange)}. "
+                "Compare predictions of the same split of the same data."
+            )
+        one = one.loc[ids]
+        if len(other := ids[(one["label"] != indexed[0]["label"]).to_numpy()]):
+            raise ValueError(
+                f"the tables hold other labels for {name_offenders(list(other))}; expected the "
+                "same truth in all. One of them was made from other label files."
+            )
+        columns.append(one[[name for name in CLASSES if name in one.columns]].to_numpy())
+    return indexed[0]["label"].to_numpy(), columns

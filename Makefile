@@ -9,7 +9,7 @@ GOLDEN ?= tests/golden/official-scores.json
 # Spread the tests over the cores; a test that measures time or memory runs in its own process.
 WORKERS ?= 2
 
-.PHONY: demo test test-all lint notebook referee compiler clean
+.PHONY: demo test test-all lint notebook bench referee compiler clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -28,6 +28,10 @@ lint: $(STAMP)
 
 notebook: $(STAMP)
 	$(BIN)/jupyter lab
+
+# Keep the machine quiet meanwhile. The original-size images: ISIC2017_FULLRES=<their folder>.
+bench: $(STAMP)
+	$(BIN)/python -m bench
 
 # Ask the official scorer about the fixed cases; the tests compare our scores with its answers.
 referee: $(REFEREE)

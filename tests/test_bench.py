@@ -124,7 +124,7 @@ class TestTiming:
         assert len(calls) == 2 + 3  # three calls of 0.2 s are the first to last 0.5 s
 
     def test_ratio_is_the_median_of_the_rounds(self) -> None:
-        # 2, 3, 10: the median of the medians would be 3 / 1.5.
+        # 2, 3 and 10; the ratio of the medians would be 6 / 1.
         assert timing.ratio([2.0, 6.0, 10.0], [1.0, 2.0, 1.0]) == 3.0
 
     @pytest.mark.parametrize(

@@ -254,6 +254,7 @@ def interrupt_at(monkeypatch, id_: str, error: BaseException) -> None:
 def test_interrupted_preparing_goes_on(tree, tmp_path, monkeypatch, error):
     twin = shutil.copytree(tree, tmp_path / "twin")
     monkeypatch.setattr(store, "CHUNK", 4)
+    monkeypatch.setattr(store, "NOTE_EVERY", 0.0)
     with monkeypatch.context() as patched:
         interrupt_at(patched, "ISIC_0000010", error)
         with pytest.raises(type(error)):
@@ -273,7 +274,7 @@ import os, signal, sys
 from pathlib import Path
 from utils import data, store
 
-store.CHUNK = 4
+store.CHUNK, store.NOTE_EVERY = 4, 0.0
 original = store.decode
 
 def decode(image, mask, size):

@@ -13,6 +13,7 @@ renames that at the end. A source is decoded again only when its content changed
 import hashlib
 import os
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ from utils.decode import content_hash, decode, file_stat
 from utils.files import locked, write_atomic
 from utils.logger import progress
 
-CHUNK = 64  # images between two entries in the index of an unfinished store
+CHUNK = 64  # images that are decoded at once, and held until they are stored
+NOTE_EVERY = 10.0  # seconds between two entries in the index of an unfinished store
 _ARRAYS = ("images.npy", "masks.npy")
 # What is known once an image was decoded.
 _DECODED = ("width", "height", "has_mask", "sha256", "mask_sha256")
@@ -156,6 +158,7 @@ def _build(folder: Path, rows: pd.DataFrame, size: tuple[int, int], workers: int
     sources = rows.set_index("id")[["image", "mask"]].to_dict("index")
     todo = [place for place, record in enumerate(records) if "sha256" not in record]
     broken: list[str] = []
+    noted = time.monotonic()
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
         for chunk in progress(chunks, f"preparing {folder.name}", f"× {CHUNK} images"):
@@ -167,9 +170,11 @@ def _build(folder: Path, rows: pd.DataFrame, size: tuple[int, int], workers: int
                     continue
                 arrays[0][place], arrays[1][place], facts = result
                 records[place] |= facts
-            for array in arrays:
-                array.flush()
-            _write_index(partial, records)
+            # Not after each chunk: the index is written whole, and grows with the images.
+            if time.monotonic() - noted >= NOTE_EVERY:
+                _note(partial, records, arrays)
+                noted = time.monotonic()
+    _note(partial, records, arrays)
     if broken:
         raise DataError(
             f"unreadable or truncated files: {name_offenders(broken)}; fetch them again, or remove "
@@ -177,6 +182,13 @@ def _build(folder: Path, rows: pd.DataFrame, size: tuple[int, int], workers: int
         )
     del arrays
     _take_place(partial, folder)
+
+
+def _note(partial: Path, records: list[dict], arrays: list[np.ndarray]) -> None:
+    """Make what was decoded so far outlive this process: pixels first, then the index."""
+    for array in arrays:
+        array.flush()
+    _write_index(partial, records)
 
 
 def _open_partial(

@@ -52,7 +52,7 @@ def run_row(name: str, profile: str, data_dir: Path, seed: int, resume: str) -> 
                 f"{path} holds a run with other settings: {'; '.join(different)}. Use --resume "
                 "restart (the old folder is moved aside)."
             )
-        if run.config.get("finished") and any(path.glob("scores-*.json")):
+        if run.finished and any(path.glob("scores-*.json")):
             print(f"{path} is finished")
             return path
     parameters = {

@@ -43,12 +43,17 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
 def restore(settings: dict[str, Any]) -> Row:
     """The row that a run's `config.json` holds under "row".
 
-    A field that an older file does not know has its default. Raises ValueError for a field that is
-    no longer known.
+    A field that an older file does not know has its default. Raises ValueError for one that is not
+    known any more.
     """
     known = [entry.name for entry in fields(Row)]
     for name in settings:
-        _check("field", name, known)
+        if name not in known:
+            raise ValueError(
+                f"the settings of row {settings.get('name')}, seed {settings.get('seed')}, hold "
+                f"{name!r}, which this version does not know: train it again (--resume restart), "
+                f"or take the version that made it. The fields are {', '.join(known)}."
+            )
     published = tuple(Published(**study) for study in settings.get("published", ()))
     lists = {k: tuple(v) for k, v in settings.items() if isinstance(v, list)}
     return Row(**settings | lists | {"published": published})

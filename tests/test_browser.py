@@ -111,7 +111,7 @@ def test_all_cells_run_without_an_error(page: Page, tmp_path: Path) -> None:
     page.screenshot(path=tmp_path / "lab.png")
     assert page.locator(ERROR).all_inner_texts() == []
     assert page.locator(".jp-RenderedText[data-mime-type*='stderr']").all_inner_texts() == []
-    assert page.locator(".jp-RenderedImage img").count() == 8
+    assert page.locator(".jp-RenderedImage img").count() == 9
 
 
 def test_the_slider_moves_the_numbers_and_the_picture(page: Page, tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn import metrics
 
 import nets
-from utils import cases, explain, loaders
+from utils import cases, data, evaluation, explain, loaders
 
 
 @pytest.fixture
@@ -39,6 +40,22 @@ def test_one_logit_answers_melanoma_or_the_rest(given) -> None:
         "answer: the rest, 0.70",
         "answer: melanoma, 0.90",
     ]
+
+
+@pytest.mark.parametrize("classes", [3, 1])
+def test_the_confusion_matrix_is_scikit_learns_and_holds_the_sensitivities(classes: int) -> None:
+    generator = np.random.default_rng(classes)
+    given = generator.dirichlet(np.ones(3), 60)[:, :classes]
+    labels = generator.integers(0, 3, 60)
+    table = pd.DataFrame(given, columns=list(data.CLASSES[:classes])).assign(label=labels)
+    if classes == 3:
+        expected = metrics.confusion_matrix(labels, given.argmax(axis=1))
+    else:
+        expected = metrics.confusion_matrix(labels != 0, given[:, 0] < 0.5)
+    found = cases.confusion(table)
+    np.testing.assert_array_equal(found, expected)
+    scores = evaluation.coursework(labels, given)
+    assert found[0, 0] / found[0].sum() == pytest.approx(scores["melanoma"]["sensitivity"])
 
 
 @pytest.mark.parametrize(("name", "classes"), [("arl14", 3), ("resnet18", 3), ("arl_lite0", 1)])

@@ -41,6 +41,10 @@ def test_papermill_evaluates_every_kind_of_run(
     printed = "".join(outputs(executed, "stdout"))
     assert "each run minus 1-3-s0" in printed
     assert "the epoch was chosen on these very images" not in printed
+    drawn = (folders[0].parent / "evaluation-cls-test/scores.csv").read_bytes()
+    again = papermill(NOTEBOOK, tmp_path, runs=wanted, data_dir=demo_set)
+    assert outputs(again, "image/png") == outputs(executed, "image/png")
+    assert (folders[0].parent / "evaluation-cls-test/scores.csv").read_bytes() == drawn
     for folder in folders:
         table = pd.read_csv(folder / "predictions-test.csv")
         assert len(table) == 8
@@ -63,10 +67,11 @@ def test_a_script_twice_in_a_row_on_another_split_with_other_views(
     printed = run([sys.executable, str(file)], elsewhere)
     assert "the epoch was chosen on these very images" in printed
     assert not list(elsewhere.iterdir())
-    made = folders[0].parent / "evaluation-cls-validation"
+    made = folders[0].parent / "evaluation-cls-validation-2-views"
     first = contents(made) | contents(folders[0])
-    assert "predictions-validation-2-views.csv" in first
-    assert "predictions-validation.csv" not in first
+    assert "1-3-s0/predictions-validation-2-views.csv" in first
+    assert "1-3-s0/submission-validation-2-views.csv" in first
+    assert "1-3-s0/predictions-validation.csv" not in first
     run([sys.executable, str(file)], elsewhere)
     assert contents(made) | contents(folders[0]) == first
 

@@ -60,7 +60,7 @@ def test_settings_of_an_older_run_have_the_defaults_of_what_they_do_not_know():
     settings = json.loads(json.dumps(dataclasses.asdict(get("1-3"))))
     del settings["gamma"]
     assert restore(settings) == get("1-3")
-    with pytest.raises(ValueError, match=r"no field called 'dropout'; the fields are name, quest"):
+    with pytest.raises(ValueError, match=r"row 1-3, seed 0, hold 'dropout', which this version"):
         restore(settings | {"dropout": 0.5})
 
 

@@ -57,7 +57,7 @@ def test_a_converted_script_in_another_folder_twice_in_a_row(
     assert "epoch 2/2  loss" in printed
     assert not list(elsewhere.iterdir())
     first = contents(tmp_path / "run")
-    assert "predictions-test.csv" in first
+    assert "run/predictions-test.csv" in first
     again = run([sys.executable, str(file)], elsewhere)
     assert "is finished after 2 epochs; nothing to train" in again
     assert contents(tmp_path / "run") == first

@@ -66,7 +66,7 @@ def test_predictions_are_a_file_that_others_can_read(run):
 def test_predictions_of_other_images_are_refused(run):
     results.predictions(run, "test", rows_of(20), lambda: probabilities_of(20))
     named = "ISIC_0000020, ISIC_0000021, ISIC_0000022, ISIC_0000023, ISIC_0000024 "
-    with pytest.raises(RunError, match=rf"{named}… \(10 in all\).*resume='restart', or remove"):
+    with pytest.raises(RunError, match=rf"{named}… \(10 in all\).*Remove that file to predict"):
         results.predictions(run, "test", rows_of(30), refuse)
     with pytest.raises(RunError, match=r"on one side: ISIC_0000019\."):
         results.predictions(run, "test", rows_of(19), refuse)

@@ -35,13 +35,14 @@ def models(tmp_path: Path) -> Path:
     leave_run(folder / "demo-demo/3-1-s0", "3-1", finished=False)
     leave_run(folder / "demo-demo/1-3-s0.1", "1-3")
     leave_run(folder / "demo-best/1-1-s0", "1-1", "best")
+    leave_run(folder / "demo-paper/1-5-s3", "1-5", "paper", finished=False)
     leave_run(folder / "isic2017-best/1-2-s0", "1-2", "best")
     (folder / "demo-demo/evaluation-cls-test").mkdir()
     return folder
 
 
 def found(wanted: str | list[str] | None, data_dir: Path, models: Path) -> list[str]:
-    return list(runs.find(wanted, data_dir, experiments.ROWS, models))
+    return list(runs.find(wanted, data_dir, experiments.ROWS, experiments.SAME_RUN, models))
 
 
 def test_all_finished_runs_by_default_in_the_order_of_the_table(data_dir, models) -> None:
@@ -54,7 +55,8 @@ def test_all_finished_runs_by_default_in_the_order_of_the_table(data_dir, models
         ("1-3", ["1-3-s2", "1-3-s10"]),
         ("1-3-s10", ["1-3-s10"]),
         ("demo-best/1-1-s0", ["1-1-s0"]),
-        ("1-3-s10, 1-1", ["1-3-s10", "1-1-s0"]),
+        ("1-3-s10, 1-1,", ["1-3-s10", "1-1-s0"]),
+        ("2-4-s2", ["1-3-s2"]),
         (["1-1", "1-3-s2", "1-1-s0"], ["1-1-s0", "1-3-s2"]),
     ],
 )
@@ -64,7 +66,7 @@ def test_a_run_is_named_in_any_of_its_ways(wanted, names, data_dir, models) -> N
 
 def test_a_folder_anywhere_is_a_name_too(data_dir, models, tmp_path) -> None:
     leave_run(tmp_path / "elsewhere/my run-s0", "2-1")
-    chosen = runs.find([str(tmp_path / "elsewhere/my run-s0")], data_dir, experiments.ROWS, models)
+    chosen = runs.find(str(tmp_path / "elsewhere/my run-s0"), data_dir, ["2-1"], models=models)
     assert [run.path.name for run in chosen.values()] == ["my run-s0"]
 
 
@@ -77,7 +79,12 @@ def test_names_show_the_profile_where_it_tells_runs_apart(data_dir, models) -> N
     ("wanted", "message"),
     [
         ("2-1", r"no run '2-1'; make it with\n    python reproduce.py 2-1 --profile demo --data-d"),
-        ("1-3-s7", r"no run '1-3-s7'.*\n.* 1-3 --profile demo --data-dir demo --seeds 7"),
+        ("2-4-s7", r"no run '1-3-s7'; make it with\n    python reproduce.py 1-3 --profile demo"),
+        ("1-5", r"1-5-s3 is not finished; go on with\n.*1-5 --profile paper .* --seeds 3"),
+        (["1-3", 3], r"runs is \['1-3', 3\]; expected None, a name such as"),
+        (3, r"runs is 3; expected None"),
+        ("", r"runs names no run; expected at least one name"),
+        ("1-3-s7", r"no run '1-3-s7'.*\n.* 1-3 --profile demo --data-dir \".*/data\" --seeds 7"),
         ("demo-paper/1-3-s0", r"make it with\n    python reproduce.py 1-3 --profile paper"),
         ("3-1", r"demo-demo/3-1-s0 is not finished; go on with\n    python reproduce.py 3-1"),
         ("9-9", r"'9-9' is no run folder and no row; expected a folder, or a row such as '1-1'"),
@@ -93,7 +100,7 @@ def test_a_folder_of_another_kind_or_on_other_data_is_refused(data_dir, models) 
     with pytest.raises(RunError, match=r"trained on ISIC 2017, and this is synthetic demo data"):
         found(str(models / "isic2017-best/1-2-s0"), data_dir, models)
     with pytest.raises(RunError, match=r"1-1-s0 holds row 1-1; expected one of 1-3, 3-1"):
-        runs.find(str(models / "demo-best/1-1-s0"), data_dir, ["1-3", "3-1"], models)
+        runs.find(str(models / "demo-best/1-1-s0"), data_dir, ["1-3", "3-1"], models=models)
     with pytest.raises(
         RunError, match=r"3-1-s0 is not finished; go on with\n.* 3-1 --profile demo"
     ):
@@ -105,19 +112,61 @@ def test_no_run_at_all_is_answered_with_the_first_command(data_dir, tmp_path) ->
         found(None, data_dir, tmp_path / "nothing")
 
 
+def test_runs_of_one_name_in_two_places_are_both_there(data_dir, models, tmp_path) -> None:
+    other = tmp_path / "other/demo-demo/1-3-s2"
+    leave_run(other, "1-3")
+    assert len(found(["1-3-s2", str(other)], data_dir, models)) == 2
+
+
+def test_an_unfinished_run_elsewhere_goes_on_where_it_is(data_dir, models, tmp_path) -> None:
+    leave_run(tmp_path / "mine/x-s0", "1-3", finished=False)
+    with pytest.raises(RunError, match=r"papermill ARL-CNN.ipynb .* -p run_dir \".*/mine/x-s0\""):
+        found(str(tmp_path / "mine/x-s0"), data_dir, models)
+
+
+def test_a_damaged_run_is_passed_over_unless_it_is_asked_for(data_dir, models, capsys) -> None:
+    (models / "demo-demo/1-3-s2/config.json").write_text("{")
+    assert found(None, data_dir, models) == ["1-1-s0", "1-3-s10"]
+    assert "passed over: " in capsys.readouterr().out
+    with pytest.raises(RunError, match=r"1-3-s2/config.json is damaged .*resume='restart'"):
+        found("1-3-s2", data_dir, models)
+
+
+def test_where_none_is_finished_the_begun_ones_are_named(data_dir, tmp_path) -> None:
+    leave_run(tmp_path / "m/demo-demo/4-1-s2", "4-1", finished=False)
+    with pytest.raises(RunError, match=r"none is finished; go on with\n.* 4-1 .* --seeds 2$"):
+        found(None, data_dir, tmp_path / "m")
+
+
+def test_scores_tell_that_a_run_of_an_early_version_is_finished(data_dir, models) -> None:
+    folder = models / "demo-paper/1-5-s3"
+    for name in ("scores-test.json", "best.safetensors"):
+        (folder / name).touch()
+    assert found("1-5", data_dir, models) == ["1-5-s3"]
+
+
+def test_an_evaluation_removes_what_an_earlier_one_left(tmp_path) -> None:
+    one = RunFolder(tmp_path / "a/1")
+    (tmp_path / "a/evaluation/figures").mkdir(parents=True)
+    for name in ("figures/roc.png", "scores.csv", "mine.txt"):
+        (tmp_path / "a/evaluation" / name).touch()
+    left = {path.name for path in runs.outputs([one], "evaluation").path.rglob("*")}
+    assert left == {"figures", "mine.txt"}
+
+
 def test_an_evaluation_lies_beside_the_first_of_its_runs(tmp_path) -> None:
     one, far = RunFolder(tmp_path / "a-b/1"), RunFolder(tmp_path / "a-c/1")
     assert runs.outputs([one, far], "evaluation").path == tmp_path / "a-b/evaluation"
 
 
 def test_an_overview_says_which_epoch_was_kept(data_dir, models) -> None:
-    chosen = runs.find("1-3", data_dir, experiments.ROWS, models)
+    chosen = runs.find("1-3", data_dir, experiments.ROWS, models=models)
     for run, scores in zip(chosen.values(), ([0.6, 0.8, 0.7], [0.9, 0.5, 0.9]), strict=True):
         history = pd.DataFrame({"epoch": [1, 2, 3], "auc_mean": scores})
         run.save_table("history.csv", history)
     table = runs.overview(chosen)
     assert table.index.tolist() == ["1-3-s2", "1-3-s10"]
-    assert table[["seed", "epochs", "kept", "its auc_mean"]].to_numpy().tolist() == [
+    assert table[["seed", "epochs", "kept", "reached"]].to_numpy().tolist() == [
         [2, 3, 2, 0.8],
         [10, 3, 1, 0.9],
     ]

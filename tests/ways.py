@@ -37,7 +37,11 @@ def script(notebook: str, folder: Path, first_lines: str = "", **parameters: obj
 def contents(folder: Path) -> dict[str, bytes]:
     """The results of a run that must not change: everything but logs."""
     files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.name: path.read_bytes() for path in files if path.name != "run.log"}
+    return {
+        str(path.relative_to(folder.parent)): path.read_bytes()
+        for path in files
+        if path.name != "run.log"
+    }
 
 
 def papermill(notebook: str, folder: Path, **parameters: object) -> nbformat.NotebookNode:

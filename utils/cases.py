@@ -8,6 +8,7 @@ from torch import nn
 
 from utils import explain, inspection, loaders, visualize, visualize_cls
 from utils.data import CLASSES
+from utils.evaluation import confusion_matrix
 from utils.store import Store
 
 # A finer map than the last one, half its stride. Only ResNets have it: Grad-CAM weighs whole
@@ -30,6 +31,13 @@ def answers(cases: pd.DataFrame) -> np.ndarray:
     if probabilities.shape[1] == 1:
         return (probabilities[:, 0] < 0.5).astype(int)
     return probabilities.argmax(axis=1)
+
+
+def confusion(predictions: pd.DataFrame) -> np.ndarray:
+    """How often each class was given which answer: (3, 3), or (2, 2), melanoma and the rest."""
+    classes = max(2, sum(name in predictions for name in CLASSES))
+    truth = predictions["label"].clip(upper=classes - 1)
+    return confusion_matrix(truth, answers(predictions), classes)
 
 
 def captions(cases: pd.DataFrame) -> list[str]:

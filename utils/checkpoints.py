@@ -9,6 +9,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
@@ -77,7 +78,14 @@ def save_weights(network: nn.Module, path: Path) -> None:
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
-    """Load what `save_weights` wrote; every tensor must fit. RunError when the file is gone."""
+    """Load what `save_weights` wrote. RunError when it is gone, damaged, or of another network."""
     if not path.exists():
         raise RunError(f"{path} is missing, though the run trained. Use resume='restart'.")
-    network.load_state_dict(load_file(path))
+    try:
+        network.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise RunError(
+            f"{path} is damaged or holds the weights of another network ({reason}). Train the run "
+            "again with resume='restart' (the old folder is moved aside)."
+        ) from error

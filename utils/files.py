@@ -15,8 +15,13 @@ from filelock import FileLock, Timeout
 def write_atomic(path: Path, write: bytes | str | Callable[[BinaryIO], None]) -> None:
     """Write a temporary sibling, fsync it, then rename: a reader sees the old file or the new one.
 
-    write is the content, or a function that puts it into an open binary file.
+    write is the content, or a function that puts it into an open binary file. A text that the file
+    holds already is not written again, so that this may be asked of a folder that is read-only.
     """
+    if isinstance(write, str):
+        write = write.encode()
+        if path.is_file() and path.read_bytes() == write:
+            return
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
         dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
@@ -26,7 +31,7 @@ def write_atomic(path: Path, write: bytes | str | Callable[[BinaryIO], None]) ->
             if callable(write):
                 write(file)
             else:
-                file.write(write.encode() if isinstance(write, str) else write)
+                file.write(write)
             file.flush()
             os.fsync(file.fileno())
         except BaseException:

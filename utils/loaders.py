@@ -147,8 +147,8 @@ class TestViews(_LesionDataset):
     def __init__(
         self, store: Store, rows: pd.DataFrame, image_size: int, views: int = VIEWS
     ) -> None:
-        if not 1 <= views <= VIEWS:
-            raise ValueError(f"views is {views}; expected 1 (the plain image) to {VIEWS}.")
+        if type(views) is not int or not 1 <= views <= VIEWS:
+            raise ValueError(f"views is {views!r}; expected 1 (the plain image) to {VIEWS}.")
         super().__init__(store, rows)
         self.image_size, self.views = image_size, views
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
+import psutil
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 from tqdm import tqdm
@@ -53,9 +54,23 @@ class RunFolder:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What `config.json` holds; empty before the run started."""
+        """What `config.json` holds; empty before the run started. RunError when it is damaged."""
         file = self.path / "config.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        try:
+            return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        except ValueError as error:
+            raise RunError(
+                f"{file} is damaged ({error}). Train the run again with resume='restart' (the old "
+                "folder is moved aside)."
+            ) from error
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run was trained to its end."""
+        known = self.config
+        # Scores are written after the last epoch; settings of early versions do not say it.
+        scored = any(self.path.glob("scores-*.json")) and (self / "best.safetensors").exists()
+        return bool(known.get("finished") or (known and scored))
 
     def remember(self, name: str, value: Any) -> Any:
         """The entry of `config.json` called name; value is stored when there is none yet."""
@@ -231,11 +246,23 @@ def show_table(table: pd.DataFrame) -> None:
 def in_live_jupyter() -> bool:
     """Whether a person looks at this kernel: a Jupyter server or Colab started it.
 
-    Kernels that papermill or nbconvert start have no session name, and no one to see a bar.
+    Kernels that papermill or nbconvert start have no session name, and no one to see a bar; when
+    they were started from within Jupyter, their parent has handed them its own.
     """
-    return "ipykernel" in sys.modules and (
-        "JPY_SESSION_NAME" in os.environ or "google.colab" in sys.modules
-    )
+    if "ipykernel" not in sys.modules:
+        return False
+    if "google.colab" in sys.modules:
+        return True
+    return "JPY_SESSION_NAME" in os.environ and "JPY_SESSION_NAME" not in _parent_environment()
+
+
+def _parent_environment() -> dict[str, str]:
+    """The environment of the process that started this one; empty where it may not be seen."""
+    parent = psutil.Process().parent()
+    try:
+        return parent.environ() if parent else {}
+    except psutil.Error:
+        return {}
 
 
 def progress(

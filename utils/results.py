@@ -1,6 +1,7 @@
 """Predictions and scores of a finished network: computed once, written, read ever after."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,23 +21,48 @@ def predictions(
     """The table id, label and one probability column a class; predict() runs only if need be.
 
     rows are those of the split, in the order in which predict() gives probabilities (n, C). What
-    `predictions-<split>.csv` holds already is read. Raises RunError when that file has other ids.
+    `predictions-<split>.csv` holds already is read. Raises RunError when that file is damaged, or
+    was made for other ids or labels.
     """
     file = run / f"predictions-{split}.csv"
     if file.exists():
-        known = pd.read_csv(file, dtype={"id": str})
-        if strange := sorted(set(known["id"]) ^ set(rows["id"])):
-            raise RunError(
-                f"{file} was made for other images; only on one side: {name_offenders(strange)}. "
-                "Use resume='restart', or remove that file to predict again."
-            )
-        return known
+        return _read(file, rows)
     probabilities = predict().astype(np.float64)  # as they will be read: a second run sees the same
     table = pd.DataFrame({"id": rows["id"].to_numpy(), "label": rows["label"].to_numpy()})
     for number, name in enumerate(CLASSES[: probabilities.shape[1]]):
         table[name] = probabilities[:, number]
     run.save_table(file.name, table)
     return table
+
+
+def _read(file: Path, rows: pd.DataFrame) -> pd.DataFrame:
+    """The predictions in a file, in the order of rows."""
+    cure = "Remove that file to predict again, or train the run again (resume='restart')."
+    try:
+        known = pd.read_csv(file, converters={"id": str})  # "NA" is an id, too
+    except ValueError as error:  # empty, or no table
+        raise RunError(f"{file} is damaged ({error}). {cure}") from error
+    columns = [["id", "label", *CLASSES[:width]] for width in (1, len(CLASSES))]
+    empty = int(known.isna().sum().sum())
+    if known.columns.tolist() not in columns or empty:
+        raise RunError(
+            f"{file} is damaged: expected the columns id, label and the classes, none of them "
+            f"empty; found {name_offenders(known.columns)}, {empty} empty. {cure}"
+        )
+    if strange := sorted(set(known["id"]) ^ set(rows["id"])):
+        raise RunError(
+            f"{file} was made for other images; only on one side: {name_offenders(strange)}. {cure}"
+        )
+    if twice := sorted(set(known["id"][known["id"].duplicated()])):
+        raise RunError(f"{file} holds ids twice: {name_offenders(twice)}. {cure}")
+    known = known.set_index("id").loc[rows["id"]].reset_index()
+    changed = known["label"].to_numpy() != rows["label"].to_numpy()
+    if changed.any():
+        raise RunError(
+            f"{file} holds other labels than the data for {name_offenders(known['id'][changed])}; "
+            f"one of them is wrong. {cure}"
+        )
+    return known
 
 
 def scores(run: RunFolder, split: str, table: pd.DataFrame, note: str) -> dict[str, Any]:

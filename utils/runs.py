@@ -11,9 +11,11 @@ from pathlib import Path
 import pandas as pd
 
 from utils.data import PROJECT, is_demo, name_offenders, note, set_name
-from utils.logger import RunError, RunFolder
+from utils.logger import RunError, RunFolder, say
 from utils.model import best_epoch
 
+MODELS = PROJECT / "model"
+OWN = ("figures/*.png", "scores.csv", "differences.csv")  # what an evaluation leaves
 _FOLDER = re.compile(r"(?P<row>.+)-s(?P<seed>\d+)")
 
 
@@ -21,117 +23,186 @@ def find(
     wanted: str | Sequence[str] | None,
     data_dir: Path,
     rows: Iterable[str],
-    models: Path = PROJECT / "model",
+    aliases: Mapping[str, str] | None = None,
+    models: Path = MODELS,
 ) -> dict[str, RunFolder]:
-    """The finished runs asked for, by a short name each, in the order of rows, profile and seed.
+    """The finished runs asked for, by a short name each; by default all of the rows on this data.
 
     wanted is one name or several (a sequence, or separated by commas), or None for all finished
-    runs of these rows on the data set of data_dir. Folders that a restart moved aside are passed
-    over. Raises RunError when one is missing, unfinished, of another kind or trained on other data;
-    the message holds the command that makes it.
+    runs of these rows on the data set of data_dir, in the order of rows, profile and seed. aliases
+    name rows that are run under another row's name. Folders that a restart moved aside are passed
+    over. Raises RunError when a run is missing, unfinished, of another kind or trained on other
+    data; the message holds the command that makes it.
     """
-    rows, kind = list(rows), set_name(data_dir)
-    present = {
-        f"{path.parent.name}/{path.name}": RunFolder(path)
-        for path in sorted(models.glob(f"{kind}-*/*"), key=lambda path: _order(path, rows))
-        if _row(path) in rows
-    }
-    finished = {name: run for name, run in present.items() if run.config.get("finished")}
+    search = _Search(data_dir, list(rows), dict(aliases or {}), models)
     if wanted is None:
-        if not finished:
-            raise RunError(
-                f"no finished run under {models / kind}-*. Train one first:\n"
-                f"    {_command(rows[0], data_dir)}"
-            )
-        return _short(finished)
-    names = re.split(r"[,\s]+", wanted.strip()) if isinstance(wanted, str) else list(wanted)
+        return _short(search.all_finished())
+    names = wanted.split(",") if isinstance(wanted, str) else wanted
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        raise RunError(
+            f"runs is {wanted!r}; expected None, a name such as '1-3', names separated by commas, "
+            "or a list of names."
+        )
+    names = [name.strip() for name in names if name.strip()]
+    if not names:
+        raise RunError("runs names no run; expected at least one name, or None for all runs.")
     chosen: dict[str, RunFolder] = {}
-    for name in map(str, names):
-        chosen |= _matching(name, present, finished, data_dir, rows, models)
+    for name in names:
+        for key, run in search.matching(name).items():
+            if key in chosen and chosen[key].path != run.path:
+                key = str(run.path)
+            chosen[key] = run
     return _short(chosen)
+
+
+class _Search:
+    """The run folders that exist for one data set and some rows."""
+
+    def __init__(
+        self, data_dir: Path, rows: list[str], aliases: dict[str, str], models: Path
+    ) -> None:
+        self.data_dir, self.rows, self.aliases, self.models = data_dir, rows, aliases, models
+        self.kind = set_name(data_dir)
+        folders = [path for path in models.glob(f"{self.kind}-*/*") if _row(path) in rows]
+        self.present = {
+            f"{path.parent.name}/{path.name}": RunFolder(path)
+            for path in sorted(folders, key=lambda path: _order(path, rows))
+        }
+
+    def all_finished(self) -> dict[str, RunFolder]:
+        """Every finished run; what cannot be read is passed over, and named."""
+        finished = {}
+        for name, run in self.present.items():
+            try:
+                if run.finished:
+                    finished[name] = run
+            except RunError as error:
+                say(f"passed over: {error}")
+        if not finished:
+            begun = [self.command_of(run) for run in self.present.values() if _readable(run)]
+            state = "none is finished; go on with" if begun else "Train one first:"
+            raise RunError(
+                f"no finished run under {self.models / self.kind}-*. {state}\n    "
+                + "\n    ".join(begun or [self.command(self.rows[0])])
+            )
+        return finished
+
+    def matching(self, name: str) -> dict[str, RunFolder]:
+        """The finished runs that one name stands for."""
+        for folder in (Path(name).expanduser(), self.models.parent / name, self.models / name):
+            if (folder / "config.json").is_file():
+                folder = folder.resolve()
+                return {f"{folder.parent.name}/{folder.name}": self.checked(RunFolder(folder))}
+        row = _row(Path(name))
+        fits = self.named(name)
+        if not fits and row in self.aliases:
+            name = name.replace(row, self.aliases[row])
+            row, fits = self.aliases[row], self.named(name)
+        if finished := {key: run for key, run in fits.items() if run.finished}:
+            return finished
+        if fits:
+            return {key: self.checked(run) for key, run in fits.items()}  # says what is missing
+        if row not in self.rows:
+            raise RunError(
+                f"runs: {name!r} is no run folder and no row; expected a folder, or a row such as "
+                f"{self.rows[0]!r}, '{self.rows[0]}-s0' or '{self.kind}-best/{self.rows[0]}-s0'. "
+                f"The rows are {', '.join(self.rows)}; the runs here "
+                f"{name_offenders(self.present) or 'none yet'}."
+            )
+        seed, profile = _FOLDER.fullmatch(Path(name).name), Path(name).parent.name.partition("-")[2]
+        command = self.command(row, profile, seed["seed"] if seed else "0")
+        raise RunError(f"no run {name!r}; make it with\n    {command}")
+
+    def named(self, name: str) -> dict[str, RunFolder]:
+        """The runs under the models folder that a name stands for."""
+        return {
+            key: run
+            for key, run in self.present.items()
+            if name in (key, key.split("/")[1], _row(Path(key)))
+        }
+
+    def checked(self, run: RunFolder) -> RunFolder:
+        """The run, if it is a finished one of these rows on this data."""
+        config, folder = run.config, run.path
+        if config["row"]["name"] not in self.rows:
+            raise RunError(
+                f"{folder} holds row {config['row']['name']}; expected one of "
+                f"{', '.join(self.rows)}."
+            )
+        if config["data"]["set"] != note(self.data_dir):
+            raise RunError(
+                f"{folder} was trained on {config['data']['set']}, and this is "
+                f"{note(self.data_dir)} ({self.data_dir}); name its data with data_dir, or another "
+                "run."
+            )
+        if not run.finished:
+            raise RunError(f"{folder} is not finished; go on with\n    {self.command_of(run)}")
+        return run
+
+    def command_of(self, run: RunFolder) -> str:
+        """The command that goes on with a run."""
+        row = run.config["row"]
+        if run.path.parent.parent == self.models:
+            return self.command(row["name"], row["profile"], str(row["seed"]))
+        return (
+            f"papermill ARL-CNN.ipynb out.ipynb -p experiment {row['name']} -p profile "
+            f'{row["profile"]} -p seed {row["seed"]} -p data_dir "{self.data_dir}" '
+            f'-p run_dir "{run.path}"'
+        )
+
+    def command(self, row: str, profile: str = "", seed: str = "0") -> str:
+        """The command that makes a run."""
+        demo = is_demo(self.data_dir)
+        where = "demo" if self.data_dir == PROJECT / "Data" / "demo" else f'"{self.data_dir}"'
+        parts = ["python reproduce.py", row, "--profile", profile or ("demo" if demo else "best")]
+        return " ".join([*parts, "--data-dir", where] + (["--seeds", seed] if seed != "0" else []))
 
 
 def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
     """What each run is: a row a run, from its settings and its history."""
     lines = {}
     for name, run in runs.items():
-        config, history = run.config, pd.read_csv(run / "history.csv")
-        row = config["row"]
-        kept = best_epoch(history.to_dict("records"), row["select_score"])
+        config = run.config
+        row, score = config["row"], config["row"]["select_score"]
+        if not (run / "history.csv").exists():
+            raise RunError(f"{run.path} has no history.csv; train it again (resume='restart').")
+        history = pd.read_csv(run / "history.csv")
+        kept = best_epoch(history.to_dict("records"), score)
         lines[name] = {
             "network": row["network"],
             "weights": row["weights"] or "random",
             "profile": row["profile"],
             "seed": row["seed"],
+            "data": config["data"].get("folder", ""),
             "image size": row["image_size"],
+            "views": row["views"],
             "epochs": len(history),
             "kept": kept,
             "chosen on": row["select_on"],
-            f"its {row['select_score']}": round(history[row["select_score"]][kept - 1], 3),
+            "by": score,
+            "reached": round(history[score][kept - 1], 3),
             "revision": config.get("git", ""),
         }
-    return pd.DataFrame.from_dict(lines, orient="index").fillna("")
+    return pd.DataFrame.from_dict(lines, orient="index")
 
 
 def outputs(runs: Iterable[RunFolder], name: str) -> RunFolder:
-    """Where an evaluation of the runs keeps its figures and tables: beside the first of them."""
-    return RunFolder(next(iter(runs)).path.parent / name)
+    """Where an evaluation keeps its figures and tables: beside the first of its runs.
+
+    What an earlier evaluation left there is removed: it may have been one of other runs.
+    """
+    folder = next(iter(runs)).path.parent / name
+    for pattern in OWN:
+        for stale in folder.glob(pattern):
+            stale.unlink()
+    return RunFolder(folder)
 
 
-def _matching(
-    name: str,
-    present: dict[str, RunFolder],
-    finished: dict[str, RunFolder],
-    data_dir: Path,
-    rows: list[str],
-    models: Path,
-) -> dict[str, RunFolder]:
-    """The finished runs that one name stands for."""
-    for folder in (Path(name).expanduser(), models.parent / name, models / name):
-        if (folder / "config.json").is_file():
-            return {f"{folder.parent.name}/{folder.name}": _checked(folder, data_dir, rows)}
-    fits = [key for key in present if name in (key, key.split("/")[1], _row(Path(key)))]
-    if found := {key: finished[key] for key in fits if key in finished}:
-        return found
-    row, profile = _row(Path(name)), Path(name).parent.name.partition("-")[2]
-    if row not in rows:
-        raise RunError(
-            f"runs: {name!r} is no run folder and no row; expected a folder, or a row such as "
-            f"{rows[0]!r}, '{rows[0]}-s0' or '{set_name(data_dir)}-best/{rows[0]}-s0'. The rows "
-            f"are {', '.join(rows)}; the finished runs {name_offenders(finished) or 'none yet'}."
-        )
-    seed = _FOLDER.fullmatch(Path(name).name)
-    command = _command(row, data_dir, profile, seed["seed"] if seed else None)
-    state = f"{fits[0]} is not finished; go on with" if fits else f"no run {name!r}; make it with"
-    raise RunError(f"{state}\n    {command}")
-
-
-def _checked(folder: Path, data_dir: Path, rows: list[str]) -> RunFolder:
-    """The run in a folder that was named as such."""
-    run = RunFolder(folder.resolve())
-    config = run.config
-    if config["row"]["name"] not in rows:
-        raise RunError(
-            f"{folder} holds row {config['row']['name']}; expected one of {', '.join(rows)}."
-        )
-    if config["data"]["set"] != note(data_dir):
-        raise RunError(
-            f"{folder} was trained on {config['data']['set']}, and this is {note(data_dir)} "
-            f"({data_dir}); name its data with data_dir, or another run."
-        )
-    if not config.get("finished"):
-        row = config["row"]
-        command = _command(row["name"], data_dir, row["profile"], str(row["seed"]))
-        raise RunError(f"{folder} is not finished; go on with\n    {command}")
-    return run
-
-
-def _command(row: str, data_dir: Path, profile: str = "", seed: str | None = None) -> str:
-    """The command that makes a run."""
-    demo = is_demo(data_dir)
-    parts = ["python reproduce.py", row, "--profile", profile or ("demo" if demo else "best")]
-    parts += ["--data-dir", "demo" if demo else f'"{data_dir}"']
-    return " ".join(parts + (["--seeds", seed] if seed not in (None, "0") else []))
+def _readable(run: RunFolder) -> bool:
+    try:
+        return bool(run.config)
+    except RunError:
+        return False
 
 
 def _row(path: Path) -> str:
@@ -140,11 +211,9 @@ def _row(path: Path) -> str:
     return match["row"] if match else path.name
 
 
-def _order(path: Path, rows: list[str]) -> tuple:
-    match = _FOLDER.fullmatch(path.name)
-    if match is None or match["row"] not in rows:
-        return (len(rows), path.name, 0)
-    return (rows.index(match["row"]), path.parent.name, int(match["seed"]))
+def _order(path: Path, rows: list[str]) -> tuple[int, str, int]:
+    seed = _FOLDER.fullmatch(path.name)
+    return rows.index(_row(path)), path.parent.name, int(seed["seed"]) if seed else -1
 
 
 def _short(runs: dict[str, RunFolder]) -> dict[str, RunFolder]:

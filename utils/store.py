@@ -261,6 +261,4 @@ def _write_index(folder: Path, records: list[dict]) -> None:
     table = pd.DataFrame(records, columns=list(_COLUMNS))
     table = table.astype({"width": "Int64", "height": "Int64"})
     text = table.to_csv(index=False, lineterminator="\n")
-    file = folder / "index.csv"
-    if not file.exists() or file.read_text(encoding="utf-8") != text:
-        write_atomic(file, text)
+    write_atomic(folder / "index.csv", text)

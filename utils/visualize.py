@@ -33,6 +33,7 @@ STYLE = {
     "legend.fontsize": 7.5,
     "legend.framealpha": 0.7,
     "legend.edgecolor": "none",
+    "text.parse_math": False,  # an id may hold a dollar sign
 }
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import albumentations as A
 import cv2
 import numpy as np
 import pandas as pd
@@ -411,3 +412,17 @@ def test_main_module_is_put_back_after_an_error():
     with pytest.raises(ZeroDivisionError), loaders.startable_workers():
         seen.append((hasattr(main, "__file__"), main.__spec__, 1 / 0))
     assert {name: getattr(main, name, "none") for name in ("__file__", "__spec__")} == before
+
+
+def test_turns_are_those_of_the_library_drawn_alike() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    seen = set()
+    for seed in range(60):
+        ours, theirs = A.Compose([loaders.Turns(p=1.0)]), A.Compose([A.D4(p=1.0)])
+        for transform in (ours, theirs):
+            transform.set_random_seed(seed)
+        turned = ours(image=image)["image"]
+        assert np.array_equal(turned, theirs(image=image)["image"])
+        assert turned.flags.c_contiguous
+        seen.add(turned.tobytes())
+    assert len(seen) == 8

@@ -8,8 +8,9 @@ Images leave as uint8; the network normalises them on its own device.
 import itertools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would look for updates on the network
 
@@ -24,6 +25,29 @@ from utils.store import Store
 
 VIEWS = 9
 _CROP_SIDE = 0.8  # of the image, for the five cropped views
+
+
+class Turns(A.D4):
+    """The eight flips and quarter turns of `A.D4`, drawn and done alike, by OpenCV.
+
+    numpy only looks at the image the other way round, which costs the next step 0.25 ms for a
+    slow copy of 224 px; here it is 0.02 ms.
+    """
+
+    def apply(self, img: np.ndarray, group_element: str, **_: object) -> np.ndarray:
+        return TURNS[group_element](img)
+
+
+TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "e": lambda image: image,
+    "r90": partial(cv2.rotate, rotateCode=cv2.ROTATE_90_COUNTERCLOCKWISE),
+    "r180": partial(cv2.rotate, rotateCode=cv2.ROTATE_180),
+    "r270": partial(cv2.rotate, rotateCode=cv2.ROTATE_90_CLOCKWISE),
+    "v": partial(cv2.flip, flipCode=0),
+    "h": partial(cv2.flip, flipCode=1),
+    "t": cv2.transpose,
+    "hvt": lambda image: cv2.transpose(cv2.flip(image, -1)),
+}
 
 
 def training_transform(
@@ -60,7 +84,7 @@ def training_transform(
     return A.Compose(
         [
             A.OneOf(crops, p=1.0),
-            A.D4(p=1.0),  # flips and quarter turns
+            Turns(p=1.0),
             A.Affine(
                 rotate=(-10, 10),
                 scale=(0.9, 1.1),

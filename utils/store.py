@@ -104,10 +104,7 @@ def prepare(
     name = f"prepared-{width}" if width == height else f"prepared-{width}x{height}"
     folder = _writable_home(data_dir) / name
     with locked(folder.with_name(f".{name}.lock"), f"{folder} is being prepared", wait=True):
-        records = _plan(_read_records(folder), rows)
-        if all("sha256" in record for record in records) and folder.exists():
-            _write_index(folder, records)
-        else:
+        if not _is_whole(folder, rows):
             _build(folder, rows, (width, height), workers)
     return open_store(folder)
 
@@ -128,34 +125,42 @@ def _writable_home(data_dir: Path) -> Path:
     return PROJECT / "Data" / hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:12]
 
 
+def _is_whole(folder: Path, rows: pd.DataFrame) -> bool:
+    """Whether the finished store holds all rows; its index then says what is true of them today."""
+    records = _plan(_read_records(folder), rows)
+    whole = folder.exists() and all("sha256" in record for record in records)
+    if whole:
+        _write_index(folder, records)
+    return whole
+
+
 def _plan(previous: list[dict], rows: pd.DataFrame) -> list[dict]:
     """The records to reach; those without "sha256" must be decoded.
 
     Images already stored keep their position, whatever is added: a run in progress reads on.
     """
     records = {record["id"]: record for record in previous}
-    for row in rows.to_dict("records"):
-        old = records.get(row["id"], {})
-        record = {name: row[name] for name in ("id", "split", "label", "age", "sex")}
-        record |= {"image_stat": file_stat(row["image"]), "mask_stat": file_stat(row["mask"])}
+    for row in rows.itertuples():
+        old = records.get(row.id, {})
+        record = {name: getattr(row, name) for name in ("id", "split", "label", "age", "sex")}
+        record |= {"image_stat": file_stat(row.image), "mask_stat": file_stat(row.mask)}
         touched = any(record[name] != old.get(name) for name in ("image_stat", "mask_stat"))
-        if "sha256" in old and (not touched or _same_content(old, row)):
+        if "sha256" in old and (not touched or _same_content(old, row.image, row.mask)):
             record |= {name: old[name] for name in _DECODED}
-        records[row["id"]] = record
+        records[row.id] = record
     return list(records.values())
 
 
-def _same_content(old: dict, row: dict) -> bool:
-    """Whether the files of the row hold what they held when they were decoded."""
-    same_image = old["sha256"] == content_hash(row["image"])
-    return same_image and old["mask_sha256"] == content_hash(row["mask"])
+def _same_content(old: dict, image: Path | str, mask: Path | str) -> bool:
+    """Whether the files hold what they held when they were decoded."""
+    return old["sha256"] == content_hash(image) and old["mask_sha256"] == content_hash(mask)
 
 
 def _build(folder: Path, rows: pd.DataFrame, size: tuple[int, int], workers: int | None) -> None:
     """Decode what is missing next to the finished store, then take its place."""
     partial = folder.with_name(f"{folder.name}.partial")
     records, arrays = _open_partial(folder, partial, rows, size)
-    sources = rows.set_index("id")[["image", "mask"]].to_dict("index")
+    sources = dict(zip(rows["id"], zip(rows["image"], rows["mask"], strict=True), strict=True))
     todo = [place for place, record in enumerate(records) if "sha256" not in record]
     broken: list[str] = []
     noted = time.monotonic()
@@ -163,7 +168,7 @@ def _build(folder: Path, rows: pd.DataFrame, size: tuple[int, int], workers: int
         chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
         for chunk in progress(chunks, f"preparing {folder.name}", f"× {CHUNK} images"):
             paths = [sources[records[place]["id"]] for place in chunk]
-            decoded = pool.map(lambda path: decode(path["image"], path["mask"], size), paths)
+            decoded = pool.map(lambda path: decode(*path, size), paths)
             for place, result in zip(chunk, decoded, strict=True):
                 if isinstance(result, str):
                     broken.append(result)
@@ -196,8 +201,7 @@ def _open_partial(
 ) -> tuple[list[dict], list[np.ndarray]]:
     """Records and arrays of an unfinished store, with what an earlier attempt left in them."""
     finished, left = _read_records(folder), _read_records(partial)
-    records = _plan(finished, rows)
-    if left and [record["id"] for record in left] == [record["id"] for record in records]:
+    if left and [record["id"] for record in left] == [r["id"] for r in _plan(finished, rows)]:
         return _plan(left, rows), [np.lib.format.open_memmap(partial / f, "r+") for f in _ARRAYS]
     # The earlier attempt was for other rows: what it decoded moves to its new place.
     spare = folder.with_name(f"{folder.name}.left")

@@ -298,7 +298,7 @@ def test_parameters_of_the_notebook_are_the_ones_agreed_on():
         "experiment profile data_dir run_dir epochs image_size batch_size learning_rate seed "
         "precision compile_network workers train_list select_on weights allow_missing resume"
     )
-    reproduce.check_parameters(reproduce.NOTEBOOK, dict.fromkeys(agreed.split()))
+    reproduce.check_parameters(reproduce.TRAINING, dict.fromkeys(agreed.split()))
     fields = {field.name for field in dataclasses.fields(Row)}
     assert set(agreed.split()) - fields == {"experiment", "data_dir", "run_dir", "resume"}
 

@@ -35,12 +35,16 @@ class _Attention(nn.Module):
         return branch + identity + self.alpha * self.softmax(branch) * identity
 
 
-class ARLBasicBlock(resnet.BasicBlock):
-    """torchvision's block with attention, nothing in place."""
+class _WithAttention:
+    """What makes a block of torchvision's an attention block: put it before the block's class."""
 
     def __init__(self, *arguments: object, **options: object) -> None:
         super().__init__(*arguments, **options)
         self.relu, self.attention = nn.ReLU(), _Attention()
+
+
+class ARLBasicBlock(_WithAttention, resnet.BasicBlock):
+    """torchvision's block with attention, nothing in place."""
 
     def forward(self, x: Tensor) -> Tensor:
         identity = x if self.downsample is None else self.downsample(x)
@@ -49,12 +53,8 @@ class ARLBasicBlock(resnet.BasicBlock):
         return self.relu(self.attention(out, identity))
 
 
-class ARLBottleneck(resnet.Bottleneck):
+class ARLBottleneck(_WithAttention, resnet.Bottleneck):
     """torchvision's block with attention, nothing in place."""
-
-    def __init__(self, *arguments: object, **options: object) -> None:
-        super().__init__(*arguments, **options)
-        self.relu, self.attention = nn.ReLU(), _Attention()
 
     def forward(self, x: Tensor) -> Tensor:
         identity = x if self.downsample is None else self.downsample(x)

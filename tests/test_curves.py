@@ -115,6 +115,14 @@ def drawn(labels: np.ndarray, resamples: int, seed: int) -> np.ndarray:
     return np.stack([np.repeat(np.arange(len(labels)), row.astype(int)) for row in weights])
 
 
+def check_band(found: curves.Curve, heights: list, areas: list) -> None:
+    """Band and interval hold the middle 95 % of what each resample gave."""
+    low, high = np.quantile(heights, [0.025, 0.975], axis=0)
+    np.testing.assert_allclose(found.low, low, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found.high, high, rtol=0, atol=1e-9)
+    assert tuple(found.interval) == pytest.approx(np.quantile(areas, [0.025, 0.975]), abs=1e-12)
+
+
 @pytest.mark.parametrize("name", [*CLASSES, "micro"])
 def test_roc_band_against_a_loop_of_scikit_learn(name):
     labels, probabilities = study(60)
@@ -126,10 +134,7 @@ def test_roc_band_against_a_loop_of_scikit_learn(name):
         # Just right of each place, so that a vertical piece counts at its upper end.
         heights.append(np.interp(curves.GRID + 1e-12, x, y))
         areas.append(roc_auc_score(truth, score))
-    low, high = np.quantile(heights, [0.025, 0.975], axis=0)
-    np.testing.assert_allclose(found.low, low, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(found.high, high, rtol=0, atol=1e-9)
-    assert tuple(found.interval) == pytest.approx(np.quantile(areas, [0.025, 0.975]), abs=1e-12)
+    check_band(found, heights, areas)
 
 
 @pytest.mark.parametrize("name", [*CLASSES, "micro"])
@@ -144,10 +149,7 @@ def test_precision_band_against_a_loop_of_scikit_learn(name):
         reach = [max(place - 1e-9, 1e-9) for place in curves.GRID]
         heights.append([precision[np.flatnonzero(recall >= place)[-1]] for place in reach])
         areas.append(average_precision_score(truth, score))
-    low, high = np.quantile(heights, [0.025, 0.975], axis=0)
-    np.testing.assert_allclose(found.low, low, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(found.high, high, rtol=0, atol=1e-9)
-    assert tuple(found.interval) == pytest.approx(np.quantile(areas, [0.025, 0.975]), abs=1e-12)
+    check_band(found, heights, areas)
 
 
 def test_the_intervals_are_those_of_the_scores_to_the_last_bit():

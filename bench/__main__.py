@@ -12,7 +12,7 @@ from bench import images, loop, machine, memory, report, training
 from bench.report import Result
 from bench.settings import QUICK, Settings
 from utils import data
-from utils.logger import say
+from utils.console import say
 
 PARTS = ("step", "loop", "data", "memory")
 RESULTS = Path(__file__).parent / "results"

@@ -73,9 +73,6 @@ class AttendOnCPU(torch.autograd.Function):
     gradient g and <.> the sum over the softmax's axes (the derivative of a softmax):
 
         u = g R x,  dx = g + alpha g R,  dO = g + alpha (u - R <u>),  dalpha = sum of <u>
-
-    A training step of arl50, 224 px, batch 16, bf16, channels_last takes 1.23 times that of
-    resnet50 on two cores with AMX, where autograd's own derivative makes it 1.44 times.
     """
 
     @staticmethod

@@ -59,6 +59,9 @@ def patches(demo_store) -> TrainingPatches:
     return patches_of(demo_store, colour=0.2)
 
 
+TURN_NAMES = list(loaders.TURNS)
+
+
 def epoch_of(loader: torch.utils.data.DataLoader, epoch: int, skip: int = 0) -> dict:
     """All batches of an epoch, put together."""
     loader.sampler.start_at(epoch, skip)
@@ -147,6 +150,24 @@ def test_runs_repeat_whatever_was_drawn_before(patches):
     torch.rand(3)
     np.random.seed(5)
     assert same(epoch_of(loaders.training_loader(patches, 8, 0), 1), first)
+
+
+def test_steps_of_the_pipeline_draw_independently():
+    transform = loaders.training_transform(32, (0.5,), colour=0.5)
+    transform.save_applied_params = True
+    drawn = []
+    for index in range(400):
+        loaders.draw_by(transform, 0, 0, index)
+        steps = transform(image=np.zeros((64, 64, 3), np.uint8))["applied_transforms"]
+        found = {name: value for _, values in steps for name, value in values.items()}
+        if "contrast" in found:  # the jitter is left out now and then
+            left, top, *_ = found["crop_coords"]
+            turn = TURN_NAMES.index(found["group_element"])
+            jitter = [found[name] for name in ("brightness", "contrast", "saturation")]
+            drawn.append([left, top, turn, found["scale"]["x"], found["rotate"], *jitter])
+    assert len(drawn) > 250
+    between = np.corrcoef(np.transpose(drawn)) - np.eye(8)
+    assert abs(between).max() < 0.25  # 1 where each step begins with the same generator
 
 
 def test_sampler_gives_every_sample_once():

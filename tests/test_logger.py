@@ -1,7 +1,6 @@
-"""The run folder keeps what is in it, and a run shows that it is alive."""
+"""The run folder keeps what is in it."""
 
 import dataclasses
-import io
 import json
 import os
 import subprocess
@@ -14,7 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from utils import logger
-from utils.logger import RunError, RunFolder, progress, start_run
+from utils.logger import RunError, RunFolder, start_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,13 +64,6 @@ def test_a_run_that_never_trained_leaves_no_settings_behind(tmp_path):
     start_run(tmp_path / "run", Row(learning_rate=-1.0), DATA)
     run = start_run(tmp_path / "run", Row(), DATA)
     assert run.config["row"]["learning_rate"] == Row().learning_rate
-
-
-def test_a_log_shows_every_column_of_a_table(capsys):
-    wide = pd.DataFrame({f"a column with a long name {k}": [k] for k in range(20)})
-    logger.show_table(wide)
-    said = capsys.readouterr().out
-    assert all(name in said for name in wide)
 
 
 def test_changed_code_is_said(tmp_path, monkeypatch, capsys):
@@ -262,91 +254,6 @@ def test_figures_are_shown_where_a_notebook_runs(tmp_path, capsys, monkeypatch):
     assert [image.data for image in shown] == [path.read_bytes()]
     assert shown[0].width == 300
     assert capsys.readouterr().out == ""
-
-
-# --- signs of life ---
-
-
-def test_lines_are_flushed(tmp_path, monkeypatch):
-    with (tmp_path / "nohup.out").open("w", buffering=4096, encoding="utf-8") as out:
-        monkeypatch.setattr(sys, "stdout", out)
-        logger.say("epoch 1")
-        said = (tmp_path / "nohup.out").read_text()
-        monkeypatch.undo()
-    assert said == "epoch 1\n"
-
-
-def test_progress_in_a_log_is_plain_lines(capsys, monkeypatch):
-    monkeypatch.setattr(logger, "LINE_EVERY", 0)
-    ticks = iter([0, 10, 20, 30])  # each item takes ten seconds
-    monkeypatch.setattr(logger.time, "monotonic", lambda: next(ticks))
-    assert list(progress("abc", "epoch 1", "batches")) == ["a", "b", "c"]
-    monkeypatch.undo()
-    captured = capsys.readouterr()
-    assert captured.out.splitlines() == [
-        "epoch 1: 1/3 batches, 20 s left",
-        "epoch 1: 2/3 batches, 10 s left",
-        "epoch 1: 3/3 batches, 0 s left",
-    ]
-    assert captured.err == ""
-    assert "\r" not in captured.out
-
-
-def test_progress_lines_come_every_thirty_seconds(capsys, monkeypatch):
-    ticks = iter(range(0, 11 * 10, 11))  # 11 seconds an item
-    monkeypatch.setattr(logger.time, "monotonic", lambda: next(ticks))
-    assert list(progress(range(8), "epoch 1", "batches")) == list(range(8))
-    monkeypatch.undo()
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == ["epoch 1: 3/8 batches, 55 s left", "epoch 1: 6/8 batches, 22 s left"]
-
-
-def test_short_work_says_nothing(capsys):
-    assert list(progress(range(3), "epoch 1")) == [0, 1, 2]
-    assert capsys.readouterr() == ("", "")
-
-
-def test_progress_without_a_known_length(capsys, monkeypatch):
-    monkeypatch.setattr(logger, "LINE_EVERY", 0)
-    assert list(progress(iter("ab"), "download", "files")) == ["a", "b"]
-    assert capsys.readouterr().out == "download: 1 files\ndownload: 2 files\n"
-    assert list(progress(iter("ab"), "download", "files", total=2)) == ["a", "b"]
-    assert "download: 1/2 files, " in capsys.readouterr().out
-
-
-def test_progress_is_lazy():
-    items = progress(iter([1, 2, 1 / 3]), "work")
-    assert next(items) == 1
-    items.close()
-    assert list(progress([], "nothing")) == []
-
-
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
-    monkeypatch.setattr(logger, "LINE_EVERY", 0)
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    assert list(progress("abc", "epoch 1", "batches")) == ["a", "b", "c"]
-    drawn = sys.stderr.getvalue()
-    assert "epoch 1" in drawn
-    assert "/3 [" in drawn
-    assert capsys.readouterr().out == ""
-
-
-def test_progress_bar_of_a_notebook_is_for_those_who_look(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ipykernel", sys)
-    monkeypatch.delitem(sys.modules, "google.colab", raising=False)
-    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    assert not logger.in_live_jupyter()  # papermill, nbconvert --execute
-    monkeypatch.setenv("JPY_SESSION_NAME", "ARL-CNN.ipynb")
-    assert logger.in_live_jupyter()
-    monkeypatch.delitem(sys.modules, "ipykernel")
-    assert not logger.in_live_jupyter()  # a script started from a notebook's terminal
 
 
 # --- where it comes from ---

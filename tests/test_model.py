@@ -159,7 +159,7 @@ def test_missing_best_weights_name_the_cure(demo_set: Path, tmp_path: Path) -> N
 
 
 def test_it_learns_what_can_be_learned(demo_set: Path, tmp_path: Path) -> None:
-    history = train(demo_set, tmp_path / "run", replace(CONFIG, epochs=12, colour=0.0))
+    history = train(demo_set, tmp_path / "run", replace(CONFIG, epochs=24, colour=0.0))
     assert history["loss"].iloc[-3:].mean() < 0.9 * history["loss"].iloc[:3].mean()
 
 

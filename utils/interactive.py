@@ -13,10 +13,11 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 from utils import results, visualize_cls
+from utils.console import in_live_jupyter
 from utils.curves import operating_points
 from utils.data import CLASSES
 from utils.evaluation import OFFICIAL_CLASSES
-from utils.logger import RunFolder, in_live_jupyter
+from utils.logger import RunFolder
 
 SCREEN_DPI = 100
 ORDERS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {

@@ -1,4 +1,4 @@
-"""What a run leaves behind, and how it shows that it is alive.
+"""What a run leaves behind.
 
 A run folder holds every file that another tool reads: `config.json`, `last.pt`, `history.csv`,
 `best.safetensors`, `predictions-<split>.csv`, `scores-<split>.json`, `figures/` and `run.log`.
@@ -10,29 +10,22 @@ import datetime
 import importlib.metadata
 import itertools
 import json
-import os
 import platform
 import subprocess
 import sys
-import time
-from collections.abc import Iterable, Iterator, Sized
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
-import psutil
 from IPython.display import Image, display
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
+from utils.console import say
 from utils.files import locked, write_atomic, write_json
 
-Item = TypeVar("Item")
 FIGURE_DPI = 150
-LINE_EVERY = 30.0  # seconds between two plain progress lines
-
 
 # What may differ between the two halves of a resumed run: none of it changes a result.
 FREE_FIELDS = frozenset({"question", "published", "workers"})
@@ -227,69 +220,3 @@ def git_revision() -> str:
     if revision.returncode:
         return ""
     return revision.stdout.strip() + ("+changes" if changes.stdout.strip() else "")
-
-
-def say(text: str) -> None:
-    """Print a line at once, so that a log under nohup shows it while the run goes on."""
-    tqdm.write(text, file=sys.stdout)
-    sys.stdout.flush()
-
-
-def show_table(table: pd.DataFrame) -> None:
-    """Show a table in a notebook, or print all of it: a log has room for every column."""
-    if "ipykernel" in sys.modules:
-        display(table)
-    else:
-        say(table.to_string())
-
-
-def in_live_jupyter() -> bool:
-    """Whether a person looks at this kernel: a Jupyter server or Colab started it.
-
-    Kernels that papermill or nbconvert start have no session name, and no one to see a bar; when
-    they were started from within Jupyter, their parent has handed them its own.
-    """
-    if "ipykernel" not in sys.modules:
-        return False
-    if "google.colab" in sys.modules:
-        return True
-    return "JPY_SESSION_NAME" in os.environ and "JPY_SESSION_NAME" not in _parent_environment()
-
-
-def _parent_environment() -> dict[str, str]:
-    """The environment of the process that started this one; empty where it may not be seen."""
-    parent = psutil.Process().parent()
-    try:
-        return parent.environ() if parent else {}
-    except psutil.Error:
-        return {}
-
-
-def progress(
-    items: Iterable[Item], what: str, unit: str = "", total: int | None = None
-) -> Iterator[Item]:
-    """Pass the items on, showing how far it is: a bar where someone looks, plain lines in a log.
-
-    Plain lines come every 30 seconds with the time left; work that ends sooner prints none.
-    """
-    if total is None and isinstance(items, Sized):
-        total = len(items)
-    if in_live_jupyter():
-        from tqdm.notebook import tqdm as notebook_bar  # needs a kernel with widgets
-
-        yield from notebook_bar(items, desc=what, total=total, unit=f" {unit}", leave=False)
-    elif sys.stderr.isatty():
-        yield from tqdm(items, desc=what, total=total, unit=f" {unit}", leave=False)
-    else:
-        yield from _lines(items, what, total, unit)
-
-
-def _lines(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iterator[Item]:
-    start = last = time.monotonic()
-    for done, item in enumerate(items, start=1):
-        yield item
-        now = time.monotonic()
-        if now - last >= LINE_EVERY:
-            last = now
-            left = f", {(now - start) / done * (total - done):.0f} s left" if total else ""
-            say(f"{what}: {done}{f'/{total}' if total else ''} {unit}{left}")

@@ -25,10 +25,11 @@ from utils.checkpoints import (
     save_checkpoint,
     save_weights,
 )
+from utils.console import progress
 from utils.data import name_offenders
 from utils.inspection import attention_weights, peak_memory
 from utils.loaders import batches
-from utils.logger import RunFolder, progress
+from utils.logger import RunFolder
 from utils.recipe import (
     autocast,
     can_compile,

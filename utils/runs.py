@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from utils.console import say
 from utils.data import PROJECT, is_demo, name_offenders, note, set_name
-from utils.logger import RunError, RunFolder, say
+from utils.logger import RunError, RunFolder
 from utils.model import best_epoch
 
 MODELS = PROJECT / "model"

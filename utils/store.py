@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from utils.console import progress
 from utils.data import PROJECT, DataError, name_offenders
 from utils.decode import content_hash, decode, file_stat
 from utils.files import locked, write_atomic
-from utils.logger import progress
 
 CHUNK = 64  # images that are decoded at once, and held until they are stored
 NOTE_EVERY = 10.0  # seconds between two entries in the index of an unfinished store

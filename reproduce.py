@@ -3,7 +3,8 @@
     python reproduce.py 1-3 3-1 --profile best --data-dir Data/ISIC2017 --seeds 0 1
 
 A row that is finished is left alone, one that was interrupted goes on, one that fails is named at
-the end while the others run. Then Evaluation-Cls.ipynb compares them all. Each executed notebook
+the end while the others run. Then Evaluation-Cls.ipynb compares the classifiers, and
+Evaluation-Seg.ipynb the segmenters (rows `seg-…`). Each executed notebook
 (`run.ipynb`) and the same as a page (`run.html`) lie in its folder, beside scores and figures.
 """
 
@@ -21,11 +22,17 @@ from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 import experiments
-from utils import data, logger, results, runs
+from utils import data, logger, results, results_seg, runs
 from utils.files import write_atomic
 
-TRAINING = data.PROJECT / "ARL-CNN.ipynb"
-EVALUATION = data.PROJECT / "Evaluation-Cls.ipynb"
+TRAINING = {
+    experiments.ClassificationRow: data.PROJECT / "ARL-CNN.ipynb",
+    experiments.SegmentationRow: data.PROJECT / "Segmentation.ipynb",
+}
+EVALUATION = {
+    experiments.ClassificationRow: data.PROJECT / "Evaluation-Cls.ipynb",
+    experiments.SegmentationRow: data.PROJECT / "Evaluation-Seg.ipynb",
+}
 
 
 def check_parameters(notebook: Path, parameters: dict[str, object]) -> None:
@@ -63,16 +70,17 @@ def run_row(name: str, profile: str, data_dir: Path, seed: int, resume: str) -> 
         "seed": seed,
         "resume": resume,
     }
-    run_notebook(TRAINING, path, parameters)
+    run_notebook(TRAINING[type(row)], path, parameters)
     return path
 
 
-def evaluate(folders: list[Path], data_dir: Path) -> Path:
+def evaluate(notebook: Path, folders: list[Path], data_dir: Path) -> Path:
     """Execute the evaluation of finished runs; returns the folder with its page and figures."""
     split = data.evaluation_split(data.read(data_dir))
-    output = runs.outputs(map(logger.RunFolder, folders), f"evaluation-cls-{split}").path
+    name = f"{notebook.stem.lower()}-{split}"
+    output = runs.outputs(map(logger.RunFolder, folders), name).path
     parameters = {"runs": list(map(str, folders)), "data_dir": str(data_dir), "split": split}
-    run_notebook(EVALUATION, output, parameters)
+    run_notebook(notebook, output, parameters)
     return output
 
 
@@ -104,9 +112,12 @@ def execute(notebook: Path, executed: Path, parameters: dict[str, object]) -> No
 
 def summary(folder: Path) -> str:
     """What the score files of a run folder say, in a few lines."""
-    files = sorted(folder.glob("scores-*.json"))
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    return "\n".join([str(folder), *map(results.summary, found)])
+    lines = [str(folder)]
+    for file in sorted(folder.glob("scores-*.json")):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        segmenter = "jaccard" in found["official"]
+        lines.append(results_seg.summary(found) if segmenter else results.summary(found))
+    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -130,23 +141,27 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(str(error))
     # The kernel is quiet about frozen modules; a debugger has no business in a batch run.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    done, failed = [], []
+    failed = []
+    done: dict[type[experiments.Row], list[Path]] = {kind: [] for kind in TRAINING}
     for row, seed in itertools.product(chosen.rows, chosen.seeds):
         name = experiments.SAME_RUN.get(row, row)
         try:
-            done.append(run_row(name, chosen.profile, data_dir, seed, chosen.resume))
+            path = run_row(name, chosen.profile, data_dir, seed, chosen.resume)
+            done[type(experiments.ROWS[name])].append(path)
         except PapermillExecutionError as error:
             failed.append(f"row {row}, seed {seed}: {error.ename}: {error.evalue}")
-        except logger.RunError as error:
+        except ValueError as error:  # a RunError, or a profile that the row has no recipe for
             failed.append(f"row {row}, seed {seed}: {error}")
-    done = list(dict.fromkeys(done))
-    for path in done:
-        print(f"\n{summary(path)}\npage: {path / 'run.html'}")
-    if done:
+    for kind, paths in done.items():
+        folders = list(dict.fromkeys(paths))
+        for path in folders:
+            print(f"\n{summary(path)}\npage: {path / 'run.html'}")
+        notebook = EVALUATION[kind]
         try:
-            print(f"\nevaluation: {evaluate(done, data_dir) / 'run.html'}")
+            if folders:
+                print(f"\nevaluation: {evaluate(notebook, folders, data_dir) / 'run.html'}")
         except PapermillExecutionError as error:
-            failed.append(f"{EVALUATION.name}: {error.ename}: {error.evalue}")
+            failed.append(f"{notebook.name}: {error.ename}: {error.evalue}")
     if failed:
         sys.exit("\nfailed:\n" + "\n".join(failed))
 

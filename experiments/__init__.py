@@ -1,43 +1,71 @@
 """The experiments: one frozen row each, a baseline and only what differs from it.
 
 `get("2-2", epochs=50)` gives row 2-2 with 50 epochs. A row says what question it answers, and
-carries the published numbers it is compared with. Four profiles give the recipe: "paper" (Zhang et
-al., IEEE TMI 2019), "coursework" (its re-implementation by students), "best" (ours) and "demo"
-(minutes on a CPU).
+carries the published numbers it is compared with. Rows `seg-…` are segmenters, all others
+classifiers. Four profiles give the recipe: "paper" (Zhang et al., IEEE TMI 2019, classifiers
+only), "coursework" (its re-implementation by students), "best" (ours) and "demo" (minutes on a
+CPU).
 """
 
-from dataclasses import fields, replace
+from dataclasses import fields
+from dataclasses import replace as changed
+from types import ModuleType
 from typing import Any
 
-from experiments.classification import EXCEPTIONS, RECIPES, ROWS, SAME_RUN
-from experiments.row import Published, Row
+from experiments import classification, segmentation
+from experiments.classification import SAME_RUN
+from experiments.row import ClassificationRow, Published, Row, SegmentationRow
 
-__all__ = ["PROFILES", "ROWS", "SAME_RUN", "Published", "Row", "get", "restore"]
+__all__ = [
+    "PROFILES",
+    "ROWS",
+    "SAME_RUN",
+    "ClassificationRow",
+    "Published",
+    "Row",
+    "SegmentationRow",
+    "get",
+    "profiles",
+    "restore",
+]
 
-PROFILES = tuple(RECIPES)
+ROWS: dict[str, Row] = {**classification.ROWS, **segmentation.ROWS}
+PROFILES = tuple(classification.RECIPES)
+
+
+def profiles(name: str) -> tuple[str, ...]:
+    """The profiles that row `name` has a recipe for."""
+    return tuple(_table(name).RECIPES)
 
 
 def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
     """The row called name, with the profile's recipe and then the overrides that are not None.
 
-    weights "none" means from scratch. A larger image_size raises stored_size with it.
-    Raises ValueError for an unknown row, profile, field or value, listing the known ones.
+    weights and encoder_from "none" mean from scratch; an encoder_from takes the place of the row's
+    weights. A segmenter's sizes are (width, height), "336x224", or one side of a square. A larger
+    image_size raises stored_size with it. Raises ValueError for an unknown row, profile, field or
+    value, listing the known ones.
     """
     profile = profile or "best"
     _check("row", name, ROWS)
+    table = _table(name)
     _check("profile", profile, PROFILES)
-    known = [entry.name for entry in fields(Row)]
+    _check(f"recipe of row {name}", profile, table.RECIPES)
+    known = [entry.name for entry in fields(ROWS[name])]
     for override in overrides:
         _check("field", override, known)
-    changes = RECIPES[profile] | EXCEPTIONS.get((profile, name), {})
-    changes |= {key: value for key, value in overrides.items() if value is not None}
-    changes = {k: tuple(v) if isinstance(v, list) else v for k, v in changes.items()}
-    if changes.get("weights") == "none":
+    chosen = {key: _plain(key, value, ROWS[name]) for key, value in overrides.items()}
+    chosen = {key: value for key, value in chosen.items() if value is not None}
+    changes = table.RECIPES[profile] | table.EXCEPTIONS.get((profile, name), {}) | chosen
+    if changes.get("encoder_from", "none") != "none" and "weights" not in chosen:
         changes["weights"] = None
-    if isinstance(overrides.get("image_size"), int) and "stored_size" not in overrides:
+    for start in ("weights", "encoder_from"):
+        if changes.get(start) == "none":
+            changes[start] = None
+    if "image_size" in chosen and "stored_size" not in chosen:
         stored = changes.get("stored_size", ROWS[name].stored_size)
-        changes["stored_size"] = max(stored, changes["image_size"])
-    return replace(ROWS[name], profile=profile, **changes)
+        changes["stored_size"] = _at_least(stored, changes["image_size"])
+    return changed(ROWS[name], profile=profile, **changes)
 
 
 def restore(settings: dict[str, Any]) -> Row:
@@ -46,7 +74,8 @@ def restore(settings: dict[str, Any]) -> Row:
     A field that an older file does not know has its default. Raises ValueError for one that is not
     known any more.
     """
-    known = [entry.name for entry in fields(Row)]
+    kind = SegmentationRow if settings.get("name") in segmentation.ROWS else ClassificationRow
+    known = [entry.name for entry in fields(kind)]
     for name in settings:
         if name not in known:
             raise ValueError(
@@ -56,7 +85,34 @@ def restore(settings: dict[str, Any]) -> Row:
             )
     published = tuple(Published(**study) for study in settings.get("published", ()))
     lists = {k: tuple(v) for k, v in settings.items() if isinstance(v, list)}
-    return Row(**settings | lists | {"published": published})
+    return kind(**settings | lists | {"published": published})
+
+
+def _table(name: str) -> ModuleType:
+    """The module that holds the row."""
+    return segmentation if name in segmentation.ROWS else classification
+
+
+def _plain(field: str, value: Any, row: Row) -> Any:
+    """A value as a row holds it: tuples for lists, and both sides for a segmenter's sizes."""
+    if isinstance(row, SegmentationRow) and field in ("image_size", "stored_size"):
+        if type(value) is int:
+            return (value, value)
+        sides = value.lower().split("x") if isinstance(value, str) else []
+        if len(sides) == 2 and all(side.isdecimal() for side in sides):
+            return (int(sides[0]), int(sides[1]))
+        if value is not None and not isinstance(value, list | tuple):
+            raise ValueError(
+                f"{field} is {value!r}; expected a side in px such as 256, or '336x224'."
+            )
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _at_least(stored: Any, seen: Any) -> Any:
+    """The stored size, enlarged where the network sees more; for one side and for two."""
+    if isinstance(stored, tuple):
+        return tuple(map(max, stored, seen))
+    return max(stored, seen) if isinstance(seen, int) else stored
 
 
 def _check(what: str, name: str, known: Any) -> None:

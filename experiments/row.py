@@ -5,10 +5,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 CHOICES = {
     "attention": ("spatial", "channel"),
-    "loss": ("cross_entropy", "focal", "binary"),
     "train_list": ("official", "extended"),
     "select_on": ("validation", "holdout"),
     "average": ("probabilities", "logits"),
+    "test_image": ("whole", "centre crop"),
     "optimizer": ("adamw", "sgd"),
     "schedule": ("cosine", "halve-30", "constant"),
     "precision": ("auto", "fp32", "bf16"),
@@ -18,6 +18,8 @@ LEAST = {  # the smallest value that makes sense
     "stored_size": 32,
     "image_size": 32,
     "views": 1,
+    "depth": 14,
+    "threshold": 0,
     "epochs": 1,
     "batch_size": 2,
     "learning_rate": 1e-9,
@@ -27,6 +29,13 @@ LEAST = {  # the smallest value that makes sense
     "patience": 0,
     "seed": 0,
 }
+
+
+LOSSES = {
+    "ClassificationRow": ("cross_entropy", "focal", "binary"),
+    "SegmentationRow": ("dice", "dice_cross_entropy", "dice_focal"),
+}
+SEGMENTATION_VIEWS = (1, 4, 8)  # plain; flips; flips and quarter turns, of squares only
 
 
 def _check_value(name: str, value: Any, kinds: tuple[type, ...]) -> None:
@@ -45,18 +54,20 @@ def _check_value(name: str, value: Any, kinds: tuple[type, ...]) -> None:
 class Published:
     """Numbers that a study printed for the official 600 test images, and what it trained on.
 
-    The coursework's accuracy, sensitivity and specificity hold the argmax of the three classes
-    against the rest; Zhang et al. are quoted as they printed them.
+    Classification: the coursework's accuracy, sensitivity and specificity hold the argmax of the
+    three classes against the rest; Zhang et al. are quoted as they printed them. Segmentation:
+    convention "coursework" pools all pixels, "official" is the mean over images.
     """
 
     source: str
     scores: dict[str, float]
     training_list: str
+    convention: str = "coursework"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One experiment. None means "decided when it runs" (workers, weights from scratch)."""
+    """What the experiments of both tasks share. None means "decided when it runs"."""
 
     name: str
     question: str
@@ -64,25 +75,19 @@ class Row:
     profile: str = "best"
     published: tuple[Published, ...] = field(default=(), repr=False)
     # network
-    num_classes: int = 3  # 1: melanoma against the rest
     weights: str | None = None  # "imagenet", a file, or None for from scratch
     attention: str = "spatial"  # softmax over positions ("spatial") or over channels ("channel")
     alpha: float = 0.001  # start value of every attention weight
     train_alpha: bool = True
     # loss
-    loss: str = "cross_entropy"  # cross_entropy, focal, binary
-    class_weights: tuple[float, ...] | None = (2.5, 2.5, 0.5)
-    gamma: float = 2.0  # focal loss only
+    loss: str = ""
+    class_weights: tuple[float, ...] | None = None
+    gamma: float = 2.0  # focal losses only
     # data
     train_list: str = "official"
     select_on: str = "holdout"
     allow_missing: bool = False
-    stored_size: int = 256  # px, side of the prepared images
-    image_size: int = 224  # px, side of what the network sees
-    patch_scales: tuple[float, ...] = (0.6, 0.7, 0.8, 0.9, 1.0)  # fractions of the stored side
     colour: float = 0.2  # strength of the colour jitter
-    views: int = 9  # test views averaged for the final scores
-    average: str = "probabilities"  # or "logits": what is averaged over the views
     # training
     epochs: int = 15
     batch_size: int = 32
@@ -93,7 +98,7 @@ class Row:
     warmup_epochs: float = 1.0
     clip_norm: float = 5.0
     patience: int = 0  # epochs without improvement before stopping; 0: never
-    select_score: str = "auc_mean"
+    select_score: str = ""
     # how it runs
     seed: int = 0
     precision: str = "auto"
@@ -102,17 +107,15 @@ class Row:
 
     def __post_init__(self) -> None:
         """ValueError for a value of the wrong type, out of range, or not among the known ones."""
-        hints = get_type_hints(Row)
+        hints = get_type_hints(type(self))
         for entry in fields(self):
             kinds = get_args(hints[entry.name]) or (hints[entry.name],)
             kinds = tuple(get_origin(kind) or kind for kind in kinds)
             if get_origin(hints[entry.name]) is not tuple:
                 _check_value(entry.name, getattr(self, entry.name), kinds)
-        if self.image_size > self.stored_size:
-            raise ValueError(
-                f"image_size is {self.image_size}, larger than stored_size {self.stored_size}; "
-                "the network would see blown-up pixels. Raise stored_size too."
-            )
+        known = LOSSES[type(self).__name__]
+        if self.loss not in known:
+            raise ValueError(f"loss is {self.loss!r}; expected one of {', '.join(known)}.")
 
     def network_options(self) -> dict[str, Any]:
         """What `nets.build` wants to know beyond the name, the classes and the weights."""
@@ -132,3 +135,77 @@ class Row:
     def folder(self) -> str:
         """`<row>-s<seed>`, the name of the run's folder within its set and profile."""
         return f"{self.name}-s{self.seed}"
+
+
+@dataclass(frozen=True)
+class ClassificationRow(Row):
+    """One experiment of ARL-CNN.ipynb."""
+
+    num_classes: int = 3  # 1: melanoma against the rest
+    loss: str = "cross_entropy"
+    class_weights: tuple[float, ...] | None = (2.5, 2.5, 0.5)
+    stored_size: int = 256  # px, side of the prepared images
+    image_size: int = 224  # px, side of what the network sees
+    patch_scales: tuple[float, ...] = (0.6, 0.7, 0.8, 0.9, 1.0)  # fractions of the stored side
+    views: int = 9  # test views averaged for the final scores
+    average: str = "probabilities"  # or "logits": what is averaged over the views
+    select_score: str = "auc_mean"
+
+    def __post_init__(self) -> None:
+        """ValueError as in `Row`, and for a network that sees more pixels than are stored."""
+        super().__post_init__()
+        if self.image_size > self.stored_size:
+            raise ValueError(
+                f"image_size is {self.image_size}, larger than stored_size {self.stored_size}; "
+                "the network would see blown-up pixels. Raise stored_size too."
+            )
+
+
+@dataclass(frozen=True)
+class SegmentationRow(Row):
+    """One experiment of Segmentation.ipynb: one logit a pixel, the probability of lesion."""
+
+    encoder_from: str | None = None  # a classification run, whose weights the encoder starts with
+    depth: int = 18  # of the encoder of res_unet and arl_unet
+    loss: str = "dice_cross_entropy"
+    stored_size: tuple[int, int] = (256, 256)  # px, width and height of the prepared images
+    image_size: tuple[int, int] = (256, 256)  # px, width and height of what the network sees
+    batch_size: int = 16
+    test_image: str = "whole"  # or "centre crop": the coursework's, which drops border pixels
+    views: int = 1  # test-time flips and turns: 1, 4 or 8
+    threshold: float = 0.5  # of the probability, above which a pixel is lesion
+    clean_up: bool = False  # keep the largest component, and fill its holes
+    select_score: str = "jaccard"
+
+    def __post_init__(self) -> None:
+        """ValueError as in `Row`, and for sizes, views or weights that do not fit together."""
+        super().__post_init__()
+        for name in ("stored_size", "image_size"):
+            sides = getattr(self, name)
+            if len(sides) != 2 or not all(type(side) is int and side >= 32 for side in sides):
+                raise ValueError(
+                    f"{name} is {sides!r}; expected width and height in px, at least 32 each."
+                )
+        if any(seen > kept for seen, kept in zip(self.image_size, self.stored_size, strict=True)):
+            raise ValueError(
+                f"image_size is {self.image_size}, larger than stored_size {self.stored_size}; "
+                "the network would see blown-up pixels. Raise stored_size too."
+            )
+        square = self.image_size[0] == self.image_size[1]
+        if self.views not in SEGMENTATION_VIEWS or (self.views == 8 and not square):
+            raise ValueError(
+                f"views is {self.views} for images of {self.image_size} px; expected 1 (as it is), "
+                "4 (flips) or, for squares, 8 (flips and quarter turns)."
+            )
+        if self.threshold >= 1:
+            raise ValueError(f"threshold is {self.threshold}; expected a probability, 0 <= t < 1.")
+        if self.weights and self.encoder_from:
+            raise ValueError(
+                f"weights is {self.weights!r} and encoder_from {self.encoder_from!r}; the encoder "
+                "can start with one of them only: set the other to 'none'."
+            )
+
+    def network_options(self) -> dict[str, Any]:
+        """As in `Row`, and the depth of the encoders that come in several."""
+        depth = {"depth": self.depth} if self.network in ("res_unet", "arl_unet") else {}
+        return super().network_options() | depth

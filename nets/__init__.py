@@ -1,8 +1,11 @@
 """Every network by its name: `build("arl50", weights="imagenet")`.
 
-A network takes images (B, 3, H, W), uint8 0..255 or floating 0..1, normalises them itself, and
-gives logits (B, num_classes). Besides, `features(images)` gives its five maps of stride 2 to 32
-and `feature_channels` their channels; a learned attention weight is a parameter named `*alpha`.
+A network takes images (B, 3, H, W), uint8 0..255 or floating 0..1, and normalises them itself. A
+learned attention weight is a parameter named `*alpha`.
+A classifier gives logits (B, num_classes); besides, `features(images)` gives its five maps of
+stride 2 to 32 and `feature_channels` their channels.
+A segmenter gives logits (B, num_classes, H, W) for any H and W. With num_classes=1, as in all
+rows, the sigmoid of a pixel's logit is its probability of lesion.
 """
 
 from __future__ import annotations
@@ -15,18 +18,31 @@ from pathlib import Path
 from torch import nn
 
 from nets.arl import ARLNet
+from nets.arl_unet import ARLUNet
 from nets.lite import ARLLite0, Lite0
+from nets.loading import load
+from nets.res_unet import ResUNet
 from nets.resnet import DEPTHS, ResNet
-from nets.weights import WeightsError, load, locate
+from nets.smp_unet import DenseUNet, LiteUNet
+from nets.unet import UNet
+from nets.weights import WeightsError, locate
 
-__all__ = ["NETS", "WeightsError", "build", "options"]
+__all__ = ["CLASSIFIERS", "NETS", "SEGMENTERS", "WeightsError", "build", "options"]
 
-NETS: dict[str, Callable[..., nn.Module]] = {
+CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
     **{f"resnet{depth}": partial(ResNet, depth) for depth in DEPTHS},
     **{f"arl{depth}": partial(ARLNet, depth) for depth in DEPTHS},
     "lite0": Lite0,
     "arl_lite0": ARLLite0,
 }
+SEGMENTERS: dict[str, Callable[..., nn.Module]] = {
+    "unet": UNet,
+    "dense_unet": DenseUNet,
+    "res_unet": ResUNet,
+    "arl_unet": ARLUNet,
+    "lite_unet": LiteUNet,
+}
+NETS = CLASSIFIERS | SEGMENTERS
 
 
 def options(name: str) -> list[str]:
@@ -36,15 +52,18 @@ def options(name: str) -> list[str]:
 
 
 def build(
-    name: str, num_classes: int = 3, weights: str | Path | None = None, **chosen: object
+    name: str, num_classes: int | None = None, weights: str | Path | None = None, **chosen: object
 ) -> nn.Module:
     """A network by its name, in training mode, on the CPU.
 
     Args:
         name: a key of NETS.
-        num_classes: how many logits, at least 1.
-        weights: None (random), "imagenet", or the path of a state dict (.pth, .safetensors).
-        chosen: options of this network, for instance attention="channel" for the ARL family.
+        num_classes: how many logits, an image or a pixel, at least 1; by default 3 for a
+            classifier and 1 for a segmenter.
+        weights: None (random), "imagenet", or the path of a state dict (.pth, .safetensors). For a
+            segmenter the file is that of a classifier, and its encoder takes what belongs to it.
+        chosen: options of this network, for instance attention="channel" for the ARL family, or
+            depth=34 for res_unet and arl_unet.
 
     Raises:
         ValueError: a name, an option or a number of classes that does not exist.
@@ -52,7 +71,7 @@ def build(
     """
     if name not in NETS:
         raise ValueError(f"got network {name!r}, expected one of {', '.join(NETS)}")
-    if num_classes < 1:
+    if num_classes is not None and num_classes < 1:
         raise ValueError(f"got num_classes={num_classes}, expected at least 1 (1 for one logit)")
     unknown = [option for option in chosen if option not in options(name)]
     if unknown:
@@ -60,8 +79,10 @@ def build(
         raise ValueError(
             f"got options {unknown} for {name}, which takes: {known}; leave out or rename them"
         )
-    path = locate(name, weights)
-    network = NETS[name](num_classes=num_classes, **chosen)
+    path = locate(name, weights, **chosen)
+    if num_classes is not None:
+        chosen["num_classes"] = num_classes
+    network = NETS[name](**chosen)
     if path is not None:
         load(network, path)
     return network

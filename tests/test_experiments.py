@@ -13,9 +13,11 @@ import torch
 
 import nets
 import reproduce
-from experiments import PROFILES, ROWS, SAME_RUN, Row, get, restore
+from experiments import PROFILES, SAME_RUN, SegmentationRow, classification, get, restore
+from experiments import ClassificationRow as Row
 from utils import evaluation, loaders, loss, recipe
 
+ROWS = classification.ROWS
 EVERY = [(name, profile) for name in ROWS for profile in PROFILES]
 WEIGHTED, EVEN = (2.5, 2.5, 0.5), (1.0, 1.0, 1.0)
 
@@ -298,9 +300,11 @@ def test_parameters_of_the_notebook_are_the_ones_agreed_on():
         "experiment profile data_dir run_dir epochs image_size batch_size learning_rate seed "
         "precision compile_network workers train_list select_on weights allow_missing resume"
     )
-    reproduce.check_parameters(reproduce.TRAINING, dict.fromkeys(agreed.split()))
-    fields = {field.name for field in dataclasses.fields(Row)}
-    assert set(agreed.split()) - fields == {"experiment", "data_dir", "run_dir", "resume"}
+    for kind, more in ((Row, ""), (SegmentationRow, " encoder_from views clean_up")):
+        names = (agreed + more).split()
+        reproduce.check_parameters(reproduce.TRAINING[kind], dict.fromkeys(names))
+        fields = {field.name for field in dataclasses.fields(kind)}
+        assert set(names) - fields == {"experiment", "data_dir", "run_dir", "resume"}
 
 
 def test_unknown_row_on_the_command_line(capsys):

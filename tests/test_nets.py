@@ -16,8 +16,8 @@ from nets.lite import ARLInvertedResidual
 from nets.normalise import IMAGENET, Normalise
 from nets.resnet import DEPTHS
 
-PLAIN = [name for name in nets.NETS if "arl" not in name]
-ARL = [name for name in nets.NETS if "arl" in name]
+PLAIN = [name for name in nets.CLASSIFIERS if "arl" not in name]
+ARL = [name for name in nets.CLASSIFIERS if "arl" in name]
 SMALL = ["resnet14", "resnet18", "arl14", "arl18", "lite0", "arl_lite0"]
 # The deepest take most of the time and add no kind of block.
 DEEP = ("34", "101", "152")

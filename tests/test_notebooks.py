@@ -80,12 +80,13 @@ def test_workers_start_from_a_converted_script(method: str, demo_set: Path, tmp_
 def test_a_wrong_parameter_is_refused_before_any_work() -> None:
     with pytest.raises(ValueError, match=r"ARL-CNN.ipynb has no parameter epoch; it has experim"):
         reproduce.check_parameters(NOTEBOOK, {"experiment": "1-3", "epoch": 3})
+    evaluation = reproduce.EVALUATION[experiments.ClassificationRow]
     with pytest.raises(ValueError, match=r"Evaluation-Cls.ipynb has no parameter run; it has runs"):
-        reproduce.check_parameters(reproduce.EVALUATION, {"run": "1-3"})
+        reproduce.check_parameters(evaluation, {"run": "1-3"})
 
 
 def test_every_row_of_every_profile_can_be_built() -> None:
-    for name, profile in itertools.product(experiments.ROWS, experiments.PROFILES):
+    for name, profile in itertools.product(experiments.classification.ROWS, experiments.PROFILES):
         row = experiments.get(name, profile, weights="none")
         with torch.device("meta"):
             nets.build(row.network, row.num_classes, row.weights, **row.network_options())
@@ -106,7 +107,7 @@ def test_a_finished_row_is_left_alone_and_a_changed_one_refused(
     reproduce.main(["1-3", "--profile", "demo", "--data-dir", str(demo_set)])
     assert "1-3-s0 is finished" in capsys.readouterr().out
     ((notebook, folder, parameters),) = executed  # it is not trained again, only evaluated
-    assert (notebook, folder.name) == (reproduce.EVALUATION, "evaluation-cls-test")
+    assert (notebook.name, folder.name) == ("Evaluation-Cls.ipynb", "evaluation-cls-test")
     assert parameters["runs"] == [str(run.path)]
     run.save_json("config.json", run.config | {"row": run.config["row"] | {"epochs": 99}})
     with pytest.raises(SystemExit, match=r"epochs is 99 there and 16 here.*--resume restart"):

@@ -15,13 +15,14 @@ MODULES = sorted(
     [*PROJECT.glob("*.py"), *(f for name in PACKAGES for f in PROJECT.glob(f"{name}/*.py"))]
 )
 NOTEBOOKS = sorted(PROJECT.glob("*.ipynb"))
-OURS = {*PACKAGES, "reproduce"}
+OURS = {*PACKAGES, "reproduce", "seg_main"}
 MAY_IMPORT = {
     "nets": {"nets"},
     "utils": {"utils"},
     "experiments": {"experiments"},
     "bench": {"bench", "experiments", "nets", "utils"},
     "reproduce": {"experiments", "utils"},
+    "seg_main": {"experiments", "reproduce", "utils"},
 }
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import nets
-from nets import WeightsError, weights
+from nets import WeightsError, loading, weights
 
 ROOT = Path(__file__).resolve().parents[1]
 OFFICIAL = ("18-f37072fd", "34-b627a593", "50-0676ba61", "101-63fe2227", "152-394f9c45")
@@ -72,7 +72,7 @@ def test_imagenet_weights_enter_arl_but_for_head_and_alpha(model_dir: Path) -> N
     path = save_hashed(theirs, model_dir, "resnet18")
     network = nets.build("arl18", weights="imagenet")
     assert torch.equal(network.layer4[1].conv2.weight, theirs["layer4.1.conv2.weight"])
-    left = weights.load(network, path)
+    left = loading.load(network, path)
     assert sorted(left)[:3] == ["fc.bias", "fc.weight", "layer1.0.alpha"]
     assert len(left) == 2 + 8
 
@@ -236,8 +236,8 @@ def test_lite0_takes_all_296_keys() -> None:
     state = nets.lite.Lite0.translate(torch.load(path, weights_only=True))
     assert len(state) == 296
     nets.build("lite0", num_classes=1000).load_state_dict(state, strict=True)
-    assert weights.load(nets.build("lite0"), path) == ["classifier.weight", "classifier.bias"]
-    left = weights.load(nets.build("arl_lite0", num_classes=1000), path)
+    assert loading.load(nets.build("lite0"), path) == ["classifier.weight", "classifier.bias"]
+    left = loading.load(nets.build("arl_lite0", num_classes=1000), path)
     assert len(left) == 9
     assert all(key.endswith(".alpha") for key in left)
 
@@ -267,7 +267,7 @@ def test_coursework_weights_load_whole(shape: tuple, suffix: str, tmp_path: Path
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
     network = nets.build("arl18", weights=path, attention="channel")
     assert network.layer3[1].alpha.item() == pytest.approx(3.1)
-    assert weights.load(network, path) == []
+    assert loading.load(network, path) == []
     for key, value in network.state_dict().items():
         assert torch.equal(value, state[key].reshape(value.shape)), key
 
@@ -300,7 +300,7 @@ def test_a_whole_pickled_model_is_refused(tmp_path: Path) -> None:
 def test_a_file_of_something_else(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(WeightsError, match=rf"{name} is refused: it is damaged or no weight file"):
-        weights.read(tmp_path / name)
+        loading.read(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_a_file_of_something_else(name: str, content: bytes, tmp_path: Path) -> 
 def test_a_file_that_is_no_state_dict(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "checkpoint.pt")
     with pytest.raises(WeightsError, match=r"expected a plain state dict; save `network\.state_d"):
-        weights.read(tmp_path / "checkpoint.pt")
+        loading.read(tmp_path / "checkpoint.pt")
 
 
 def test_a_path_without_a_file(tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_keys_that_do_not_fit_are_counted_and_named(tmp_path: Path) -> None:
     state["conv1.weight"] = torch.zeros(64, 1, 7, 7)
     torch.save(state, path)
     with pytest.raises(WeightsError) as error:
-        weights.load(network, path)
+        loading.load(network, path)
     message = str(error.value)
     assert "does not fit ResNet" in message
     assert "11 missing (layer4.1.conv1.weight, layer4.1.bn1.weight, " not in message

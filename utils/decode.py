@@ -28,6 +28,15 @@ def decode(
     return pixels, lesion, facts
 
 
+def read_mask(path: str | Path) -> np.ndarray:
+    """A mask file at its own size: (H, W) bool, True for lesion (above 128, as the challenge cuts).
+
+    Raises OSError, SyntaxError or ValueError for a file that is damaged.
+    """
+    with Image.open(io.BytesIO(Path(path).read_bytes())) as file:
+        return np.asarray(file.convert("L")) > 128
+
+
 def _load(path: Path, mode: str, size: tuple[int, int]) -> tuple[np.ndarray, int, int]:
     """Decode strictly: Pillow raises for a truncated file where OpenCV fills it with grey."""
     with Image.open(io.BytesIO(path.read_bytes())) as file:

@@ -6,7 +6,8 @@ same call shows their first state as a figure. That figure is written in either 
 
 import html
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from IPython.display import display
@@ -20,13 +21,14 @@ from utils.evaluation import OFFICIAL_CLASSES
 from utils.logger import RunFolder
 
 SCREEN_DPI = 100
-ORDERS: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+Orders = Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]]
+ORDERS: Orders = {
     "surest mistakes first": results.confident_mistakes,
     "least certain first": results.least_certain,
     "all, by id": lambda table: table.sort_values("id", kind="stable"),
 }
 
-DrawCase = Callable[[str, pd.Series], Figure]  # (run's name, its row of predictions)
+DrawCase = Callable[[str, pd.Series], Figure]  # (run's name, row of its table)
 
 
 def threshold_slider(
@@ -46,10 +48,8 @@ def threshold_slider(
 
     first = next(iter(tables))
     figure = draw(first, CLASSES[0], threshold)
-    if not in_live_jupyter():
-        output.show("threshold", figure)
+    if not can_move(output, "threshold", figure):
         return
-    output.save_figure("threshold", figure)
     import ipywidgets as widgets  # needs a kernel whose front end knows widgets
 
     run = widgets.Dropdown(options=list(tables), description="run")
@@ -57,45 +57,50 @@ def threshold_slider(
     slider = widgets.FloatSlider(
         threshold, min=0, max=1, step=0.01, description="threshold", readout_format=".2f"
     )
-    numbers, picture = widgets.HTML(), _picture(widgets, figure)
 
-    def update(change: dict) -> None:
-        if change["owner"] is run:
-            name.options = _tasks(tables[run.value])
+    def numbers() -> str:
         truth = tables[run.value]["label"] == CLASSES.index(name.value)
-        picture.value = _png(draw(run.value, name.value, slider.value))
-        numbers.value = _numbers(truth, tables[run.value][name.value], slider.value)
+        return _numbers(truth, tables[run.value][name.value], slider.value)
 
-    for control in (run, name, slider):
-        control.observe(update, "value")
-    update({"owner": slider})
-    display(widgets.VBox([widgets.HBox([run, name]), slider, numbers, picture]))
+    run.observe(lambda _: name.set_trait("options", _tasks(tables[run.value])), "value")
+    show_panel(
+        (run, name), slider, figure, lambda: draw(run.value, name.value, slider.value), numbers
+    )
 
 
-def case_browser(output: RunFolder, tables: Mapping[str, pd.DataFrame], draw: DrawCase) -> None:
+def case_browser(
+    output: RunFolder,
+    tables: Mapping[str, pd.DataFrame],
+    draw: DrawCase,
+    orders: Orders = ORDERS,
+) -> None:
     """One case after the other: whose turn it is, in which order, for which run.
 
-    draw(run's name, row of its predictions) makes the picture. The first state, the first run's
-    surest mistake, is written as figure "case".
+    tables: by the run's name, a row a case, with its id. draw(run's name, row of its table) makes
+    the picture; each of orders chooses and sorts the rows of a table. The first state, the first
+    run's first case in the first order that has one, is written as figure "case". ValueError where
+    no order has one.
     """
     first = next(iter(tables))
-    order = next((name for name, sort in ORDERS.items() if len(sort(tables[first]))), "")
-    figure = draw(first, ORDERS[order](tables[first]).iloc[0])
-    if not in_live_jupyter():
-        output.show("case", figure)
+    order = next((name for name, sort in orders.items() if len(sort(tables[first]))), None)
+    if order is None:
+        raise ValueError(
+            f"{first} has no case to show in any order ({', '.join(orders)}); expected one at least"
+        )
+    figure = draw(first, orders[order](tables[first]).iloc[0])
+    if not can_move(output, "case", figure):
         return
-    output.save_figure("case", figure)
     import ipywidgets as widgets
 
     run = widgets.Dropdown(options=list(tables), description="run")
-    sort = widgets.Dropdown(options=list(ORDERS), value=order, description="order")
+    sort = widgets.Dropdown(options=list(orders), value=order, description="order")
     back = widgets.Button(icon="arrow-left", tooltip="the case before")
     on = widgets.Button(icon="arrow-right", tooltip="the next case")
     number = widgets.BoundedIntText(1, min=1, max=1, description="case")
-    where, picture = widgets.HTML(), _picture(widgets, figure)
+    where, picture = widgets.HTML(), picture_widget(figure)
 
     def update(change: dict) -> None:
-        cases = ORDERS[sort.value](tables[run.value])
+        cases = orders[sort.value](tables[run.value])
         number.max = max(len(cases), 1)
         if change["owner"] in (run, sort) and number.value != 1:
             number.value = 1  # which comes back here
@@ -105,7 +110,7 @@ def case_browser(output: RunFolder, tables: Mapping[str, pd.DataFrame], draw: Dr
         if len(cases):
             case = cases.iloc[number.value - 1]
             text += f": {html.escape(case['id'])}"
-            picture.value = _png(draw(run.value, case))
+            picture.value = png(draw(run.value, case))
         where.value = text
 
     for control in (run, sort, number):
@@ -129,14 +134,48 @@ def _numbers(truth: pd.Series, score: pd.Series, threshold: float) -> str:
     return " &nbsp; ".join(f"{name} <b>{value:.3f}</b>" for name, value in rates.items())
 
 
-def _picture(widgets: object, figure: Figure) -> object:
+def can_move(output: RunFolder, name: str, figure: Figure) -> bool:
+    """Write the first state; False where nobody is there to move it: then it is shown, too."""
+    live = in_live_jupyter()
+    (output.save_figure if live else output.show)(name, figure)
+    return live
+
+
+def show_panel(
+    choices: Sequence[Any],
+    slider: Any,
+    figure: Figure,
+    draw: Callable[[], Figure],
+    numbers: Callable[[], str],
+) -> None:
+    """Drop-downs in a line, a slider, a line of HTML and a picture; the last two follow the others.
+
+    figure is the picture's first state.
+    """
+    import ipywidgets as widgets
+
+    text, picture = widgets.HTML(numbers()), picture_widget(figure)
+
+    def update(_: dict) -> None:
+        picture.value = png(draw())
+        text.value = numbers()
+
+    for control in (*choices, slider):
+        control.observe(update, "value")
+    display(widgets.VBox([widgets.HBox(choices), slider, text, picture]))
+
+
+def picture_widget(figure: Figure) -> Any:
     """An image widget that holds the figure at its own size."""
+    import ipywidgets as widgets
+
     width = round(figure.get_figwidth() * SCREEN_DPI)
     layout = widgets.Layout(width=f"{width}px", max_width="100%")
-    return widgets.Image(value=_png(figure), format="png", layout=layout)
+    return widgets.Image(value=png(figure), format="png", layout=layout)
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG, 100 px an inch."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=SCREEN_DPI)
     return buffer.getvalue()

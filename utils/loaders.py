@@ -137,17 +137,19 @@ def _resize(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def collate(samples: list[dict]) -> dict[str, torch.Tensor]:
-    """Batch of samples: "image" (B, [V,] 3, S, S) uint8, "label" and "index" (B,) int64.
+    """Batch of samples: "image" (B, [V,] 3, H, W) uint8, "label" (B,) or (B, H, W), "index" (B,).
 
     numpy stacks (B, …, S, S, 3) and torch only looks at it the other way round: that is its
     channels_last layout already, and no copy is split over threads that wait for a busy core.
     """
     images = torch.from_numpy(np.stack([sample["image"] for sample in samples]))
-    numbers = {name: [sample[name] for sample in samples] for name in ("label", "index")}
-    return {"image": images.movedim(-1, -3)} | {k: torch.tensor(v) for k, v in numbers.items()}
+    rest = {name: np.stack([sample[name] for sample in samples]) for name in ("label", "index")}
+    return {"image": images.movedim(-1, -3)} | {k: torch.from_numpy(v) for k, v in rest.items()}
 
 
-class _LesionDataset(Dataset):
+class LesionDataset(Dataset):
+    """The images of some rows in a prepared store."""
+
     def __init__(self, store: Store, rows: pd.DataFrame) -> None:
         self.store = store
         self.positions = store.positions(rows)
@@ -158,7 +160,7 @@ class _LesionDataset(Dataset):
         return len(self.positions)
 
 
-class TrainingPatches(_LesionDataset):
+class TrainingPatches(LesionDataset):
     """One augmented patch for a key (epoch, index): "image" (S, S, 3) uint8, "label", "index"."""
 
     def __init__(self, store: Store, rows: pd.DataFrame, transform: A.Compose, seed: int) -> None:
@@ -172,7 +174,7 @@ class TrainingPatches(_LesionDataset):
         return {"image": image, "label": int(self.labels[index]), "index": index}
 
 
-class TestViews(_LesionDataset):
+class TestViews(LesionDataset):
     """The fixed views of one image: "image" (V, S, S, 3) uint8, "label", "index"."""
 
     __test__ = False  # not a test case, whatever its name says to pytest
@@ -213,11 +215,11 @@ class EpochSampler(Sampler):
             yield self.epoch, index
 
 
-def training_loader(dataset: TrainingPatches, batch_size: int, workers: int | None) -> DataLoader:
+def training_loader(dataset: LesionDataset, batch_size: int, workers: int | None) -> DataLoader:
     """Shuffled batches; the last, smaller one is dropped unless it is the only one.
 
-    Batch norm has no statistics for a batch of one; the epoch's order changes, so nothing is lost.
-    workers None means `default_workers()`.
+    dataset takes keys (epoch, index) and has a seed. Batch norm has no statistics for a batch of
+    one; the epoch's order changes, so nothing is lost. workers None means `default_workers()`.
     """
     sampler = EpochSampler(len(dataset), dataset.seed)
     return _loader(
@@ -229,9 +231,10 @@ def training_loader(dataset: TrainingPatches, batch_size: int, workers: int | No
     )
 
 
-def evaluation_loader(dataset: TestViews, batch_size: int, workers: int | None) -> DataLoader:
+def evaluation_loader(dataset: LesionDataset, batch_size: int, workers: int | None) -> DataLoader:
     """Every image once, in order; batch_size counts views, as the device sees them."""
-    return _loader(dataset, workers, batch_size=max(1, batch_size // dataset.views))
+    views = getattr(dataset, "views", 1)
+    return _loader(dataset, workers, batch_size=max(1, batch_size // views))
 
 
 def default_workers() -> int:

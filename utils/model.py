@@ -41,7 +41,7 @@ from utils.recipe import (
 
 SAVE_EVERY = 300.0  # seconds between two checkpoints within an epoch
 
-Predict = Callable[[DataLoader], np.ndarray]
+Predict = Callable[[DataLoader], Any]
 Score = Callable[[Predict], dict[str, float]]
 
 
@@ -93,14 +93,16 @@ def fit(
     score: Score,
     run: RunFolder,
     config: Any,
+    predict: Callable[[nn.Module, DataLoader, str], Any] = predict,
 ) -> pd.DataFrame:
     """Train the network, keep the best epoch, and return the history (one row an epoch).
 
     loss takes (logits, labels) and gives a scalar. score is called after each epoch with a function
-    that turns an evaluation loader into probabilities, and gives named scores; the epoch with the
-    highest config.select_score is kept in `best.safetensors`, and loaded into the network at the
-    end. config is a row of the experiment table; the recipe fields of `utils.recipe` and epochs,
-    seed, precision, compile_network, clip_norm, patience, select_score are read.
+    that turns an evaluation loader into predictions, and gives named scores; that function is
+    predict(network, loader, precision): probabilities here, counts of pixels for a segmenter. The
+    epoch with the highest config.select_score is kept in `best.safetensors`, and loaded into the
+    network at the end. config is a row of the experiment table; the recipe fields of `utils.recipe`
+    and epochs, seed, precision, compile_network, clip_norm, patience, select_score are read.
 
     A run that was interrupted goes on where it stopped; one that is finished is only loaded. Raises
     TrainingError when the loss is not finite, naming the images of the batch; BlockingIOError when
@@ -108,7 +110,7 @@ def fit(
     """
     main = PartialState().is_main_process
     with run.lock() if main else nullcontext():
-        training = _Training(network, loss, loader, run, config)
+        training = _Training(network, loss, loader, run, config, predict)
         training.resume()
         while not training.progress.finished:
             training.train_epoch()
@@ -126,6 +128,7 @@ class _Training:
     loader: DataLoader
     run: RunFolder
     config: Any
+    predict: Callable[[nn.Module, DataLoader, str], Any]
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -202,7 +205,7 @@ class _Training:
     def end_epoch(self, score: Score) -> None:
         """Score, keep the network if it is the best so far, decide whether to go on, save."""
         done = self.progress
-        scores = score(lambda loader: predict(self.network, loader, self.precision))
+        scores = score(lambda loader: self.predict(self.network, loader, self.precision))
         if self.config.select_score not in scores:
             raise ValueError(
                 f"select_score is {self.config.select_score!r}; the scores are {', '.join(scores)}."

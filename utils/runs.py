@@ -26,16 +26,17 @@ def find(
     rows: Iterable[str],
     aliases: Mapping[str, str] | None = None,
     models: Path = MODELS,
+    notebook: str = "ARL-CNN.ipynb",
 ) -> dict[str, RunFolder]:
     """The finished runs asked for, by a short name each; by default all of the rows on this data.
 
     wanted is one name or several (a sequence, or separated by commas), or None for all finished
     runs of these rows on the data set of data_dir, in the order of rows, profile and seed. aliases
-    name rows that are run under another row's name. Folders that a restart moved aside are passed
-    over. Raises RunError when a run is missing, unfinished, of another kind or trained on other
-    data; the message holds the command that makes it.
+    name rows that are run under another row's name; notebook is what trains these rows. Folders
+    that a restart moved aside are passed over. Raises RunError when a run is missing, unfinished,
+    of another kind or trained on other data; the message holds the command that makes it.
     """
-    search = _Search(data_dir, list(rows), dict(aliases or {}), models)
+    search = _Search(data_dir, list(rows), dict(aliases or {}), models, notebook)
     if wanted is None:
         return _short(search.all_finished())
     names = wanted.split(",") if isinstance(wanted, str) else wanted
@@ -56,13 +57,38 @@ def find(
     return _short(chosen)
 
 
+def encoder_weights(
+    name: str | None, data_dir: Path, rows: Iterable[str], models: Path = MODELS
+) -> Path | None:
+    """The weights of the one finished classification run called name; None for None.
+
+    rows are the classifiers'; a name as in `find`. Raises RunError as `find` does, and for a name
+    that stands for several runs.
+    """
+    if name is None:
+        return None
+    found = find(name, data_dir, rows, models=models)
+    if len(found) > 1:
+        raise RunError(
+            f"encoder_from is {name!r}, which names {len(found)} runs: {name_offenders(found)}; "
+            "expected one of them."
+        )
+    return next(iter(found.values())) / "best.safetensors"
+
+
 class _Search:
     """The run folders that exist for one data set and some rows."""
 
     def __init__(
-        self, data_dir: Path, rows: list[str], aliases: dict[str, str], models: Path
+        self,
+        data_dir: Path,
+        rows: list[str],
+        aliases: dict[str, str],
+        models: Path,
+        notebook: str,
     ) -> None:
         self.data_dir, self.rows, self.aliases, self.models = data_dir, rows, aliases, models
+        self.notebook = notebook
         self.kind = set_name(data_dir)
         folders = [path for path in models.glob(f"{self.kind}-*/*") if _row(path) in rows]
         self.present = {
@@ -146,7 +172,7 @@ class _Search:
         if run.path.parent.parent == self.models:
             return self.command(row["name"], row["profile"], str(row["seed"]))
         return (
-            f"papermill ARL-CNN.ipynb out.ipynb -p experiment {row['name']} -p profile "
+            f"papermill {self.notebook} out.ipynb -p experiment {row['name']} -p profile "
             f'{row["profile"]} -p seed {row["seed"]} -p data_dir "{self.data_dir}" '
             f'-p run_dir "{run.path}"'
         )

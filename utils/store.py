@@ -80,12 +80,13 @@ class Store:
         by_id = pd.Series(np.arange(len(self.index)), index=self.index["id"])
         return by_id.loc[rows["id"]].to_numpy()
 
-    def fingerprint(self, rows: pd.DataFrame) -> str:
+    def fingerprint(self, rows: pd.DataFrame, masks: bool = False) -> str:
         """Sixteen hex digits that change when an id, a split, a label or an image file changes.
 
-        Masks do not count: a classifier never sees them.
+        With masks also when a mask does; a classifier never sees them.
         """
-        columns = self.index.iloc[self.positions(rows)][["id", "sha256"]].astype(str)
+        kept = ["id", "sha256", *(["mask_sha256"] if masks else [])]
+        columns = self.index.iloc[self.positions(rows)][kept].astype(str)
         columns = columns.assign(split=rows["split"].to_numpy(), label=rows["label"].to_numpy())
         text = columns.sort_values("id").to_csv(index=False, lineterminator="\n")
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -50,12 +50,20 @@ def finish(figure: Figure, title: str, note: str) -> Figure:
     return figure
 
 
-def outlined(image: np.ndarray, mask: np.ndarray | None, width: int = 1) -> np.ndarray:
-    """A copy of an (H, W, 3) uint8 image with the border of its (H, W) 0/255 mask drawn on."""
+def outlined(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    width: int = 1,
+    colour: tuple[int, int, int] = OUTLINE,
+) -> np.ndarray:
+    """A copy of an (H, W, 3) uint8 image with the borders of its (H, W) 0/255 mask drawn on.
+
+    Borders of holes, too. width in pixels, colour in RGB, 0..255.
+    """
     image = np.ascontiguousarray(image).copy()
     if mask is not None and mask.any():
-        contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(image, contours, -1, OUTLINE, width)
+        contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(image, contours, -1, colour, width)
     return image
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from referee.masks import read_mask, segmentation_cases, write_segmentation
 from utils.data import CLASSES
 from utils.files import write_atomic
 from utils.submission import for_scorer, write_submission
@@ -50,11 +51,16 @@ def write_classification(folder: Path, table: pd.DataFrame) -> tuple[Path, Path]
 
 
 def fingerprint(files: tuple[Path, Path]) -> str:
-    """SHA-256 over the content of a case's two inputs: files, or folders of files."""
+    """SHA-256 over the content of a case's two inputs: files, or folders of masks."""
     digest = hashlib.sha256()
     for path in files:
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
+        if path.is_dir():
+            for file in sorted(path.iterdir()):
+                # Name, shape and pixels, not bytes: encoders differ in how they squeeze a PNG.
+                pixels = read_mask(file)
+                digest.update(f"{file.name} {pixels.shape}".encode() + pixels.tobytes())
+        else:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
@@ -111,7 +117,7 @@ def _table(name: str, n: int) -> pd.DataFrame:
     return table
 
 
-# Masks will be a second entry, `segmentation`.
 PARTS = {
     "classification": Part(("--metric", "auc"), classification_cases, write_classification),
+    "segmentation": Part((), segmentation_cases, write_segmentation),
 }

@@ -1,0 +1,94 @@
+"""The segmentation rows, what each profile makes of them, and the published numbers."""
+
+from typing import Any
+
+from experiments.row import Published, SegmentationRow
+
+_SCORES = (
+    "accuracy",
+    "sensitivity",
+    "specificity",
+    "jaccard",
+    "dice",
+    "threshold_jaccard",
+)
+_OFFICIAL = ("jaccard", "dice", "accuracy", "sensitivity", "specificity")
+
+
+def _coursework(source: str, *values: float) -> Published:
+    scores = dict(zip(_SCORES, values, strict=True))
+    return Published(f"coursework, {source}", scores, "2000 official images")
+
+
+def _official(source: str, training_list: str, *values: float) -> Published:
+    scores = dict(zip(_OFFICIAL, values, strict=False))
+    return Published(source, scores, training_list, convention="official")
+
+
+# What every row may be held against: per-image means on the official test split.
+_PER_IMAGE = (
+    _official(
+        "Yuan, 1st of the challenge", "2000 official images", 0.765, 0.849, 0.934, 0.825, 0.975
+    ),
+    _official("U-Net baseline", "2000 official images", 0.736, 0.825, 0.926, 0.828, 0.964),
+    _official("MB-DCNN, TMI 2020", "see the paper", 0.804),
+    _official("best found, PMC10407008", "see the paper", 0.807, 0.880, 0.948),
+)
+
+# fmt: off
+_ROWS = (
+    SegmentationRow("seg-1", "How far does a plain UNet come from scratch?", "unet",
+        published=(_coursework("UNet", .8924, .6872, .9705, .7525, .8539, .6784), *_PER_IMAGE)),
+    SegmentationRow("seg-2", "Does a dense encoder help, from scratch? (against seg-1)",
+        "dense_unet", published=(
+            _coursework("Dense-UNet", .9215, .8224, .9593, .8207, .8995, .7420), *_PER_IMAGE)),
+    SegmentationRow("seg-3", "What do ImageNet weights add to Dense-UNet? (against seg-2)",
+        "dense_unet", weights="imagenet", published=(
+            _coursework("Dense-UNet pretrained", .9335, .8452, .9672, .8457, .9150, .7875),
+            *_PER_IMAGE)),
+    SegmentationRow("seg-4", "A pretrained residual encoder (against seg-3 and seg-5)", "res_unet",
+        weights="imagenet", published=(
+            _coursework("Res-UNet pretrained", .9222, .7765, .9778, .8174, .8972, .7447),
+            *_PER_IMAGE)),
+    SegmentationRow("seg-5", "Does attention in the encoder help? (against seg-4)", "arl_unet",
+        weights="imagenet", published=(
+            _coursework("ARL-UNet (trained from scratch: its weights were never loaded)",
+                        .9220, .7795, .9764, .8173, .8972, .7413), *_PER_IMAGE)),
+    SegmentationRow("seg-6", "EfficientNet-Lite0 as encoder, pretrained without a download",
+        "lite_unet", weights="imagenet", published=_PER_IMAGE),
+)
+# fmt: on
+ROWS = {row.name: row for row in _ROWS}
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "best": {},
+    "coursework": {
+        "select_on": "validation",
+        "stored_size": (336, 224),
+        "image_size": (336, 224),
+        "test_image": "centre crop",
+        "colour": 0.0,
+        "epochs": 150,
+        "learning_rate": 1e-4,
+        "weight_decay": 1e-4,
+        "warmup_epochs": 0.0,
+        "clip_norm": 0.0,
+        "patience": 45,
+    },
+    "demo": {
+        "stored_size": (112, 112),
+        "image_size": (96, 96),
+        "epochs": 8,
+        "learning_rate": 2e-3,
+        "select_on": "validation",
+        "weights": None,
+        "colour": 0.1,
+    },
+}
+EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
+    # From random weights: faster, and at sizes that a CPU can train at.
+    ("best", "seg-1"): {"image_size": (128, 128), "learning_rate": 1e-3, "epochs": 20},
+    ("best", "seg-2"): {"image_size": (128, 128), "learning_rate": 1e-3, "epochs": 20},
+    # EfficientNet-Lite0's weights come with a package, so the demo need not do without them.
+    ("demo", "seg-6"): {"weights": "imagenet"},
+}

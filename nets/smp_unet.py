@@ -1,0 +1,86 @@
+"""Dense-UNet and Lite-UNet: encoder and decoder of segmentation-models-pytorch (smp).
+
+https://github.com/qubvel-org/segmentation_models.pytorch, its `Unet` around DenseNet-121 (Huang et
+al., https://arxiv.org/abs/1608.06993) and EfficientNet-Lite0 (see `nets/lite.py`). smp fetches its
+weights from a hub only; here they come as for every network, see `nets/weights.py`.
+Deviations: layers that no gradient would reach are removed, and no ReLU works in place, see
+`nets/resnet.py`.
+"""
+
+from __future__ import annotations
+
+import re
+
+import segmentation_models_pytorch as smp
+from torch import Tensor, nn
+
+from nets.lite import Lite0
+from nets.normalise import HALF, IMAGENET
+from nets.res_unet import DECODER
+from nets.unet import Segmenter
+
+# What Lite0 holds beyond its last map.
+BN = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+HEAD = ("conv_head.weight", *(f"bn2.{part}" for part in BN), "classifier.weight", "classifier.bias")
+
+
+class SmpUNet(Segmenter):
+    """The parts of an smp.Unet; `encoder` has the key names of the classifier it comes from."""
+
+    def __init__(
+        self,
+        net: smp.Unet,
+        encoder: nn.Module,
+        normalisation: tuple[tuple[float, ...], tuple[float, ...]],
+    ) -> None:
+        super().__init__(normalisation, net.encoder.output_stride)
+        self.encoder, self.decoder, self.head = encoder, net.decoder, net.segmentation_head
+        for module in self.modules():
+            if isinstance(module, nn.ReLU | nn.ReLU6):
+                module.inplace = False
+
+
+class DenseUNet(SmpUNet):
+    """DenseNet-121 up to its third block, and the decoder of the published rows."""
+
+    def __init__(self, num_classes: int = 1) -> None:
+        net = smp.Unet(
+            "densenet121",
+            encoder_depth=4,
+            encoder_weights=None,
+            decoder_channels=DECODER,
+            classes=num_classes,
+        )
+        super().__init__(net, net.encoder, IMAGENET)
+        whole = list(self.encoder.state_dict())
+        layers = self.encoder.features
+        # smp keeps what lies beyond the fourth map, ReLU of transition3, without using it.
+        del layers.transition3.conv, layers.transition3.pool, layers.denseblock4, layers.norm5
+        self.spare = [key for key in whole if key not in self.encoder.state_dict()]
+        self.spare += ["classifier.weight", "classifier.bias"]
+
+    def logits(self, x: Tensor) -> Tensor:
+        return self.head(self.decoder(self.encoder(x)))
+
+    @staticmethod
+    def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The names in torchvision's older file, `denselayer1.norm.1`, without their last dot."""
+        pattern = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)")
+        return {pattern.sub(r"\1", key): value for key, value in state.items()}
+
+
+class LiteUNet(SmpUNet):
+    """EfficientNet-Lite0 up to stride 32, and smp's own, narrower decoder."""
+
+    def __init__(self, num_classes: int = 1) -> None:
+        net = smp.Unet("tu-tf_efficientnet_lite0", encoder_weights=None, classes=num_classes)
+        super().__init__(net, net.encoder.model, HALF)
+        blocks = self.encoder.named_modules()
+        # An ARL run's attention weights have no place here, and no ARL-Lite-UNet would take them.
+        alphas = [f"{name}.alpha" for name, block in blocks if getattr(block, "has_skip", False)]
+        self.spare = [*HEAD, *alphas]
+
+    def logits(self, x: Tensor) -> Tensor:
+        return self.head(self.decoder([x, *self.encoder(x)]))
+
+    translate = staticmethod(Lite0.translate)

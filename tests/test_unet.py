@@ -1,0 +1,361 @@
+"""The segmenters: countable facts, then smp and formulas written out as referees."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import segmentation_models_pytorch as smp
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import nets
+from nets.normalise import HALF, IMAGENET, Normalise
+from nets.resnet import DEPTHS
+
+NAMES = list(nets.SEGMENTERS)
+SMP = {"encoder_weights": None, "classes": 1}
+PUBLISHED = {**SMP, "encoder_depth": 4, "decoder_channels": (512, 256, 128, 64)}
+STRIDES = {name: 32 if name == "lite_unet" else 16 for name in NAMES}
+
+
+def pictures(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+def settled(network: nn.Module) -> nn.Module:
+    """In evaluation mode, with BN statistics and affine weights that are no longer 0 and 1."""
+    generator = torch.Generator().manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for value in (module.bias.data, module.running_mean):
+                value.copy_(torch.randn(value.shape, generator=generator) * 0.1)
+            for value in (module.weight.data, module.running_var):
+                value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+    return network.eval()
+
+
+def count(network: nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())
+
+
+def test_unet_has_the_well_known_31_million_parameters() -> None:
+    """Counted by hand; 31 037 633 is what other U-Nets with BN and transposed convolutions have."""
+    widths = (64, 128, 256, 512, 1024)
+    convs = sum(9 * (i * o + o * o) + 4 * o for i, o in pairwise((3, *widths)))  # two BN of 2 o
+    for low, high in pairwise(widths):
+        convs += 9 * (high * low + low * low) + 4 * low  # high = low of the skip + low from below
+        convs += 4 * high * low + low  # the 2x2 convolution that enlarges, and its bias
+    assert count(nets.build("unet")) == convs + 64 + 1 == 31_037_633
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "settings", "unused"),
+    [
+        ("res_unet", "resnet18", PUBLISHED, ("layer4",)),
+        ("arl_unet", "resnet18", PUBLISHED, ("layer4",)),
+        (
+            "dense_unet",
+            "densenet121",
+            PUBLISHED,
+            ("features.transition3.conv", "features.denseblock4", "features.norm5"),
+        ),
+        ("lite_unet", "tu-tf_efficientnet_lite0", SMP, ()),
+    ],
+)
+def test_parameters_are_smps_without_what_it_leaves_unused(
+    name: str, encoder: str, settings: dict, unused: tuple[str, ...]
+) -> None:
+    with torch.device("meta"):
+        theirs, ours = smp.Unet(encoder, **settings), nets.build(name)
+    left_out = sum(count(theirs.encoder.get_submodule(part)) for part in unused)
+    alphas = 6 if name == "arl_unet" else 0
+    assert count(ours) == count(theirs) - left_out + alphas
+
+
+def smps_name(key: str) -> str:
+    """`decoder.ups.0.convs.bn1.weight` is `decoder.blocks.0.conv1.1.weight` in smp."""
+    key = re.sub(r"^head\.", "segmentation_head.0.", key)
+    key = re.sub(r"^decoder\.ups\.(\d)\.convs\.conv(\d)", r"decoder.blocks.\1.conv\2.0", key)
+    return re.sub(r"^decoder\.ups\.(\d)\.convs\.bn(\d)", r"decoder.blocks.\1.conv\2.1", key)
+
+
+def test_res_unet_computes_what_smps_computes() -> None:
+    torch.manual_seed(0)
+    ours, theirs = settled(nets.build("res_unet")), smp.Unet("resnet18", **PUBLISHED).eval()
+    state = {smps_name(key): value for key, value in ours.state_dict().items()}
+    keys = theirs.load_state_dict(state, strict=False)
+    assert not keys.unexpected_keys
+    # The fourth stage is there, but not used at this depth.
+    assert all(key.startswith("encoder.layer4.") for key in keys.missing_keys)
+    images = pictures(2, 3, 48, 64)
+    expected = theirs(Normalise(*IMAGENET)(images))
+    torch.testing.assert_close(ours(images), expected, rtol=1e-4, atol=1e-5)
+    assert expected.std() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "settings", "normalisation"),
+    [
+        ("dense_unet", "densenet121", PUBLISHED, IMAGENET),
+        ("lite_unet", "tu-tf_efficientnet_lite0", SMP, HALF),
+    ],
+)
+def test_smps_networks_are_not_changed(
+    name: str, encoder: str, settings: dict, normalisation: tuple
+) -> None:
+    torch.manual_seed(0)
+    theirs = settled(smp.Unet(encoder, **settings))
+    torch.manual_seed(0)
+    ours = settled(nets.build(name))
+    theirs_encoder = theirs.encoder.model if name == "lite_unet" else theirs.encoder
+    state = theirs_encoder.state_dict()
+    ours.encoder.load_state_dict({key: state[key] for key in ours.encoder.state_dict()})
+    ours.decoder.load_state_dict(theirs.decoder.state_dict())
+    ours.head.load_state_dict(theirs.segmentation_head.state_dict())
+    images = pictures(2, 3, 64, 96)
+    expected = theirs(Normalise(*normalisation)(images))
+    assert torch.equal(ours(images), expected)
+    assert expected.std() > 0.001
+
+
+def unet_by_hand(x: Tensor, state: dict[str, Tensor]) -> Tensor:
+    """Figure 1 of the paper, padded and with BN, on our key names."""
+
+    def double(x: Tensor, name: str) -> Tensor:
+        for part in (1, 2):
+            x = functional.conv2d(x, state[f"{name}.conv{part}.weight"], padding=1)
+            mean, var, gain, bias = (
+                state[f"{name}.bn{part}.{key}"][:, None, None]
+                for key in ("running_mean", "running_var", "weight", "bias")
+            )
+            x = ((x - mean) / (var + 1e-5).sqrt() * gain + bias).clamp(min=0)
+        return x
+
+    maps = []
+    for level in range(5):
+        x = double(x, f"downs.{level}")
+        maps.append(x)
+        x = functional.max_pool2d(x, 2)
+    x = maps[4]
+    for step in range(4):
+        name = f"decoder.ups.{step}"
+        weight, bias = state[f"{name}.enlarge.weight"], state[f"{name}.enlarge.bias"]
+        blocks = torch.einsum("bchw,cdij->bdhiwj", x, weight)
+        x = blocks.flatten(4).flatten(2, 3) + bias[:, None, None]
+        x = double(torch.cat([x, maps[3 - step]], 1), f"{name}.convs")
+    return functional.conv2d(x, state["head.weight"], state["head.bias"])
+
+
+def test_unet_against_the_papers_figure() -> None:
+    torch.manual_seed(0)
+    network, images = settled(nets.build("unet")).double(), pictures(1, 3, 32, 48)
+    with torch.no_grad():
+        expected = unet_by_hand(Normalise(*IMAGENET).double()(images), network.state_dict())
+        torch.testing.assert_close(network(images), expected, rtol=1e-9, atol=1e-9)
+    assert expected.std() > 0.05
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_any_size_gives_as_many_logits(name: str) -> None:
+    network = settled(nets.build(name, num_classes=2))
+    with torch.no_grad():
+        for size in ((1, 1), (1, 40), (37, 53), (64, 32), (224, 336)):
+            logits = network(pictures(1, 3, *size))
+            assert logits.shape == (1, 2, *size)
+            assert torch.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_odd_sizes_are_as_if_the_border_went_on(name: str) -> None:
+    network, images = settled(nets.build(name)), pictures(1, 3, 37, 53)
+    continued = np.pad(images.numpy(), ((0, 0), (0, 0), (0, 27), (0, 11)), mode="edge")
+    stride = STRIDES[name]
+    continued = torch.from_numpy(continued)[..., : -(-37 // stride) * stride, :]
+    with torch.no_grad():
+        assert torch.equal(network(images), network(continued)[..., :37, :53])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bytes_and_floats_give_the_same(name: str) -> None:
+    network, images = settled(nets.build(name)), pictures(2, 3, 40, 64)
+    with torch.no_grad():
+        assert torch.equal(network(images), network(images.float() / 255))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_network_normalises_as_its_weights_were_trained(name: str) -> None:
+    mean, std = HALF if name == "lite_unet" else IMAGENET
+    normalise = nets.build(name).normalise
+    torch.testing.assert_close(normalise.mean.flatten(), torch.tensor(mean))
+    torch.testing.assert_close(normalise.std.flatten(), torch.tensor(std))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_reach_every_parameter(name: str) -> None:
+    torch.manual_seed(0)
+    network = nets.build(name)
+    network(pictures(2, 3, 64, 64)).square().sum().backward()
+    for key, parameter in network.named_parameters():
+        assert parameter.grad is not None, key
+        assert torch.isfinite(parameter.grad).all(), key
+        assert parameter.grad.any(), key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_learns_a_disc(name: str) -> None:
+    torch.manual_seed(0)
+    rows, columns = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
+    centres = torch.tensor([[10, 12], [20, 18], [15, 22], [18, 9]])
+    masks = torch.stack([(rows - y) ** 2 + (columns - x) ** 2 < 49 for y, x in centres])
+    images = torch.where(masks, 90, 180).to(torch.uint8)[:, None].repeat(1, 3, 1, 1)
+    network = nets.build(name)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    for _ in range(20):
+        logits = network(images)[:, 0]
+        error = functional.binary_cross_entropy_with_logits(logits, masks.float())
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+    assert ((logits > 0) == masks).float().mean() > 0.98  # disc: 15 % of the pixels
+
+
+@pytest.mark.parametrize("depth", [14, 18, pytest.param(50, marks=pytest.mark.slow)])
+def test_alpha_zero_is_res_unet_exactly(depth: int) -> None:
+    torch.manual_seed(0)
+    plain = nets.build("res_unet", depth=depth)
+    torch.manual_seed(0)
+    arl = nets.build("arl_unet", depth=depth, alpha=0.0)
+    state = arl.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in plain.state_dict().items())
+    settled(plain), settled(arl)
+    images = pictures(2, 3, 48, 40)
+    assert torch.equal(arl(images), plain(images))
+    plain.train(), arl.train()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(arl(images), plain(images))
+    other = settled(nets.build("arl_unet", depth=depth, alpha=1.0))
+    other.load_state_dict(plain.state_dict(), strict=False)
+    assert not torch.equal(other(images), plain.eval()(images))
+
+
+def test_the_attention_options_reach_every_block() -> None:
+    network = nets.build("arl_unet", depth=34, attention="channel", alpha=0.5, train_alpha=False)
+    alphas = {k: p for k, p in network.named_parameters() if k.endswith("alpha")}
+    assert len(alphas) == sum(DEPTHS[34][1][:3])
+    assert all(p.item() == 0.5 and not p.requires_grad for p in alphas.values())
+    images, spatial = pictures(1, 3, 32, 32), nets.build("arl_unet", depth=34, alpha=0.5)
+    spatial.load_state_dict(network.state_dict())
+    assert not torch.equal(network.eval()(images), spatial.eval()(images))
+
+
+@pytest.mark.parametrize("family", ["res_unet", "arl_unet"])
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_every_depth(family: str, depth: int) -> None:
+    with torch.device("meta"):
+        network = nets.build(family, depth=depth)
+        assert network(torch.empty(2, 3, 32, 48)).shape == (2, 1, 32, 48)
+    kind, counts = DEPTHS[depth]
+    blocks = [module for module in network.encoder.modules() if isinstance(module, kind)]
+    assert len(blocks) == sum(counts[:3])
+    assert not [key for key in network.state_dict() if "layer4" in key or "fc." in key]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_does_not_depend_on_its_neighbours(name: str) -> None:
+    network, images = settled(nets.build(name)), pictures(3, 3, 32, 48)
+    with torch.no_grad():
+        together = network(images)
+        alone = torch.cat([network(image[None]) for image in images])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_channels_last_and_bfloat16(name: str) -> None:
+    network, images = settled(nets.build(name)), pictures(2, 3, 64, 37)
+    orders = []
+    with torch.no_grad():
+        expected = network(images)
+        network.to(memory_format=torch.channels_last)
+        network.decoder.register_forward_hook(
+            lambda _layer, _inputs, x: orders.append(
+                x.is_contiguous(memory_format=torch.channels_last)
+            )
+        )
+        images = images.contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(network(images), expected, rtol=1e-3, atol=1e-4)
+        with torch.autocast("cpu", torch.bfloat16):
+            coarse = network(images)
+    assert orders == [True, True]
+    assert coarse.dtype == torch.bfloat16
+    assert (coarse - expected).abs().mean() < 0.05 * expected.std()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hooks_see_what_a_layer_gave(name: str) -> None:
+    """No later layer may overwrite a map in place: Grad-CAM would read rubbish, or raise."""
+    network, kept = nets.build(name).eval(), []
+
+    def keep(_layer: nn.Module, _inputs: tuple, output: Tensor) -> None:
+        kept.append((output, output.detach().clone()))
+
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.Conv2d):
+            module.register_forward_hook(keep)
+            module.register_full_backward_hook(lambda *_: None)
+    network(torch.rand(1, 3, 32, 32, requires_grad=True)).sum().backward()
+    assert len(kept) > 30
+    assert all(torch.equal(output, copy) for output, copy in kept)
+
+
+@pytest.mark.parametrize("name", ["unet", "dense_unet", "res_unet", "arl_unet", "lite_unet"])
+def test_exports_with_a_dynamic_batch(name: str) -> None:
+    network = settled(nets.build(name)).double()
+    batch = torch.export.Dim("batch", min=1, max=64)
+    program = torch.export.export(
+        network, (pictures(2, 3, 40, 64),), dynamic_shapes=({0: batch},)
+    ).module()
+    with torch.no_grad():
+        for images in (1, 3):
+            images = pictures(images, 3, 40, 64, seed=images)
+            torch.testing.assert_close(program(images), network(images), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_grey_images_are_refused(name: str) -> None:
+    with torch.device("meta"):
+        network = nets.build(name)
+    with pytest.raises(ValueError, match=r"\(2, 1, 8, 8\), expected \(B, 3, H, W\).* grey images"):
+        network(torch.zeros(2, 1, 8, 8))
+
+
+def test_numbers_of_classes() -> None:
+    with torch.device("meta"):
+        for name in NAMES:
+            for chosen, logits in ((None, 1), (1, 1), (3, 3)):
+                network = nets.build(name, num_classes=chosen)
+                assert network(torch.empty(2, 3, 32, 32)).shape == (2, logits, 32, 32)
+        assert nets.build("lite0").classifier.out_features == 3
+
+
+def test_options_and_depths_that_do_not_exist() -> None:
+    assert {name: nets.options(name) for name in NAMES} == {
+        "unet": [],
+        "dense_unet": [],
+        "res_unet": ["depth"],
+        "arl_unet": ["depth", "attention", "alpha", "train_alpha"],
+        "lite_unet": [],
+    }
+    for name in ("res_unet", "arl_unet"):
+        with pytest.raises(ValueError, match=r"got depth=17, expected one of 14, 18, 34, 50, 101"):
+            nets.build(name, depth=17)
+    with pytest.raises(ValueError, match=r"\['depth'\] for dense_unet, which takes: none"):
+        nets.build("dense_unet", depth=18)
+    with pytest.raises(ValueError, match=r"attention='position', expected one of \['spatial', 'c"):
+        nets.build("arl_unet", attention="position")
+    with pytest.raises(ValueError, match=r"got num_classes=0, expected at least 1"):
+        nets.build("unet", num_classes=0)

@@ -1,0 +1,47 @@
+"""Single cases of a segmenter: the picture, the true mask and the predicted one."""
+
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from utils.loaders import evaluation_loader
+from utils.loaders_seg import TestImages
+from utils.segment import HowToPredict, at_original_size, lesion, probabilities
+from utils.store import Store
+from utils.visualize_seg import Case
+
+
+def how_to_predict(row: Any, precision: str, **changes: Any) -> HowToPredict:
+    """The row's way from images to masks; precision is the one that the run was trained in."""
+    names = ("batch_size", "workers", "views", "threshold", "clean_up")
+    return HowToPredict(
+        **{name: getattr(row, name) for name in names} | changes, precision=precision
+    )
+
+
+def cases(
+    network: nn.Module,
+    prepared: Store,
+    rows: pd.DataFrame,
+    per_image: pd.DataFrame,
+    row: Any,
+    how: HowToPredict,
+) -> list[Case]:
+    """A case for each line of per_image (a part of `results_seg.results`), at the store's size.
+
+    rows are those of the data, in which the ids of per_image are found; row is the experiment.
+    """
+    if per_image.empty:
+        return []
+    chosen = rows.set_index("id", drop=False).loc[per_image["id"]]
+    images = TestImages(prepared, chosen, row.image_size, row.test_image)
+    found = []
+    loader = evaluation_loader(images, how.batch_size, 0)
+    for index, probability in probabilities(network, loader, how.precision, how.views):
+        place, line = images.positions[index], per_image.iloc[index]
+        whole = at_original_size(probability, prepared.shape, images.regions[index])
+        said = lesion(whole, how.threshold, how.clean_up)
+        caption = f"{line['id']}\nJaccard {line['jaccard']:.3f}"
+        found.append(Case(prepared.image(place), prepared.mask(place) > 0, said, caption))
+    return found

@@ -1,0 +1,153 @@
+"""Scores of a finished segmenter: computed once, written, read ever after."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from utils.data import name_offenders
+from utils.evaluation import Counts
+from utils.evaluation_seg import METRICS, TABLE_NAMES
+from utils.logger import RunError, RunFolder
+from utils.segment import Result, counts_of
+from utils.statistics_seg import CONVENTIONS, segmentation_scores
+
+_IMAGE = ("id", "width", "height", *Counts._fields, *METRICS)
+_THRESHOLD = ("id", "threshold", *Counts._fields)
+
+
+def results(
+    run: RunFolder, split: str, rows: pd.DataFrame, evaluate: Callable[[], Result]
+) -> Result:
+    """The counts and scores of each image of the rows; evaluate() runs only if need be.
+
+    What `per-image-<split>.csv` and `thresholds-<split>.csv` hold already is read. Raises RunError
+    when one of them is damaged or was made for other images.
+    """
+    files = [run / f"{name}-{split}.csv" for name in ("per-image", "thresholds")]
+    if not all(file.exists() for file in files):
+        for file, table in zip(files, evaluate(), strict=True):
+            run.save_table(file.name, table)
+    # Read even if it was made just now: a second run sees the same.
+    per_image, thresholds = map(_read, files, (_IMAGE, _THRESHOLD))
+    for file, table in zip(files, (per_image, thresholds), strict=True):
+        if strange := sorted(set(table["id"]) ^ set(rows["id"])):
+            raise RunError(
+                f"{file} was made for other images; only on one side: {name_offenders(strange)}. "
+                + _CURE
+            )
+    if twice := sorted(set(per_image["id"][per_image["id"].duplicated()])):
+        raise RunError(f"{files[0]} holds ids twice: {name_offenders(twice)}. {_CURE}")
+    return Result(per_image.set_index("id").loc[rows["id"]].reset_index(), thresholds)
+
+
+_CURE = "Remove that file to predict again, or train the run again (resume='restart')."
+
+
+def _read(file: Any, columns: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(file, converters={"id": str})  # "NA" is an id, too
+    except ValueError as error:  # empty, or no table
+        raise RunError(f"{file} is damaged ({error}). {_CURE}") from error
+    if tuple(table.columns) != columns or table.isna().any(axis=None):
+        raise RunError(
+            f"{file} is damaged: expected the columns {', '.join(columns)}, none of them empty; "
+            f"found {name_offenders(table.columns)}, {int(table.isna().sum().sum())} empty. {_CURE}"
+        )
+    return table
+
+
+def scores(run: RunFolder, split: str, per_image: pd.DataFrame, note: str) -> dict[str, Any]:
+    """Scores with 95 % intervals in all conventions, written to `scores-<split>.json`.
+
+    per_image as `results` gives it; note names the data ("synthetic demo data", "ISIC 2017").
+    """
+    row = run.config.get("row", {})
+    found = {"data": note, "split": split, "selected_on": row.get("select_on", "")}
+    found |= {name: row.get(name) for name in ("test_image", "views", "threshold", "clean_up")}
+    found |= segmentation_scores(counts_of(per_image))
+    run.save_json(f"scores-{split}.json", found)
+    return found
+
+
+def summary(found: dict[str, Any]) -> str:
+    """The official scores of a score file with their intervals, under the data's name."""
+    lines = [f"{found['data']}, {found['split']} split, {found['n']} images, 95 % intervals:"]
+    for name in ("jaccard", "dice", "threshold_jaccard"):
+        score = found["official"][name]
+        text = f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
+        lines.append(f"  mean {name.replace('_', ' ')}: {text}")
+    if found.get("selected_on") == found["split"]:
+        lines.append("  the epoch was chosen on these very images: the scores flatter")
+    return "\n".join(lines)
+
+
+def comparison(found: dict[str, Any], row: Any) -> pd.DataFrame:
+    """Ours above each published study, each in its own convention only.
+
+    found: the content of scores-<split>.json; row: the experiment. Rows are named by convention
+    and source, columns ACC SE SP JSI DSC TJI as texts, and "trained on".
+    """
+    ours = f"this run ({found['data']}, {found['split']})"
+    trained = row.train_list + " list"
+    lines = []
+    for convention in ("coursework", "official"):
+        studies = [study for study in row.published if study.convention == convention]
+        if not studies:
+            continue
+        cells = {name: found[convention][name]["value"] for name in found[convention]}
+        lines.append((CONVENTIONS[convention], ours, cells, trained))
+        for study in studies:
+            lines.append((CONVENTIONS[convention], study.source, study.scores, study.training_list))
+    index = pd.MultiIndex.from_tuples([line[:2] for line in lines], names=["convention", "source"])
+    table = pd.DataFrame([_texts(line[2]) for line in lines], index=index)
+    return table.assign(**{"trained on": [line[3] for line in lines]})
+
+
+def _texts(values: dict[str, float]) -> dict[str, str]:
+    return {
+        short: f"{values[name]:.3f}" if name in values else ""
+        for name, short in TABLE_NAMES.items()
+    }
+
+
+def points(found: dict[str, dict[str, Any]], rows: dict[str, Any]) -> pd.DataFrame:
+    """Official scores of several runs, then the published ones; a row a point of a forest plot.
+
+    found: contents of scores-<split>.json, rows: experiments, both by the run's name. Columns run,
+    metric, value, low, high (nan where published), published.
+    """
+    shown = {"jaccard": "Jaccard", "dice": "Dice", "sensitivity": "sensitivity"}
+    table = [
+        {"run": run, "metric": title, **entry["official"][name], "published": False}
+        for run, entry in found.items()
+        for name, title in shown.items()
+    ]
+    studies = {study.source: study for row in rows.values() for study in row.published}
+    table += [
+        {"run": study.source, "metric": title, "value": study.scores[name], "published": True}
+        for study in studies.values()
+        if study.convention == "official"
+        for name, title in shown.items()
+        if name in study.scores
+    ]
+    columns = ["run", "metric", "value", "low", "high", "published"]
+    return pd.DataFrame(table, columns=columns).astype({"low": float, "high": float})
+
+
+def ranked(per_image: pd.DataFrame, count: int = 4) -> dict[str, pd.DataFrame]:
+    """The images with the best, the middle and the worst Jaccard, `count` of each at most."""
+    table = per_image.sort_values(["jaccard", "id"], ascending=[False, True], kind="stable")
+    count = min(count, len(table))
+    middle = (len(table) - count) // 2
+    return {
+        "best": table.head(count),
+        "median": table.iloc[middle : middle + count],
+        "worst": table.tail(count).iloc[::-1],
+    }
+
+
+def failures(per_image: pd.DataFrame, least: float = 0.65) -> pd.DataFrame:
+    """The images below the challenge's threshold of 0.65, the worst first."""
+    table = per_image[per_image["jaccard"] < least]
+    return table.sort_values(["jaccard", "id"], kind="stable")

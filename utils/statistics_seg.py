@@ -1,0 +1,121 @@
+"""How sure the scores of masks are: bootstrap intervals over images, in all three conventions.
+
+What scores-<split>.json holds of a segmentation run, made by `segmentation_scores`:
+
+    {"n": int, "resamples": int, "seed": int, "level": 0.95,
+     "official": {metric: SCORE}, "coursework": {metric: SCORE}, "lesion": {metric: SCORE}}
+
+metric is one of `utils.evaluation_seg.METRICS`, without threshold_jaccard in "lesion", and SCORE is
+{"value", "low", "high"}, each a float, or None where undefined. An image is the unit that is drawn,
+never a pixel: the pixels of one image are right or wrong together.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from utils.evaluation import Counts, Number
+from utils.evaluation_seg import (
+    METRICS,
+    TABLE_NAMES,
+    checked,
+    coursework,
+    lesion_pooled,
+    official,
+    per_image,
+)
+from utils.paired import Difference
+from utils.statistics import LEVEL, bootstrap, percentile_interval
+
+CONVENTIONS = {
+    "official": "official (mean over images)",
+    "coursework": "coursework (all pixels, lesion and background)",
+    "lesion": "lesion (all pixels)",
+}
+_FUNCTIONS = {"official": official, "coursework": coursework, "lesion": lesion_pooled}
+
+
+def segmentation_scores(counts: Counts, resamples: int = 2000, seed: int = 0) -> dict:
+    """The content of scores-<split>.json, as laid out above, ready for json.dumps.
+
+    counts (n,) each, one entry an image; all scores come from the same resamples. Raises ValueError
+    as `utils.evaluation_seg.per_image` and `utils.statistics.bootstrap`.
+    """
+    counts = checked(counts)
+    n = len(counts.tp)
+    scores: dict = {"n": n, "resamples": resamples, "seed": seed, "level": LEVEL}
+    values = _flat(counts)
+    columns = bootstrap(
+        lambda weights: np.stack(list(_flat(counts, weights).values()), axis=-1),
+        np.zeros(n),
+        resamples,
+        seed,
+    ).T
+    for (path, value), column in zip(values.items(), columns, strict=True):
+        numbers = {"value": value} | percentile_interval(column)._asdict()
+        # JSON knows no nan.
+        score = {key: None if math.isnan(v) else float(v) for key, v in numbers.items()}
+        scores.setdefault(path[0], {})[path[1]] = score
+    return scores
+
+
+def table(scores: dict, digits: int = 3) -> pd.DataFrame:
+    """What `segmentation_scores` returned, to look at: cells "value [low, high]".
+
+    Rows are the conventions, columns ACC, SE, SP, JSI, DSC, TJI; a score that a convention does not
+    have is "", one undefined "undefined".
+    """
+    rows = [[_cell(scores[name].get(metric), digits) for metric in METRICS] for name in CONVENTIONS]
+    index = pd.Index(CONVENTIONS.values(), name="convention")
+    return pd.DataFrame(rows, index=index, columns=[TABLE_NAMES[metric] for metric in METRICS])
+
+
+def jaccard_difference(
+    first: Counts, second: Counts, resamples: int = 2000, seed: int = 0
+) -> Difference:
+    """How far the official mean Jaccard of `first` lies above that of `second`; 95 % interval.
+
+    Both are counts (n,) of the same images in the same order, of two runs. Each resample of images
+    serves both, so an image that is hard for both cancels out. Raises ValueError where an image
+    differs in its number of pixels of lesion or of background, and as `segmentation_scores`.
+    """
+    first, second = checked(first), checked(second)
+    if len(first.tp) != len(second.tp):
+        raise ValueError(
+            f"{len(first.tp)} images against {len(second.tp)}; expected the same ones in both"
+        )
+    other = (first.tp + first.fn != second.tp + second.fn) | (
+        first.tn + first.fp != second.tn + second.fp
+    )
+    if other.any():
+        rows = np.flatnonzero(other)
+        raise ValueError(
+            f"the truth differs in {len(rows)} of {len(other)} images (first: "
+            f"{', '.join(map(str, rows[:5]))}); expected the same masks, at the same size and in "
+            "the same order"
+        )
+    ours, theirs = per_image(first)["jaccard"], per_image(second)["jaccard"]
+    gains, n = ours - theirs, len(ours)
+    resampled = bootstrap(lambda weights: weights @ gains / n, np.zeros(n), resamples, seed)
+    means = float(ours.mean()), float(theirs.mean())
+    value = means[0] - means[1]
+    return Difference(value, *percentile_interval(resampled), *means, (value,))
+
+
+def _flat(counts: Counts, weights: np.ndarray | None = None) -> dict[tuple[str, str], Number]:
+    """Every score by (convention, metric)."""
+    return {
+        (name, metric): value
+        for name, function in _FUNCTIONS.items()
+        for metric, value in function(counts, weights).items()
+    }
+
+
+def _cell(score: dict[str, float | None] | None, digits: int) -> str:
+    if score is None:
+        return ""
+    if score["value"] is None:
+        return "undefined"
+    value, low, high = (f"{score[key]:.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"

@@ -64,9 +64,10 @@ def load(network: nn.Module, path: Path) -> Loaded:
         state = network.translate(state)
     # Older files keep alpha as a vector of one number.
     state = {k: v.reshape(()) if is_alpha(k) and v.numel() == 1 else v for k, v in state.items()}
-    other_head = [k for k, v in state.items() if is_head(k) and differs(own.get(k), v)]
-    spare = [k for k in state if k in (*other_head, *getattr(network, "spare", ()))]
-    state = {k: v for k, v in state.items() if k not in spare}
+    no_place = set(getattr(network, "spare", ()))
+    no_place |= {k for k, v in state.items() if is_head(k) and differs(own.get(k), v)}
+    spare = [key for key in state if key in no_place]
+    state = {key: value for key, value in state.items() if key not in no_place}
     missing = [key for key in own if key not in state]
     problems = {
         "missing": [key for key in missing if not may_be_missing(key)],
@@ -75,7 +76,8 @@ def load(network: nn.Module, path: Path) -> Loaded:
     }
     if any(problems.values()):
         raise WeightsError(f"{path} {misfit(network, problems)}")
-    target.load_state_dict(state, strict=False)
+    # Not the encoder's own method: smp's DenseNet has one that knows no `strict`.
+    nn.Module.load_state_dict(target, state, strict=False)
     return Loaded(missing, spare)
 
 

@@ -45,6 +45,27 @@ def draw(run: str, case: pd.Series) -> Figure:
     return figure
 
 
+def test_orders_of_choice(tables, shown, tmp_path) -> None:
+    orders = {
+        "none": lambda table: table.head(0),
+        "last three": lambda table: table.tail(3),
+    }
+    interactive.case_browser(RunFolder(tmp_path), tables, draw, orders)
+    (_, order), (_, on, _, where) = (box.children for box in shown[0].children[:2])
+    assert order.options == ("none", "last three")
+    assert (order.value, where.value) == ("last three", "1 of 3: &lt;b&gt;27")
+    on.click()
+    assert where.value == "2 of 3: &lt;b&gt;28"
+    order.value = "none"
+    assert where.value == "0 of 0"
+
+
+def test_no_order_with_a_case_is_said(tables, tmp_path) -> None:
+    orders = {"none": lambda table: table.head(0), "nil": lambda table: table.head(0)}
+    with pytest.raises(ValueError, match=r"1-1-s0 has no case .* \(none, nil\); expected one"):
+        interactive.case_browser(RunFolder(tmp_path), tables, draw, orders)
+
+
 def test_without_a_person_the_first_state_is_shown(tables, tmp_path: Path, capsys) -> None:
     output = RunFolder(tmp_path)
     interactive.threshold_slider(output, tables, "synthetic")

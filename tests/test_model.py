@@ -373,6 +373,15 @@ def test_shapes_are_traced_through_every_part() -> None:
     assert traced["parameters"].sum() == sum(p.numel() for p in lite.parameters())
 
 
+@pytest.mark.parametrize("name", nets.SEGMENTERS)
+def test_shapes_through_encoder_and_decoder(name: str) -> None:
+    network = nets.build(name)
+    traced = inspection.trace_shapes(network, torch.zeros(2, 3, 64, 96, dtype=torch.uint8))
+    assert traced["output"].iloc[-1] == (2, 1, 64, 96)
+    if name != "dense_unet":  # smp takes its transitions apart
+        assert traced["parameters"].sum() == sum(p.numel() for p in network.parameters())
+
+
 @pytest.mark.slow
 def test_a_compiled_network_trains_like_an_eager_one(
     demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

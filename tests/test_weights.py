@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -15,33 +14,15 @@ import pytest
 import torch
 import torchvision
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+from weight_files import save_hashed, torchvision_net
 
 import nets
 from nets import WeightsError, loading, weights
 
 ROOT = Path(__file__).resolve().parents[1]
 OFFICIAL = ("18-f37072fd", "34-b627a593", "50-0676ba61", "101-63fe2227", "152-394f9c45")
-
-
-def save_hashed(state: dict[str, Tensor], directory: Path, stem: str) -> Path:
-    """Save as torchvision does: the name ends in the first digits of the file's SHA-256."""
-    draft = directory / "draft"
-    torch.save(state, draft)
-    digest = hashlib.sha256(draft.read_bytes()).hexdigest()
-    return draft.rename(directory / f"{stem}-{digest[:8]}.pth")
-
-
-def torchvision_net(depth: int, num_classes: int = 1000) -> nn.Module:
-    """Random weights, with BN statistics that matter, in evaluation mode."""
-    torch.manual_seed(depth)
-    network = torchvision.models.get_model(f"resnet{depth}", num_classes=num_classes)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
-    return network.eval()
 
 
 @pytest.fixture
@@ -56,7 +37,7 @@ def model_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [18, 34, 50, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (101, 152))],
 )
 def test_torchvisions_file_gives_torchvisions_output(depth: int, model_dir: Path) -> None:
-    theirs = torchvision_net(depth)
+    theirs = torchvision_net(f"resnet{depth}")
     save_hashed(theirs.state_dict(), model_dir, f"resnet{depth}")
     ours = nets.build(f"resnet{depth}", num_classes=1000, weights="imagenet").eval()
     images = torch.rand(2, 3, 64, 64)
@@ -68,13 +49,14 @@ def test_torchvisions_file_gives_torchvisions_output(depth: int, model_dir: Path
 
 
 def test_imagenet_weights_enter_arl_but_for_head_and_alpha(model_dir: Path) -> None:
-    theirs = torchvision_net(18).state_dict()
+    theirs = torchvision_net("resnet18").state_dict()
     path = save_hashed(theirs, model_dir, "resnet18")
     network = nets.build("arl18", weights="imagenet")
     assert torch.equal(network.layer4[1].conv2.weight, theirs["layer4.1.conv2.weight"])
-    left = loading.load(network, path)
-    assert sorted(left)[:3] == ["fc.bias", "fc.weight", "layer1.0.alpha"]
-    assert len(left) == 2 + 8
+    missing, spare = loading.load(network, path)
+    assert sorted(missing)[:3] == ["fc.bias", "fc.weight", "layer1.0.alpha"]
+    assert len(missing) == 2 + 8
+    assert spare == ["fc.weight", "fc.bias"]  # 1000 classes
 
 
 def test_the_official_release_comes_before_another(model_dir: Path) -> None:
@@ -158,7 +140,7 @@ def test_a_download_is_checked_kept_and_used(
 ) -> None:
     model_dir = tmp_path / "new" / "model"
     monkeypatch.setattr(weights, "MODEL_DIR", model_dir)
-    theirs = torchvision_net(18).state_dict()
+    theirs = torchvision_net("resnet18").state_dict()
     file = save_hashed(theirs, server.folder, "resnet18")
     offer(monkeypatch, f"{server.url}/{file.name}")
     network = nets.build("resnet18", num_classes=1000, weights="imagenet")
@@ -236,10 +218,12 @@ def test_lite0_takes_all_296_keys() -> None:
     state = nets.lite.Lite0.translate(torch.load(path, weights_only=True))
     assert len(state) == 296
     nets.build("lite0", num_classes=1000).load_state_dict(state, strict=True)
-    assert loading.load(nets.build("lite0"), path) == ["classifier.weight", "classifier.bias"]
-    left = loading.load(nets.build("arl_lite0", num_classes=1000), path)
-    assert len(left) == 9
-    assert all(key.endswith(".alpha") for key in left)
+    head = ["classifier.weight", "classifier.bias"]
+    assert loading.load(nets.build("lite0"), path) == (head, head)
+    missing, spare = loading.load(nets.build("arl_lite0", num_classes=1000), path)
+    assert len(missing) == 9
+    assert all(key.endswith(".alpha") for key in missing)
+    assert spare == []
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +243,7 @@ def test_the_error_names_the_version_that_the_project_requires() -> None:
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_coursework_weights_load_whole(shape: tuple, suffix: str, tmp_path: Path) -> None:
     """`arl18.pth`: torchvision's names, one alpha per block, three classes."""
-    state = torchvision_net(18, num_classes=3).state_dict()
+    state = torchvision_net("resnet18", num_classes=3).state_dict()
     for stage in range(1, 5):
         for block in range(2):
             state[f"layer{stage}.{block}.alpha"] = torch.full(shape, stage + block / 10)
@@ -267,7 +251,7 @@ def test_coursework_weights_load_whole(shape: tuple, suffix: str, tmp_path: Path
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
     network = nets.build("arl18", weights=path, attention="channel")
     assert network.layer3[1].alpha.item() == pytest.approx(3.1)
-    assert loading.load(network, path) == []
+    assert loading.load(network, path) == ([], [])
     for key, value in network.state_dict().items():
         assert torch.equal(value, state[key].reshape(value.shape)), key
 
@@ -281,7 +265,7 @@ def test_a_whole_run_round_trips(tmp_path: Path) -> None:
 
 def test_files_without_batch_counters_load(tmp_path: Path) -> None:
     """torchvision's resnet50-19c8e357.pth is older than them, and has torch's older file format."""
-    state = torchvision_net(18).state_dict()
+    state = torchvision_net("resnet18").state_dict()
     state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
     torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
     network = nets.build("resnet18", num_classes=1000, weights=tmp_path / "old.pth")
@@ -320,7 +304,7 @@ def test_a_path_without_a_file(tmp_path: Path) -> None:
 def test_keys_that_do_not_fit_are_counted_and_named(tmp_path: Path) -> None:
     network, path = nets.build("resnet18"), tmp_path / "other.pth"
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    state = torchvision_net(18).state_dict()
+    state = torchvision_net("resnet18").state_dict()
     for key in [key for key in state if key.startswith("layer4.1.")]:
         state[f"module.{key}"] = state.pop(key)
     state["conv1.weight"] = torch.zeros(64, 1, 7, 7)

@@ -17,9 +17,10 @@ def attention_weights(network: nn.Module) -> dict[str, float]:
 
 @torch.no_grad()
 def trace_shapes(network: nn.Module, images: torch.Tensor) -> pd.DataFrame:
-    """Output shape and number of parameters of each top-level part for a batch of images.
+    """Output shape and number of parameters of each part for a batch of images, in their order.
 
-    images (B, 3, H, W) uint8. The network is left as it was.
+    Parts are the children of a network, of its encoder and of its decoder. images (B, 3, H, W)
+    uint8. The network is left as it was.
     """
     rows, was_training = [], network.training
 
@@ -35,15 +36,16 @@ def trace_shapes(network: nn.Module, images: torch.Tensor) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["part", "output", "parameters"]).set_index("part")
 
 
-def _parts(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The children of a network, and the stages of a child that only lists them."""
+def _parts(network: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
+    """The children of a network, and those of a child that only lists or gathers others."""
     parts = []
     for name, child in network.named_children():
-        stages = list(child.named_children())
-        if stages and all(isinstance(stage, nn.Sequential) for _, stage in stages):
-            parts += [(f"{name}.{number}", stage) for number, stage in stages]
+        inner = list(child.children())
+        lists = inner and all(isinstance(part, nn.Sequential) for part in inner)
+        if lists or isinstance(child, nn.ModuleList) or name in ("encoder", "decoder", "features"):
+            parts += _parts(child, f"{prefix}{name}.")
         else:
-            parts.append((name, child))
+            parts.append((f"{prefix}{name}", child))
     return parts
 
 

@@ -86,7 +86,9 @@ def _steps(tables: Mapping[str, pd.DataFrame], threshold: float) -> tuple[list[f
 def _numbers(scores: pd.DataFrame, threshold: float) -> str:
     """The mean scores at a threshold, and how many images fail, in one line of HTML."""
     here = scores[scores["threshold"] == threshold]
-    words = [f"{metric} <b>{here[metric].mean():.3f}</b>" for metric in SHOWN]
+    names = ("Jaccard", *SHOWN[1:])
+    means = here[list(SHOWN)].mean()
+    words = [f"{name} <b>{mean:.3f}</b>" for name, mean in zip(names, means, strict=True)]
     failed = int((here["jaccard"] < THRESHOLD).sum())
     words.append(f"under {THRESHOLD}: <b>{failed}</b> of {len(here)} images")
     return " &nbsp; ".join(words)

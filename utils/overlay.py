@@ -3,13 +3,27 @@
 Masks are (H, W) of bool, 0/1 or 0/255, in the image's size. Truth comes before prediction.
 """
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
 from utils.visualize import OUTLINE, outlined
 
 PREDICTED = (0, 190, 255)  # neither skin nor lesion is blue, and it is darker than yellow
-MISSED, TOO_MUCH, RIGHT = (213, 94, 0), (0, 114, 178), (0, 158, 115)  # Okabe and Ito's
+# Okabe and Ito's. Yellow for what is right: a pale green cannot be told from grey by all eyes.
+MISSED, TOO_MUCH, RIGHT = (213, 94, 0), (0, 114, 178), (240, 228, 66)
+ERROR, FOUND = 0.65, 0.25  # share of the colour, the rest is the image
+SHOWN = 512  # px: more than that cannot be seen in a figure, and with less the lines are clumsy
+
+
+class Case(NamedTuple):
+    """An image (H, W, 3) uint8, its two masks (H, W), and a caption."""
+
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+    caption: str
 
 
 def outlines(
@@ -20,44 +34,49 @@ def outlines(
     Where both run together the truth lies, narrower, on the prediction. Masks (H, W) of bool, 0/1
     or 0/255; ValueError for other shapes or values.
     """
-    width = max(1, round(max(image.shape[:2]) / 170))
+    width = max(1, round(max(image.shape[:2]) / 128))
     if prediction is not None:
-        mask = _mask("prediction", prediction, image)
+        mask = as_mask("prediction", prediction, image)
         image = outlined(image, mask, 2 * width, PREDICTED)
-    return outlined(image, _mask("truth", truth, image), width)
+    return outlined(image, as_mask("truth", truth, image), width)
 
 
 def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """The image in grey, (H, W, 3) uint8, tinted where the lesion was found, missed, or imagined.
+    """The image in grey, (H, W, 3) uint8, tinted where the masks overlap and where one is alone.
 
-    Masks as in `outlines`.
+    Masks and errors as in `outlines`.
     """
     truth, prediction = (
-        _mask(name, mask, image).astype(bool)
+        as_mask(name, mask, image).astype(bool)
         for name, mask in (("truth", truth), ("prediction", prediction))
     )
     picture = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     for area, colour, share in (
-        (truth & prediction, RIGHT, 0.25),
-        (truth & ~prediction, MISSED, 0.65),
-        (~truth & prediction, TOO_MUCH, 0.65),
+        (truth & prediction, RIGHT, FOUND),
+        (truth & ~prediction, MISSED, ERROR),
+        (~truth & prediction, TOO_MUCH, ERROR),
     ):
-        tinted = (1 - share) * picture[area] + share * np.array(colour)
-        picture[area] = tinted.round().astype(np.uint8)
+        picture[area] = tinted(picture[area], colour, share)
     return picture
 
 
-LEGENDS = {
+def tinted(pixels: np.ndarray, colour: tuple[int, int, int], share: float) -> np.ndarray:
+    """Pixels (..., 3) uint8 with a share of a colour mixed in."""
+    return ((1 - share) * pixels + share * np.array(colour)).round().astype(np.uint8)
+
+
+_GREY = np.full(3, 170)
+LEGENDS = {  # how the colours are seen
     outlines: {"truth": OUTLINE, "prediction": PREDICTED},
     errors: {
-        "missed (truth alone)": MISSED,
-        "too much (prediction alone)": TOO_MUCH,
-        "right": RIGHT,
+        "missed (truth alone)": tinted(_GREY, MISSED, ERROR),
+        "too much (prediction alone)": tinted(_GREY, TOO_MUCH, ERROR),
+        "right": tinted(_GREY, RIGHT, FOUND),
     },
 }
 
 
-def _mask(name: str, mask: np.ndarray, image: np.ndarray) -> np.ndarray:
+def as_mask(name: str, mask: np.ndarray, image: np.ndarray) -> np.ndarray:
     """The mask (H, W) as 0/255 uint8; ValueError where it does not fit the image, or is none."""
     if mask.shape != image.shape[:2]:
         raise ValueError(
@@ -68,3 +87,15 @@ def _mask(name: str, mask: np.ndarray, image: np.ndarray) -> np.ndarray:
             f"{name} holds other values than 0 and 1 (or 255), as {mask.dtype}; threshold it first"
         )
     return np.where(mask > 0, np.uint8(255), np.uint8(0))
+
+
+def at_shown_size(case: Case) -> Case:
+    """The case at a size that lines are drawn on well: its longer side has 512 px."""
+    scale = SHOWN / max(case.image.shape[:2])
+    size = [max(1, round(side * scale)) for side in case.image.shape[1::-1]]
+    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    masks = [
+        cv2.resize(as_mask(name, mask, case.image), size, interpolation=cv2.INTER_NEAREST)
+        for name, mask in (("truth", case.truth), ("prediction", case.prediction))
+    ]
+    return Case(cv2.resize(case.image, size, interpolation=smooth), *masks, case.caption)

@@ -21,6 +21,15 @@ from utils.data import CLASSES
 CLASS_COLOURS = ("#D55E00", "#0072B2", "#009E73")  # melanoma, seborrheic keratosis, benign
 CLASS_LABELS = tuple(name.replace("_", " ") for name in CLASSES)
 OUTLINE = (255, 214, 0)  # yellow: seen on every skin
+# How learning curves draw each score; the rest is dark grey.
+SCORE_LOOKS = {
+    **{f"auc_{name}": (colour, "-") for name, colour in zip(CLASSES, CLASS_COLOURS, strict=True)},
+    "dice": ("#0072B2", "-"),
+    "threshold_jaccard": ("0.2", ":"),
+    "accuracy": ("#009E73", "-."),
+    "sensitivity": ("#D55E00", "--"),
+    "specificity": ("#CC79A7", "--"),
+}
 HEAT = "inferno"  # lightness rises evenly, so it can be read in grey, too
 HEAT_SHARE = 0.5  # of the heat colour, the rest is the image
 STYLE = {
@@ -116,11 +125,10 @@ def learning_curves(history: pd.DataFrame, select_score: str, title: str, note: 
     mark = _mark(history)
     axes[0, 0].plot(epoch, history["loss"], color="0.2", marker=mark)
     axes[0, 0].set(title="training loss", xlabel="epoch")
-    colours = {f"auc_{name}": colour for name, colour in zip(CLASSES, CLASS_COLOURS, strict=True)}
     for name in scores:
-        colour = colours.get(name, "0.2")
+        colour, style = SCORE_LOOKS.get(name, ("0.2", "-"))
         label = name.replace("auc_", "AUC ").replace("_", " ")
-        axes[0, 1].plot(epoch, history[name], color=colour, label=label, marker=mark)
+        axes[0, 1].plot(epoch, history[name], style, color=colour, label=label, marker=mark)
     best = history[select_score].fillna(-np.inf).idxmax()  # as `fit` chooses it
     axes[0, 1].plot(epoch[best], history[select_score][best], "o", color="0.2", mfc="none", ms=10)
     axes[0, 1].set(title="scores (ring: the epoch kept)", xlabel="epoch")

@@ -5,7 +5,6 @@ area could be told from another by colour alone, its lightness or its mark diffe
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,22 +16,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from utils.evaluation_seg import THRESHOLD
-from utils.overlay import LEGENDS, errors, outlines
+from utils.overlay import LEGENDS, Case, at_shown_size, errors, outlines
 from utils.visualize import CLASS_COLOURS, STYLE, finish, new_figure
 
 BINS = np.arange(21) / 20
 MARKS = "os^DvP"
 RUN_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#56B4E9")
 RATES = {"sensitivity": "--", "specificity": "-."}
-
-
-class Case(NamedTuple):
-    """An image (H, W, 3) uint8, its two masks (H, W) of bool, 0/1 or 0/255, and a caption."""
-
-    image: np.ndarray
-    truth: np.ndarray
-    prediction: np.ndarray
-    caption: str
 
 
 Draw = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # image, truth, prediction
@@ -64,6 +54,7 @@ def ranked_gallery(
 @rc_context(STYLE)
 def case_figure(case: Case, title: str, note: str) -> Figure:
     """One case: the image, the outlines of truth and prediction, and the error map."""
+    case = at_shown_size(case)
     height, width = case.image.shape[:2]
     figure, axes = _with_legend(
         1, 3, (10.2, 1.15 + 3.3 * height / width), _patches(outlines, errors)
@@ -100,7 +91,7 @@ def _picture_grid(
         axis.spines[:].set_visible(False)
     for places, row in zip(axes, rows, strict=True):
         for axis, case in zip(places, row, strict=False):
-            axis.imshow(draw(*case[:3]))
+            axis.imshow(draw(*at_shown_size(case)[:3]))
             axis.set_title(case.caption, fontsize=8, linespacing=1.4)
     return figure, axes
 

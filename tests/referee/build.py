@@ -4,7 +4,7 @@
 command line, on files that our own code wrote, and writes TARGET:
 
     {"versions": {package: version},
-     command: {case: {"inputs": sha256 of both input files, "scores": the scorer's answer}}}
+     command: {case: {"inputs": sha256 of both inputs, "scores": the scorer's answer}}}
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from referee.cases import PARTS, Part, fingerprint
+from referee.cases import PARTS, fingerprint
 from utils.files import write_atomic
 
 PACKAGES = ("isic-challenge-scoring", "numpy", "pandas", "scikit-learn")
@@ -27,18 +27,20 @@ print(json.dumps({name: importlib.metadata.version(name) for name in sys.argv[1:
 def main(environment: Path, target: Path) -> None:
     """Write the scores of all cases to target; RuntimeError when the scorer refuses one."""
     golden = {"versions": _run([environment / "bin" / "python", "-c", _VERSIONS, *PACKAGES])}
-    scorer = environment / "bin" / "isic-challenge-scoring"
     for command, part in PARTS.items():
-        call = [scorer, "--output", "json", command, *part.options]
-        golden[command] = {name: _ask(call, part, case) for name, case in part.cases().items()}
+        golden[command] = {name: ask(environment, command, c) for name, c in part.cases().items()}
     text = json.dumps(golden, indent=2, sort_keys=True, allow_nan=False)
     write_atomic(target, text + "\n")
 
 
-def _ask(call: list[Path | str], part: Part, case: Any) -> dict[str, Any]:
+def ask(environment: Path, command: str, case: Any) -> dict[str, Any]:
+    """The scorer's answer to one case of a command, and what it was asked about."""
+    part = PARTS[command]
+    scorer = environment / "bin" / "isic-challenge-scoring"
     with TemporaryDirectory() as folder:
         files = part.write(Path(folder), case)
-        return {"inputs": fingerprint(files), "scores": _run([*call, *files])}
+        scores = _run([scorer, "--output", "json", command, *part.options, *files])
+        return {"inputs": fingerprint(files), "scores": scores}
 
 
 def _run(command: list[Path | str]) -> dict[str, Any]:

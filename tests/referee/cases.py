@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from referee.masks import read_mask, segmentation_cases, write_segmentation
+from referee.masks import read_grey, segmentation_cases, write_segmentation
 from utils.data import CLASSES
 from utils.files import write_atomic
 from utils.submission import for_scorer, write_submission
@@ -57,7 +57,7 @@ def fingerprint(files: tuple[Path, Path]) -> str:
         if path.is_dir():
             for file in sorted(path.iterdir()):
                 # Name, shape and pixels, not bytes: encoders differ in how they squeeze a PNG.
-                pixels = read_mask(file)
+                pixels = read_grey(file)
                 digest.update(f"{file.name} {pixels.shape}".encode() + pixels.tobytes())
         else:
             digest.update(hashlib.sha256(path.read_bytes()).digest())

@@ -28,67 +28,59 @@ def logit(p: list) -> torch.Tensor:
     return torch.tensor(p).logit()
 
 
-# One image of 2×2 pixels; the sigmoid of these logits is exactly the number written here.
-P = logit([[[[0.75, 0.5], [0.25, 0.5]]]])  # (1, 1, 2, 2)
-G = torch.tensor([[[1, 1], [0, 0]]])  # (1, 2, 2)
+# One image of 2×2 pixels, lesion in the first; the sigmoid of these logits is what is written here.
+P = logit([[[[0.75, 0.5], [0.25, 0.25]]]])  # (1, 1, 2, 2)
+G = torch.tensor([[[1, 0], [0, 0]]])  # (1, 2, 2)
 
 
 def test_dice_by_hand():
-    # Lesion: sum p g = 0.75 + 0.5 = 1.25, sum p = 2, sum g = 2:
-    #   (2 * 1.25 + 1) / (2 + 2 + 1) = 3.5 / 5 = 0.7, loss 0.3
-    # Background: p becomes 0.25 0.5 0.75 0.5, g becomes 0 0 1 1: by symmetry 0.3 as well.
-    assert loss_seg.Dice()(P, G).item() == pytest.approx(0.3, abs=1e-6)
-    assert loss_seg.Dice(WEIGHTS)(P, G).item() == pytest.approx(0.3, abs=1e-6)
-
-
-def test_dice_weighs_background_and_lesion_by_hand():
-    # p 0.75 0.5 / 0.25 0.25, lesion only in the first pixel.
-    # Lesion: (2 * 0.75 + 1) / (1.75 + 1 + 1) = 2.5 / 3.75, loss 1/3
+    # Lesion: sum p g = 0.75, sum p = 1.75, sum g = 1:
+    #   (2 * 0.75 + 1) / (1.75 + 1 + 1) = 2.5 / 3.75, loss 1/3
     # Background: sum (1 - p)(1 - g) = 0.5 + 0.75 + 0.75 = 2, sum (1 - p) = 2.25, sum (1 - g) = 3:
     #   (2 * 2 + 1) / (2.25 + 3 + 1) = 5 / 6.25 = 0.8, loss 0.2
     # Weighted mean: (0.5 * 0.2 + 2 * 1/3) / 2.5 = 0.306667
-    logits = logit([[[[0.75, 0.5], [0.25, 0.25]]]])
-    masks = torch.tensor([[[1, 0], [0, 0]]], dtype=torch.bool)
-    assert loss_seg.Dice()(logits, masks).item() == pytest.approx(1 / 3, abs=1e-6)
-    assert loss_seg.Dice(WEIGHTS)(logits, masks).item() == pytest.approx(0.306667, abs=1e-6)
+    assert loss_seg.Dice()(P, G).item() == pytest.approx(1 / 3, abs=1e-6)
+    assert loss_seg.Dice(WEIGHTS)(P, G).item() == pytest.approx(0.306667, abs=1e-6)
 
 
 def test_dice_is_the_mean_over_images_by_hand():
-    # The first image as above: 0.3. The second: p all 0.5, no lesion: 1 - 1 / (2 + 0 + 1) = 2/3.
-    # Mean: (0.3 + 0.666667) / 2 = 0.483333; all pixels as one would give 1 - 3.5 / 7 = 0.5.
+    # The first image as above: 1/3. The second: p all 0.5, no lesion: 1 - 1 / (2 + 0 + 1) = 2/3.
+    # Mean 1/2; all eight pixels as one image would give 1 - 2.5 / (3.75 + 1 + 1) = 0.565217.
     logits = torch.cat([P, torch.zeros(1, 1, 2, 2)])
     masks = torch.cat([G, torch.zeros_like(G)])
-    assert loss_seg.Dice()(logits, masks).item() == pytest.approx(0.483333, abs=1e-6)
+    assert loss_seg.Dice()(logits, masks).item() == pytest.approx(1 / 2, abs=1e-6)
 
 
 def test_cross_entropy_by_hand():
-    # p_g: 0.75, 0.5, 1 - 0.25 = 0.75, 0.5. -ln 0.75 = 0.287682, -ln 0.5 = 0.693147
-    # Plain mean:    (2 * 0.287682 + 2 * 0.693147) / 4 = 0.490415
-    # Weighted mean: (2 * (0.287682 + 0.693147) + 0.5 * (0.287682 + 0.693147)) / 4
-    #              = 2.5 * 0.980829 / 4 = 0.613018
-    assert loss_seg.CrossEntropy()(P, G).item() == pytest.approx(0.490415, abs=1e-6)
-    assert loss_seg.CrossEntropy(WEIGHTS)(P, G).item() == pytest.approx(0.613018, abs=1e-6)
+    # p_g: 0.75 on the lesion, 0.5, 0.75, 0.75 beside it. -ln 0.75 = 0.287682, -ln 0.5 = 0.693147;
+    # beside the lesion 0.693147 + 2 * 0.287682 = 1.268511
+    # Plain mean:    (0.287682 + 1.268511) / 4 = 0.389048
+    # Weighted mean: (2 * 0.287682 + 0.5 * 1.268511) / 4 = 0.302405
+    assert loss_seg.CrossEntropy()(P, G).item() == pytest.approx(0.389048, abs=1e-6)
+    assert loss_seg.CrossEntropy(WEIGHTS)(P, G).item() == pytest.approx(0.302405, abs=1e-6)
 
 
 def test_focal_by_hand_and_again():
-    # gamma 2: 0.25^2 * 0.287682 = 0.017980 and 0.5^2 * 0.693147 = 0.173287
-    # Plain mean:    (2 * 0.017980 + 2 * 0.173287) / 4 = 0.095633
-    # Weighted mean: 2.5 * 0.191267 / 4 = 0.119542
-    assert loss_seg.Focal()(P, G).item() == pytest.approx(0.095633, abs=1e-6)
+    # gamma 2: 0.25^2 * 0.287682 = 0.017980 and 0.5^2 * 0.693147 = 0.173287;
+    # beside the lesion 0.173287 + 2 * 0.017980 = 0.209247
+    # Plain mean:    (0.017980 + 0.209247) / 4 = 0.056807
+    # Weighted mean: (2 * 0.017980 + 0.5 * 0.209247) / 4 = 0.035146
+    assert loss_seg.Focal()(P, G).item() == pytest.approx(0.056807, abs=1e-6)
     focal = loss_seg.Focal(WEIGHTS)
     # Earlier code overwrote its class weights on the first batch; the second call showed it.
     for _ in range(3):
-        assert focal(P, G).item() == pytest.approx(0.119542, abs=1e-6)
+        assert focal(P, G).item() == pytest.approx(0.035146, abs=1e-6)
     assert focal.weights.tolist() == WEIGHTS
 
 
 def test_sums_by_hand():
-    # 0.3 + 0.490415 and 0.3 + 0.095633, the parts above.
-    assert loss_seg.build("dice_cross_entropy")(P, G).item() == pytest.approx(0.790415, abs=1e-6)
-    assert loss_seg.build("dice_focal")(P, G).item() == pytest.approx(0.395633, abs=1e-6)
-    # Weighted: 0.3 + 0.613018 and 0.3 + 0.119542.
-    both = [loss_seg.build(name, WEIGHTS) for name in ("dice_cross_entropy", "dice_focal")]
-    assert [loss(P, G).item() for loss in both] == pytest.approx([0.913018, 0.419542], abs=1e-6)
+    # The parts above: 0.333333 + 0.389048 and 0.333333 + 0.056807,
+    # weighted 0.306667 + 0.302405 and 0.306667 + 0.035146.
+    names = ("dice_cross_entropy", "dice_focal")
+    plain = [loss_seg.build(name)(P, G).item() for name in names]
+    weighted = [loss_seg.build(name, WEIGHTS)(P, G).item() for name in names]
+    assert plain == pytest.approx([0.722381, 0.390140], abs=1e-6)
+    assert weighted == pytest.approx([0.609072, 0.341813], abs=1e-6)
 
 
 # --- other libraries as referee ---

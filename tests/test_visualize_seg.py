@@ -423,7 +423,8 @@ def test_distributions_show_every_image_and_count_the_failed():
 
 def test_threshold_curves_are_the_means_over_images():
     given = thresholds(3)
-    figure = visualize_seg.threshold_curves(given, 0.5, TITLE, NOTE)
+    mixed = given.sort_values(["run", "threshold"], key=lambda column: column.isin([0.5, 0.6]))
+    figure = visualize_seg.threshold_curves(mixed, 0.5, TITLE, NOTE)
     jaccard, rates = (axis for axis in figure.axes if axis.lines)
     curves = [line for line in jaccard.lines if len(line.get_xdata()) == 19]
     for line, (_, table) in zip(curves, given.groupby("run", sort=False), strict=True):

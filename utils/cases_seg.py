@@ -7,9 +7,9 @@ from torch import nn
 
 from utils.loaders import evaluation_loader
 from utils.loaders_seg import TestImages
+from utils.overlay import Case
 from utils.segment import HowToPredict, at_original_size, lesion, probabilities
 from utils.store import Store
-from utils.visualize_seg import Case
 
 
 def how_to_predict(row: Any, precision: str, **changes: Any) -> HowToPredict:
@@ -45,3 +45,15 @@ def cases(
         caption = f"{line['id']}\nJaccard {line['jaccard']:.3f}"
         found.append(Case(prepared.image(place), prepared.mask(place) > 0, said, caption))
     return found
+
+
+def case(
+    network: nn.Module,
+    prepared: Store,
+    rows: pd.DataFrame,
+    line: pd.Series,
+    row: Any,
+    how: HowToPredict,
+) -> Case:
+    """The case of one line of the per-image results; the rest as in `cases`."""
+    return cases(network, prepared, rows, line.to_frame().T, row, how)[0]

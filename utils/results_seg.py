@@ -10,7 +10,7 @@ from utils.evaluation import Counts
 from utils.evaluation_seg import METRICS, TABLE_NAMES
 from utils.logger import RunError, RunFolder
 from utils.segment import Result, counts_of
-from utils.statistics_seg import CONVENTIONS, segmentation_scores
+from utils.statistics_seg import CONVENTIONS, jaccard_difference, segmentation_scores
 
 _IMAGE = ("id", "width", "height", *Counts._fields, *METRICS)
 _THRESHOLD = ("id", "threshold", *Counts._fields)
@@ -133,6 +133,24 @@ def points(found: dict[str, dict[str, Any]], rows: dict[str, Any]) -> pd.DataFra
     ]
     columns = ["run", "metric", "value", "low", "high", "published"]
     return pd.DataFrame(table, columns=columns).astype({"low": float, "high": float})
+
+
+def differences(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Each run minus the first one, official mean Jaccard on the same images, a row a further run.
+
+    tables: per-image results by the run's name, at least two. Cells as "+0.021 [-0.004, +0.047]".
+    """
+    (_, base), *others = tables.items()
+    lines = {}
+    for name, table in others:
+        same = table.set_index("id").loc[base["id"]].reset_index()
+        found = jaccard_difference(counts_of(same), counts_of(base))
+        better = int((same["jaccard"].to_numpy() > base["jaccard"].to_numpy()).sum())
+        lines[name] = {
+            "mean Jaccard": f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]",
+            "better on": f"{better} of {len(base)} images",
+        }
+    return pd.DataFrame.from_dict(lines, orient="index")
 
 
 def ranked(per_image: pd.DataFrame, count: int = 4) -> dict[str, pd.DataFrame]:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from pandas.api.typing import SeriesGroupBy
 
 from utils.evaluation_seg import THRESHOLD
 from utils.overlay import LEGENDS, Case, at_shown_size, errors, outlines
@@ -182,22 +183,22 @@ def threshold_curves(curves: pd.DataFrame, threshold: float, title: str, note: s
     """
     groups = curves.groupby(["run", "threshold"], sort=False)
     curves = groups[["jaccard", *RATES]].mean().reset_index()
-    runs = list(curves["run"].unique())
+    runs = {run: lines.sort_values("threshold") for run, lines in curves.groupby("run", sort=False)}
     looks = [
-        {"color": RUN_COLOURS[k % 6], "marker": MARKS[k % 6], "ms": 4} for k in range(len(runs))
-    ]
+        {"color": colour, "marker": mark, "ms": 4}
+        for colour, mark in zip(RUN_COLOURS, MARKS, strict=True)
+    ] * (1 + len(runs) // len(MARKS))
     handles = [
-        Line2D([], [], label=_at_threshold(curves[curves["run"] == run], run, threshold), **look)
-        for run, look in zip(runs, looks, strict=True)
+        Line2D([], [], label=_at_threshold(run, lines, threshold), **look)
+        for (run, lines), look in zip(runs.items(), looks, strict=False)
     ]
     size = (8.4, 3.4 + 0.17 * len(runs))
     figure, ((jaccard, rates),) = _with_legend(1, 2, size, handles, len(runs))
-    for number, (run, look) in enumerate(zip(runs, looks, strict=True)):
-        lines = curves[curves["run"] == run].sort_values("threshold")
-        look["markevery"] = (number % 3, 3)  # marks of lines that run together stand apart
-        jaccard.plot(lines["threshold"], lines["jaccard"], **look)
+    for number, (lines, look) in enumerate(zip(runs.values(), looks, strict=False)):
+        every = (number % 3, 3)  # marks of lines that run together stand apart
+        jaccard.plot(lines["threshold"], lines["jaccard"], markevery=every, **look)
         for rate, style in RATES.items():
-            rates.plot(lines["threshold"], lines[rate], ls=style, **look)
+            rates.plot(lines["threshold"], lines[rate], ls=style, markevery=every, **look)
     for axis in (jaccard, rates):
         axis.axvline(threshold, color="0.3", lw=1, ls=":")
         axis.set(xlim=(0, 1), xlabel="threshold on the probability of lesion")
@@ -208,7 +209,7 @@ def threshold_curves(curves: pd.DataFrame, threshold: float, title: str, note: s
     return finish(figure, title, f"{note}; dotted: the threshold in use")
 
 
-def _at_threshold(lines: pd.DataFrame, run: str, threshold: float) -> str:
+def _at_threshold(run: str, lines: pd.DataFrame, threshold: float) -> str:
     """The run's mean Jaccard at the threshold, and the best one, in words."""
     here = lines["jaccard"][np.isclose(lines["threshold"], threshold)]
     if here.empty:
@@ -248,13 +249,17 @@ def threshold_figure(scores: pd.DataFrame, threshold: float, title: str, note: s
     axis.set(xlim=(0, 1), ylim=(0, 1.03), xlabel="threshold on the probability of lesion")
     axis.set_title("mean over the images")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
-    heights = groups["jaccard"].apply(lambda values: np.histogram(values, BINS)[0])
-    colours = [CLASS_COLOURS[0 if edge < THRESHOLD else 1] for edge in BINS[:-1]]
-    bars.bar(BINS[:-1], heights[threshold], 0.05, align="edge", color=colours, edgecolor="w")
-    bars.axvline(THRESHOLD, color="0.3", lw=1, ls=":")
-    failed = int((groups.get_group(threshold)["jaccard"] < THRESHOLD).sum())
-    bars.set(xlim=(0, 1), ylim=(0, 1.05 * np.stack(heights).max()), xlabel="Jaccard of an image")
-    bars.set_title(
-        f"images at {threshold:.2f}: {failed} of {heights[threshold].sum()} under {THRESHOLD}"
-    )
+    _jaccard_bars(bars, groups["jaccard"], threshold)
     return finish(figure, title, note)
+
+
+def _jaccard_bars(axis: Axes, groups: SeriesGroupBy, threshold: float) -> None:
+    """How many images have which Jaccard at a threshold; the scale is that of all thresholds."""
+    heights = groups.apply(lambda values: np.histogram(values, BINS)[0])
+    colours = [CLASS_COLOURS[0 if edge < THRESHOLD else 1] for edge in BINS[:-1]]
+    axis.bar(BINS[:-1], heights[threshold], 0.05, align="edge", color=colours, edgecolor="w")
+    axis.axvline(THRESHOLD, color="0.3", lw=1, ls=":")
+    axis.set(xlim=(0, 1), ylim=(0, 1.05 * np.stack(heights).max()), xlabel="Jaccard of an image")
+    here = groups.get_group(threshold)
+    failed = (here < THRESHOLD).sum()
+    axis.set_title(f"images at {threshold:.2f}: {failed} of {len(here)} under {THRESHOLD}")

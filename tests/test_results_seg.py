@@ -1,0 +1,151 @@
+"""Scores of segmenters: written once, read ever after, each beside its own convention."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import experiments
+from utils import evaluation_seg, results_seg
+from utils.logger import RunError, RunFolder
+from utils.segment import THRESHOLDS, Result, counts_of
+
+
+def result_of(ids, seed: int = 0) -> Result:
+    """Made-up results: id k finds more of its lesion than id k - 1."""
+    rng = np.random.default_rng(seed)
+    lesion = rng.integers(200, 400, len(ids))
+    found = (lesion * np.linspace(0.5, 1, len(ids))).astype(int)
+    table = pd.DataFrame({"id": ids, "width": 40, "height": 30, "tp": found, "fp": 20})
+    table["fn"], table["tn"] = lesion - found, 1200 - lesion - 20
+    scores = evaluation_seg.per_image(counts_of(table))
+    cells = table[["id", "tp", "fp", "fn", "tn"]]
+    steps = [cells.assign(threshold=step) for step in THRESHOLDS]
+    order = ["id", "threshold", "tp", "fp", "fn", "tn"]
+    return Result(table.assign(**scores), pd.concat(steps, ignore_index=True)[order])
+
+
+@pytest.fixture
+def rows():
+    return pd.DataFrame({"id": [f"ISIC_{k}" for k in range(8)]})
+
+
+@pytest.fixture
+def run(tmp_path):
+    return RunFolder(tmp_path / "run")
+
+
+def test_what_is_there_is_read(run, rows):
+    calls = []
+    first = results_seg.results(run, "test", rows, lambda: calls.append(1) or result_of(rows["id"]))
+    second = results_seg.results(run, "test", rows, lambda: calls.append(1))
+    assert calls == [1]
+    for one, other in zip(first, second, strict=True):
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+    backwards = results_seg.results(run, "test", rows.iloc[::-1], lambda: calls.append(1))
+    assert backwards.per_image["id"].tolist() == rows["id"].tolist()[::-1]
+
+
+def test_a_result_half_written_is_made_again(run, rows):
+    results_seg.results(run, "test", rows, lambda: result_of(rows["id"]))
+    (run / "thresholds-test.csv").unlink()
+    results_seg.results(run, "test", rows, lambda: result_of(rows["id"]))
+    assert (run / "thresholds-test.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text[:0], r"per-image-test.csv is damaged \(No columns.*Remove that file"),
+        (lambda text: text.replace("jaccard", "iou", 1), r"damaged: expected the columns id, wid"),
+        (lambda text: text.replace(",40,", ",,", 1), r"found .* 1 empty"),
+        (lambda text: text.replace("ISIC_3", "ISIC_9"), r"other images; .*: ISIC_3, ISIC_9"),
+        (lambda text: text + text.splitlines()[2] + "\n", r"holds ids twice: ISIC_1"),
+    ],
+)
+def test_a_damaged_file_names_the_cure(run, rows, damage, message):
+    results_seg.results(run, "test", rows, lambda: result_of(rows["id"]))
+    file = run / "per-image-test.csv"
+    file.write_text(damage(file.read_text()))
+    with pytest.raises(RunError, match=message):
+        results_seg.results(run, "test", rows, lambda: result_of(rows["id"]))
+
+
+def test_scores_are_written_in_all_conventions(run, rows):
+    row = {"select_on": "validation", "threshold": 0.5, "views": 1}
+    run.save_json("config.json", {"row": row})
+    table = result_of(rows["id"]).per_image
+    found = results_seg.scores(run, "validation", table, "ISIC 2017")
+    assert json.loads((run / "scores-validation.json").read_text()) == found
+    assert found["official"]["jaccard"]["value"] == pytest.approx(table["jaccard"].mean())
+    assert found["lesion"]["jaccard"]["value"] == pytest.approx(
+        table["tp"].sum() / table[["tp", "fp", "fn"]].sum().sum()
+    )
+    assert (found["threshold"], found["views"], found["n"]) == (0.5, 1, 8)
+    lines = results_seg.summary(found).splitlines()
+    assert lines[0] == "ISIC 2017, validation split, 8 images, 95 % intervals:"
+    assert lines[1].startswith(f"  mean jaccard: {table['jaccard'].mean():.3f} [")
+    assert lines[-1].strip().startswith("the epoch was chosen on these very images")
+
+
+def test_published_rows_stand_in_their_own_convention(run, rows):
+    found = results_seg.scores(run, "test", result_of(rows["id"]).per_image, "ISIC 2017")
+    table = results_seg.comparison(found, experiments.get("seg-3"))
+    (pooled, ours), *_ = table.index
+    assert pooled.startswith("coursework")
+    assert ours == "this run (ISIC 2017, test)"
+    assert table.loc[(pooled, ours), "JSI"] == f"{found['coursework']['jaccard']['value']:.3f}"
+    theirs = (pooled, "coursework, Dense-UNet pretrained")
+    assert table.loc[theirs, ["JSI", "DSC", "TJI"]].tolist() == ["0.846", "0.915", "0.787"]
+    official = table.xs(table.index[-1][0])
+    assert official.loc[ours, "JSI"] == f"{found['official']['jaccard']['value']:.3f}"
+    assert official.loc["Yuan, 1st of the challenge", "JSI"] == "0.765"
+    assert "coursework, Dense-UNet pretrained" not in official.index
+    assert official.loc["MB-DCNN, TMI 2020", "SE"] == ""
+    lite = results_seg.comparison(found, experiments.get("seg-6"))
+    assert len(set(lite.index.get_level_values(0))) == 1  # nothing pooled was published for it
+
+
+def test_points_of_the_forest_plot(run, rows):
+    found = {
+        name: results_seg.scores(run, "test", result_of(rows["id"], seed).per_image, "d")
+        for seed, name in enumerate(("a", "b"))
+    }
+    table = results_seg.points(found, dict.fromkeys(found, experiments.get("seg-1")))
+    ours, theirs = table[~table["published"]], table[table["published"]]
+    assert ours["run"].unique().tolist() == ["a", "b"]
+    assert (ours["low"] <= ours["value"]).all()
+    assert theirs["low"].isna().all()
+    assert not theirs["run"].str.startswith("coursework").any()  # of the other convention
+    assert len(theirs) == len(theirs.drop_duplicates(["run", "metric"]))
+
+
+def test_differences_are_paired(rows):
+    base = result_of(rows["id"]).per_image
+    better = base.assign(tp=base["tp"] + base["fn"] // 2, fn=base["fn"] - base["fn"] // 2)
+    better = better.assign(**evaluation_seg.per_image(counts_of(better)))
+    table = results_seg.differences({"a": base, "b": better.iloc[::-1], "c": base})
+    gain = (better["jaccard"] - base["jaccard"]).mean()
+    assert table.loc["b", "mean Jaccard"].startswith(f"{gain:+.3f} [")
+    assert table.loc["b", "better on"] == f"{(better['fn'] < base['fn']).sum()} of 8 images"
+    assert table.loc["c", "mean Jaccard"] == "+0.000 [+0.000, +0.000]"
+
+
+def test_best_middle_and_worst(rows):
+    table = result_of(rows["id"]).per_image
+    groups = results_seg.ranked(table, 2)
+    order = table.sort_values("jaccard", ascending=False)["id"].tolist()
+    assert groups["best"]["id"].tolist() == order[:2]
+    assert groups["median"]["id"].tolist() == order[3:5]
+    assert groups["worst"]["id"].tolist() == order[-1:-3:-1]
+    assert all(len(part) == 8 for part in results_seg.ranked(table, 20).values())
+
+
+def test_failures_are_below_the_challenges_threshold(rows):
+    table = result_of(rows["id"]).per_image
+    failed = results_seg.failures(table)
+    assert 0 < len(failed) < len(table)
+    assert (failed["jaccard"] < 0.65).all()
+    assert failed["jaccard"].is_monotonic_increasing
+    assert set(failed["id"]) == set(table.loc[table["jaccard"] < 0.65, "id"])

@@ -1,0 +1,177 @@
+"""From images to masks and counts: views, the original size, clean-up, files."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from utils import loaders, loaders_seg, segment
+from utils.data import DataError
+from utils.segment import VIEWS, HowToPredict
+
+
+class Darkness(nn.Module):
+    """Calls dark pixels lesion: logit 4 where red is below 128, else -4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scale * torch.where(images[:, :1].float() < 128, 4.0, -4.0)
+
+
+class Slope(nn.Module):
+    """A logit that depends on the place alone: what no flip and no turn leaves as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        height, width = images.shape[-2:]
+        down = torch.linspace(-1, 1, height)[:, None] * 0.3
+        across = torch.linspace(-1, 1, width)[None] ** 2
+        return self.scale * (down + across).expand(len(images), 1, height, width)
+
+
+@pytest.fixture
+def tested(demo_rows):
+    return demo_rows[demo_rows["split"] == "test"].reset_index(drop=True)
+
+
+def images_of(store, rows, size=(64, 64), test_image="whole"):
+    return loaders_seg.TestImages(store, rows, size, test_image)
+
+
+def test_counts_of_an_epoch_are_those_of_the_pixels(demo_store, tested):
+    images = images_of(demo_store, tested)
+    network = Darkness().train()
+    counts = segment.pixel_counts(network, loaders.evaluation_loader(images, 3, 0))
+    assert network.training
+    for index in range(len(images)):
+        truth = images[index]["label"] > 0
+        said = images[index]["image"][..., 0] < 128
+        expected = [
+            (truth & said).sum(), (~truth & said).sum(), (truth & ~said).sum(),
+            (~truth & ~said).sum(),
+        ]  # fmt: skip
+        assert [column[index] for column in counts] == expected
+
+
+@pytest.mark.parametrize("turn", VIEWS)
+def test_every_turn_is_undone(turn):
+    images = torch.arange(2 * 3 * 4 * 6).reshape(2, 3, 4, 6)
+    seen = segment.turned(images, turn)
+    assert torch.equal(segment.turned(seen, turn, back=True), images)
+    assert seen.shape == ((2, 3, 6, 4) if turn[2] else images.shape)
+
+
+def test_the_turns_are_eight_different_ones():
+    image = torch.arange(9.0).reshape(1, 1, 3, 3)
+    assert len({tuple(segment.turned(image, turn).flatten().tolist()) for turn in VIEWS}) == 8
+
+
+def test_views_are_averaged_as_probabilities(demo_store, tested):
+    loader = loaders.evaluation_loader(images_of(demo_store, tested.head(1)), 4, 0)
+    ((_, plain),) = segment.probabilities(Slope(), loader)
+    ((_, four),) = segment.probabilities(Slope(), loader, views=4)
+    ((_, eight),) = segment.probabilities(Slope(), loader, views=8)
+    flips = [plain, plain[:, ::-1], plain[::-1], plain[::-1, ::-1]]
+    np.testing.assert_allclose(four, np.mean(flips, axis=0), atol=1e-6)
+    turns = [*flips, *(flip.T for flip in flips)]
+    np.testing.assert_allclose(eight, np.mean(turns, axis=0), atol=1e-6)
+    assert abs(four - plain).max() > 0.05
+
+
+def test_images_come_in_order_with_their_own_probability(demo_store, tested):
+    images = images_of(demo_store, tested)
+    loader = loaders.evaluation_loader(images, 3, 0)
+    found = dict(segment.probabilities(Darkness(), loader))
+    assert list(found) == list(range(len(images)))
+    for index, probability in found.items():
+        dark = images[index]["image"][..., 0] < 128
+        np.testing.assert_array_equal(probability > 0.5, dark)
+
+
+def test_probabilities_are_enlarged_before_they_are_cut():
+    probability = np.array([[0.0, 1.0]], np.float32)
+    whole = segment.at_original_size(probability, (1, 8))
+    expected = cv2.resize(probability, (8, 1), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(whole, expected)
+    assert ((whole > 0) & (whole < 1)).any()
+
+
+def test_what_a_centre_crop_never_saw_is_skin():
+    probability = np.ones((4, 4), np.float32)
+    whole = segment.at_original_size(probability, (8, 16), (0.25, 0.0, 0.5, 1.0))
+    assert whole.shape == (8, 16)
+    assert whole[:, 4:12].min() == 1
+    assert whole[:, :4].max() == whole[:, 12:].max() == 0
+
+
+def test_the_threshold_itself_is_skin():
+    assert segment.lesion(np.array([[0.5, 0.51]]), 0.5).tolist() == [[False, True]]
+
+
+def test_clean_up_keeps_the_largest_part_and_fills_it():
+    probability = np.zeros((12, 12), np.float32)
+    probability[1:8, 1:8] = 0.9
+    probability[3:5, 3:5] = 0.1  # a hole
+    probability[10:12, 10:12] = 0.95  # a smaller part
+    plain, clean = segment.lesion(probability), segment.lesion(probability, clean_up=True)
+    assert plain.sum() == 49 - 4 + 4
+    assert clean.dtype == bool
+    assert clean[1:8, 1:8].all()
+    assert clean.sum() == 49
+    assert not segment.lesion(np.zeros((4, 4)), clean_up=True).any()
+    assert segment.lesion(np.ones((4, 4)), clean_up=True).all()
+
+
+def test_masks_are_judged_at_the_original_size(demo_store, tested, tmp_path):
+    images = images_of(demo_store, tested, (32, 32))
+    how = HowToPredict(batch_size=4, workers=0)
+    found = segment.evaluate(Darkness(), images, tested, how, tmp_path / "masks")
+    assert found.per_image["id"].tolist() == tested["id"].tolist()
+    assert set(found.per_image["width"]) == {96}
+    assert set(found.per_image["height"]) == {72}
+    pixels = found.per_image[["tp", "fp", "fn", "tn"]].sum(axis=1)
+    assert set(pixels) == {96 * 72}
+    for row, line in zip(tested.itertuples(), found.per_image.itertuples(), strict=True):
+        truth = cv2.imread(row.mask, cv2.IMREAD_GRAYSCALE) > 128
+        file = tmp_path / "masks" / f"{row.id}_segmentation.png"
+        written = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
+        assert set(np.unique(written)) <= {0, 255}
+        said = written > 128
+        union = (truth | said).sum()
+        assert line.jaccard == pytest.approx((truth & said).sum() / union, abs=1e-12)
+    at_half = found.thresholds[found.thresholds["threshold"] == 0.5]
+    for name in ("tp", "fp", "fn", "tn"):
+        assert at_half[name].tolist() == found.per_image[name].tolist()
+    assert len(found.thresholds) == len(tested) * len(segment.THRESHOLDS)
+
+
+def test_a_row_may_clean_up_and_cut_elsewhere(demo_store, tested):
+    images = images_of(demo_store, tested, (32, 32))
+    ways = {"plain": {}, "high": {"threshold": 0.9}, "clean": {"clean_up": True}}
+    found = {
+        name: segment.evaluate(Darkness(), images, tested, HowToPredict(4, 0, **way))
+        for name, way in ways.items()
+    }
+    said = {
+        name: (each.per_image["tp"] + each.per_image["fp"]).sum() for name, each in found.items()
+    }
+    assert said["high"] < said["plain"]
+    assert not found["clean"].per_image["fp"].equals(found["plain"].per_image["fp"])
+
+
+def test_a_mask_that_cannot_be_read_is_named(demo_store, tested, tmp_path):
+    broken = tmp_path / "broken_segmentation.png"
+    broken.write_bytes(Path(tested["mask"][0]).read_bytes()[:40])
+    rows = tested.copy()
+    rows.loc[0, "mask"] = str(broken)
+    with pytest.raises(DataError, match=r"the mask .*broken_segmentation.png cannot be read"):
+        segment.evaluate(Darkness(), images_of(demo_store, rows), rows, HowToPredict(4, 0))

@@ -206,6 +206,7 @@ def test_a_run_does_not_differ_from_itself():
         (Counts([1], [0], [0], [3]), "2 images against 1; expected the same ones"),
         (Counts([1, 1], [0, 0], [0, 0], [3, 3]), r"truth differs in 1 of 2 images \(first: 1\)"),
         (Counts([1, 2], [0, 0], [0, 0], [6, 2]), "expected the same masks, at the same size"),
+        (Counts([2, 2], [0, 0], [0, 0], [3, 2]), r"truth differs in 1 of 2 images \(first: 0\)"),
         (Counts([1], [0], [0], [-3]), "no counts in 1 of 1 images"),
     ],
 )

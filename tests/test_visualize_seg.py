@@ -332,6 +332,14 @@ def test_gallery_holds_the_cases_in_order(draw):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["gallery", "gallery of one", "tall", "ranked", "ranked errors"])
+def test_pictures_are_large_enough_to_see_something(name):
+    figure = FIGURES[name]()
+    rendered(figure)
+    for axis in pictures(figure):
+        assert axis.get_position().width * figure.get_figwidth() > 2.2  # inches
+
+
 def test_galleries_say_what_the_colours_mean():
     outlines = FIGURES["gallery"]()
     (key,) = [axis for axis in outlines.axes if axis.get_legend()]
@@ -492,13 +500,16 @@ def test_threshold_figure_by_hand():
 
 
 def test_nothing_but_marks_and_bars_moves_with_the_threshold():
-    places = []
+    places, given = [], thresholds(1)
+    given.loc[given["threshold"] == 0.5, "jaccard"] = 0.7  # all images in one bar
     for at in (0.05, 0.5, 0.95):
-        figure = visualize_seg.threshold_figure(thresholds(1), at, TITLE, NOTE)
+        figure = visualize_seg.threshold_figure(given, at, TITLE, NOTE)
         rendered(figure)
         places.append([axis.get_position().bounds for axis in figure.axes])
         places[-1] += [(axis.get_xlim(), axis.get_ylim()) for axis in figure.axes]
+        assert all(tick == round(tick) for tick in figure.axes[1].get_yticks())
     assert places[0] == places[1] == places[2]
+    assert places[0][-1][1][1] > 8
 
 
 # --- real masks ---

@@ -53,8 +53,8 @@ def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.n
     picture = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     for area, colour, share in (
         (truth & prediction, RIGHT, FOUND),
-        (~truth & prediction, MISSED, ERROR),
-        (truth & ~prediction, TOO_MUCH, ERROR),
+        (truth & ~prediction, MISSED, ERROR),
+        (~truth & prediction, TOO_MUCH, ERROR),
     ):
         picture[area] = tinted(picture[area], colour, share)
     return picture

@@ -7,7 +7,7 @@ import pandas as pd
 
 from utils.data import name_offenders
 from utils.evaluation import Counts
-from utils.evaluation_seg import METRICS, TABLE_NAMES
+from utils.evaluation_seg import METRICS, TABLE_NAMES, THRESHOLD
 from utils.logger import RunError, RunFolder
 from utils.segment import Result, counts_of
 from utils.statistics_seg import CONVENTIONS, jaccard_difference, segmentation_scores
@@ -165,7 +165,7 @@ def ranked(per_image: pd.DataFrame, count: int = 4) -> dict[str, pd.DataFrame]:
     }
 
 
-def failures(per_image: pd.DataFrame, least: float = 0.65) -> pd.DataFrame:
+def failures(per_image: pd.DataFrame, least: float = THRESHOLD) -> pd.DataFrame:
     """The images below the challenge's threshold of 0.65, the worst first."""
     table = per_image[per_image["jaccard"] < least]
     return table.sort_values(["jaccard", "id"], kind="stable")

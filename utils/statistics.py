@@ -164,7 +164,7 @@ def table(scores: dict, digits: int = 3) -> pd.DataFrame:
                 rows[title, "mean"] = {"auc": entry}
             else:
                 rows[title, "all classes"] = {"accuracy": entry}
-    cells = [[_cell(row.get(metric), digits) for metric in METRICS] for row in rows.values()]
+    cells = [[cell(row.get(metric), digits) for metric in METRICS] for row in rows.values()]
     index = pd.MultiIndex.from_tuples(rows, names=["convention", "class"])
     return pd.DataFrame(cells, index=index, columns=list(METRICS.values()))
 
@@ -209,7 +209,8 @@ def _nested(values: dict[Key, float], intervals: dict[Key, Interval]) -> dict:
     return tree
 
 
-def _cell(score: dict[str, float | None] | None, digits: int) -> str:
+def cell(score: dict[str, float | None] | None, digits: int) -> str:
+    """A SCORE as "value [low, high]"; "" for none, "undefined" for one without a value."""
     if score is None:
         return ""
     if score["value"] is None:

@@ -26,12 +26,12 @@ from utils.evaluation_seg import (
     per_image,
 )
 from utils.paired import Difference
-from utils.statistics import LEVEL, bootstrap, percentile_interval
+from utils.statistics import LEVEL, bootstrap, cell, percentile_interval
 
 CONVENTIONS = {
-    "official": "official (mean over images)",
-    "coursework": "coursework (all pixels, lesion and background)",
-    "lesion": "lesion (all pixels)",
+    "official": "official (mean of images)",
+    "coursework": "coursework (pooled, with background)",
+    "lesion": "lesion (pooled)",
 }
 _FUNCTIONS = {"official": official, "coursework": coursework, "lesion": lesion_pooled}
 
@@ -66,7 +66,7 @@ def table(scores: dict, digits: int = 3) -> pd.DataFrame:
     Rows are the conventions, columns ACC, SE, SP, JSI, DSC, TJI; a score that a convention does not
     have is "", one undefined "undefined".
     """
-    rows = [[_cell(scores[name].get(metric), digits) for metric in METRICS] for name in CONVENTIONS]
+    rows = [[cell(scores[name].get(metric), digits) for metric in METRICS] for name in CONVENTIONS]
     index = pd.Index(CONVENTIONS.values(), name="convention")
     return pd.DataFrame(rows, index=index, columns=[TABLE_NAMES[metric] for metric in METRICS])
 
@@ -110,12 +110,3 @@ def _flat(counts: Counts, weights: np.ndarray | None = None) -> dict[tuple[str, 
         for name, function in _FUNCTIONS.items()
         for metric, value in function(counts, weights).items()
     }
-
-
-def _cell(score: dict[str, float | None] | None, digits: int) -> str:
-    if score is None:
-        return ""
-    if score["value"] is None:
-        return "undefined"
-    value, low, high = (f"{score[key]:.{digits}f}" for key in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"

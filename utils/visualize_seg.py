@@ -260,6 +260,7 @@ def _jaccard_bars(axis: Axes, groups: SeriesGroupBy, threshold: float) -> None:
     axis.bar(BINS[:-1], heights[threshold], 0.05, align="edge", color=colours, edgecolor="w")
     axis.axvline(THRESHOLD, color="0.3", lw=1, ls=":")
     axis.set(xlim=(0, 1), ylim=(0, 1.05 * np.stack(heights).max()), xlabel="Jaccard of an image")
+    axis.yaxis.get_major_locator().set_params(integer=True)
     here = groups.get_group(threshold)
     failed = (here < THRESHOLD).sum()
     axis.set_title(f"images at {threshold:.2f}: {failed} of {len(here)} under {THRESHOLD}")

@@ -1,0 +1,108 @@
+"""A segmenter trained in seconds, such as Segmentation.ipynb leaves it, also in a dying process.
+
+`python tests/small_seg.py DATA OUT` trains one run in peace (`OUT/whole`) and one that is killed at
+several places and started again each time (`OUT/killed`), each in a forked child.
+"""
+
+import signal
+import sys
+from pathlib import Path
+
+import pandas as pd
+import torch
+from small_run import die_at, in_child
+
+import experiments
+import nets
+from utils import (
+    cases_seg,
+    data,
+    evaluation_seg,
+    files,
+    loaders,
+    loaders_seg,
+    logger,
+    loss_seg,
+    model,
+    results_seg,
+    segment,
+    store,
+)
+
+SMALL = {
+    "epochs": 1,
+    "batch_size": 8,
+    "image_size": 32,
+    "stored_size": 40,
+    "workers": 0,
+    "precision": "fp32",
+    "weights": "none",
+}
+
+
+def train(data_dir: Path, folder: Path, row: experiments.SegmentationRow) -> pd.DataFrame:
+    """Train the row into folder and score its test images; returns the history."""
+    rows = data.read(data_dir)
+    prepared = store.prepare(data_dir, rows, row.stored_size)
+    fitted, select = data.training_rows(rows, row.select_on, row.seed)
+    transform = loaders_seg.training_transform(row.image_size, row.colour)
+    patches = loaders_seg.TrainingMasks(prepared, fitted, transform, row.seed)
+    images = loaders_seg.TestImages(prepared, select, row.image_size, row.test_image)
+    select_loader = loaders.evaluation_loader(images, row.batch_size, 0)
+    used = prepared.fingerprint(rows, masks=True)
+    facts = {"set": data.note(data_dir), "folder": data_dir.name, "fingerprint": used}
+    run = logger.start_run(folder, row, facts)
+    model.seed_torch(row.seed)
+    network = nets.build(row.network, 1, **row.network_options())
+    history = model.fit(
+        network,
+        loss_seg.build(row.loss, row.class_weights, row.gamma),
+        loaders.training_loader(patches, row.batch_size, row.workers),
+        lambda predict: evaluation_seg.official(predict(select_loader)),
+        run,
+        row,
+        predict=segment.pixel_counts,
+    )
+    tested = rows[rows["split"] == "test"].reset_index(drop=True)
+    images = loaders_seg.TestImages(prepared, tested, row.image_size, row.test_image)
+    how = cases_seg.how_to_predict(row, run.config["precision"])
+    found = results_seg.results(
+        run, "test", tested, lambda: segment.evaluate(network, images, tested, how)
+    )
+    results_seg.scores(run, "test", found.per_image, data.note(data_dir))
+    return history
+
+
+def finished(data_dir: Path, folder: Path, name: str = "seg-4", **changes: object) -> pd.DataFrame:
+    """A finished run of a row, one epoch of 32 px images; returns its history."""
+    return train(data_dir, folder, experiments.get(name, "demo", **(SMALL | changes)))
+
+
+def train_and_die(data_dir, folder, row, calls, owner, name) -> None:
+    """Train until the call that kills."""
+    die_at(calls, owner, name)
+    train(data_dir, folder, row)
+
+
+def main() -> None:
+    """Train in peace, then through several deaths; exits with an error if one did not happen."""
+    data_dir, out = Path(sys.argv[1]), Path(sys.argv[2])
+    torch.set_num_threads(1)
+    model.SAVE_EVERY = 0.0  # a checkpoint after every batch
+    row = experiments.get("seg-4", "demo", **(SMALL | {"epochs": 2}))
+    store.prepare(data_dir, data.read(data_dir), row.stored_size)
+    assert in_child(train, data_dir, out / "whole", row) == 0
+    deaths = [
+        (model._Training, "train_batch", 2),
+        (model, "save_weights", 1),
+        (files.os, "fsync", 1),
+        (segment, "evaluate", 1),  # trained to the end, not scored
+    ]
+    for owner, name, calls in deaths:
+        status = in_child(train_and_die, data_dir, out / "killed", row, calls, owner, name)
+        assert status == -signal.SIGKILL, f"{name} {calls}: exit status {status}"
+    assert in_child(train, data_dir, out / "killed", row) == 0
+
+
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,7 @@ WORKERS ?= 2
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
-	$(BIN)/python reproduce.py 1-3 --profile demo --data-dir demo
+	$(BIN)/python reproduce.py 1-3 seg-6 --profile demo --data-dir demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS)

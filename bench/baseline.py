@@ -35,7 +35,7 @@ class _Attention(nn.Module):
         return branch + identity + self.alpha * self.softmax(branch) * identity
 
 
-class _WithAttention:
+class WithAttention:
     """What makes a block of torchvision's an attention block: put it before the block's class."""
 
     def __init__(self, *arguments: object, **options: object) -> None:
@@ -43,7 +43,7 @@ class _WithAttention:
         self.relu, self.attention = nn.ReLU(), _Attention()
 
 
-class ARLBasicBlock(_WithAttention, resnet.BasicBlock):
+class ARLBasicBlock(WithAttention, resnet.BasicBlock):
     """torchvision's block with attention, nothing in place."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class ARLBasicBlock(_WithAttention, resnet.BasicBlock):
         return self.relu(self.attention(out, identity))
 
 
-class ARLBottleneck(_WithAttention, resnet.Bottleneck):
+class ARLBottleneck(WithAttention, resnet.Bottleneck):
     """torchvision's block with attention, nothing in place."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,12 +76,22 @@ def build(name: str, num_classes: int = 3) -> nn.Module:
 
 
 def training_step(name: str, image_size: int, batch_size: int, device: torch.device) -> Work:
-    """One training step of the network on a batch that lies ready: AdamW, weighted classes."""
-    network = build(name).to(device)
+    """One training step of the network on a batch that lies ready: weighted classes."""
     loss = nn.CrossEntropyLoss(weight=torch.tensor([2.5, 2.5, 0.5], device=device))
-    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, weight_decay=1e-2)
     images = torch.randn(batch_size, 3, image_size, image_size, device=device)
     labels = torch.arange(batch_size, device=device) % 3
+    return step_of(build(name).to(device), loss, images, labels, weight_decay=1e-2)
+
+
+def step_of(
+    network: nn.Module,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    images: Tensor,
+    labels: Tensor,
+    weight_decay: float,
+) -> Work:
+    """A step of AdamW, as torch chooses to run it."""
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-4, weight_decay=weight_decay)
 
     def step() -> None:
         optimizer.zero_grad()

@@ -7,6 +7,9 @@ import torch
 
 import experiments
 
+# The rows from scratch, where there are two.
+SEGMENTERS = {"unet": "seg-1", "dense_unet": "seg-2", "arl_unet": "seg-5", "lite_unet": "seg-6"}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -14,10 +17,13 @@ class Settings:
 
     image_size: int = 224
     batch_size: int = 16
+    mask_size: int = 192  # of images with masks
+    mask_batch_size: int = 8
     rounds: int = 7
     least: float = 0.5  # seconds of one turn of one contender
     compile: bool = True
     loop_batches: int = 16  # in an epoch of the training loop
+    mask_loop_batches: int = 6
     images: int = 200  # in an epoch of the prepared set's data
     memory_counts: tuple[int, ...] = (2_000, 20_000, 100_000)
     fullres: Path | None = None  # a folder with images of the original size
@@ -31,14 +37,23 @@ class Settings:
             "1-5", profile, image_size=self.image_size, batch_size=self.batch_size, weights="none"
         )
 
+    def segmenter(self, network: str) -> experiments.Row:
+        """The same for a network of SEGMENTERS."""
+        size, batch = self.mask_size, self.mask_batch_size
+        name = SEGMENTERS[network]
+        return experiments.get(name, image_size=size, batch_size=batch, weights="none")
+
 
 QUICK = Settings(
     image_size=32,
     batch_size=4,
+    mask_size=32,
+    mask_batch_size=4,
     rounds=3,
     least=0.0,
     compile=False,
     loop_batches=2,
+    mask_loop_batches=2,
     images=8,
     memory_counts=(16, 64),
 )

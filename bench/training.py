@@ -18,16 +18,13 @@ AIM_ARL = 1.25  # time of ARL-CNN50 over that of ResNet-50
 LABELS = {"arl18": "ARL-CNN18", "arl50": "ARL-CNN50"}
 
 
-def training_step(network: nn.Module, settings: Settings) -> Work:
+def training_step(network: nn.Module, row: Row, device: torch.device) -> Work:
     """One step as `model.fit` takes it, on a batch as `loaders.collate` gives it."""
-    row, device = settings.row(), settings.device
     precision = recipe.choose_precision(row.precision, network, device)
     network.to(device, memory_format=torch.channels_last).train()
-    criterion = loss.build(row.loss, row.class_weights, row.gamma).to(device)
+    criterion = tasks.criterion(row).to(device)
     optimizer = recipe.make_optimizer(network, row)
-    shape = (settings.batch_size, settings.image_size, settings.image_size, 3)
-    images = torch.randint(0, 256, shape, dtype=torch.uint8, device=device).movedim(-1, -3)
-    labels = torch.arange(settings.batch_size, device=device) % row.num_classes
+    images, labels = tasks.ready_batch(row, device)
 
     def step() -> None:
         with recipe.autocast(device, precision):
@@ -36,17 +33,18 @@ def training_step(network: nn.Module, settings: Settings) -> Work:
         value.item()
         optimizer.zero_grad()
         value.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), row.clip_norm)
+        if row.clip_norm:
+            nn.utils.clip_grad_norm_(network.parameters(), row.clip_norm)
         optimizer.step()
 
     return step
 
 
-def compiled_step(name: str, settings: Settings) -> tuple[Work, float]:
+def compiled_step(name: str, row: Row, device: torch.device) -> tuple[Work, float]:
     """A step of the compiled network, and the seconds of its first call, which compiles."""
     network = nets.build(name)
     network.compile()
-    step = training_step(network, settings)
+    step = training_step(network, row, device)
     start = time.perf_counter()
     step()
     return step, time.perf_counter() - start
@@ -55,22 +53,40 @@ def compiled_step(name: str, settings: Settings) -> tuple[Work, float]:
 def against_baseline(name: str, settings: Settings) -> list[Result]:
     """The network's step against the earlier code's; for arl50 against our ResNet-50, too."""
     torch.manual_seed(0)
-    size, batch, device = settings.image_size, settings.batch_size, settings.device
+    row, device = settings.row(), settings.device
     contenders = {
-        "earlier code": baseline.training_step(name, size, batch, device),
-        name: training_step(nets.build(name), settings),
+        "earlier code": baseline.training_step(name, row.image_size, row.batch_size, device),
+        name: training_step(nets.build(name), row, device),
     }
     plain = name.replace("arl", "resnet")
     if name == "arl50":
-        contenders[plain] = training_step(nets.build(plain), settings)
+        contenders[plain] = training_step(nets.build(plain), row, device)
     compiling = {}
     if settings.compile:
         for eager in [other for other in contenders if other != "earlier code"]:
             key = f"{eager} compiled"
-            contenders[key], compiling[key] = compiled_step(eager, settings)
+            contenders[key], compiling[key] = compiled_step(eager, row, device)
     times = alternate(contenders, settings.rounds, settings.least, device)
-    return _step_results(name, times, compiling, settings) + (
+    return step_results(name, times, compiling, row.batch_size) + (
         _arl_results(times, settings) if name == "arl50" else []
+    )
+
+
+def segmenter_against_baseline(name: str, settings: Settings) -> list[Result]:
+    """The same for a network of `settings.SEGMENTERS`; those of COMPILED also compiled."""
+    torch.manual_seed(0)
+    row, device = settings.segmenter(name), settings.device
+    contenders = {
+        "earlier code": baseline_seg.training_step(name, row.image_size, row.batch_size, device),
+        name: training_step(nets.build(name), row, device),
+    }
+    compiling = {}
+    if settings.compile and name in COMPILED:
+        key = f"{name} compiled"
+        contenders[key], compiling[key] = compiled_step(name, row, device)
+    rounds = min(settings.rounds, ROUNDS.get(name, settings.rounds))
+    return step_results(
+        name, alternate(contenders, rounds, settings.least, device), compiling, row.batch_size
     )
 
 

@@ -13,6 +13,7 @@ renames that at the end. A source is decoded again only when its content changed
 import hashlib
 import os
 import shutil
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,27 +25,12 @@ import pandas as pd
 from utils.console import progress
 from utils.data import PROJECT, DataError, name_offenders
 from utils.decode import content_hash, decode, file_stat
-from utils.files import locked, write_atomic
+from utils.files import locked
+from utils.index import DECODED, Record, read_records, read_table, write_index
 
 CHUNK = 64  # images that are decoded at once, and held until they are stored
 NOTE_EVERY = 10.0  # seconds between two entries in the index of an unfinished store
 _ARRAYS = ("images.npy", "masks.npy")
-# What is known once an image was decoded.
-_DECODED = ("width", "height", "has_mask", "sha256", "mask_sha256")
-_COLUMNS = (
-    "id",
-    "split",
-    "label",
-    "age",
-    "sex",
-    "width",
-    "height",
-    "has_mask",
-    "sha256",
-    "mask_sha256",
-    "image_stat",
-    "mask_stat",
-)
 
 
 @dataclass(frozen=True)
@@ -115,7 +101,7 @@ def open_store(folder: Path) -> Store:
     if not (folder / "index.csv").exists():
         raise DataError(f"no prepared store in {folder}; prepare one with store.prepare.")
     images, masks = (np.load(folder / file, mmap_mode="r") for file in _ARRAYS)
-    index = pd.DataFrame(_read_records(folder))[list(_COLUMNS)]
+    index = read_table(folder).astype({"width": int, "height": int, "has_mask": bool})
     return Store(folder, index, images.shape[1:3], (images.offset, masks.offset))
 
 
@@ -128,54 +114,57 @@ def _writable_home(data_dir: Path) -> Path:
 
 def _is_whole(folder: Path, rows: pd.DataFrame) -> bool:
     """Whether the finished store holds all rows; its index then says what is true of them today."""
-    records = _plan(_read_records(folder), rows)
-    whole = folder.exists() and all("sha256" in record for record in records)
+    records = _plan(read_records(folder), rows)
+    whole = folder.exists() and all(record.decoded for record in records)
     if whole:
-        _write_index(folder, records)
+        write_index(folder, records)
     return whole
 
 
-def _plan(previous: list[dict], rows: pd.DataFrame) -> list[dict]:
-    """The records to reach; those without "sha256" must be decoded.
+def _plan(previous: list[Record], rows: pd.DataFrame) -> list[Record]:
+    """The records to reach; those that are not decoded must be.
 
     Images already stored keep their position, whatever is added: a run in progress reads on.
     """
-    records = {record["id"]: record for record in previous}
+    records = {record.id: record for record in previous}
     for row in rows.itertuples():
-        old = records.get(row.id, {})
-        record = {name: getattr(row, name) for name in ("id", "split", "label", "age", "sex")}
-        record |= {"image_stat": file_stat(row.image), "mask_stat": file_stat(row.mask)}
-        touched = any(record[name] != old.get(name) for name in ("image_stat", "mask_stat"))
-        if "sha256" in old and (not touched or _same_content(old, row.image, row.mask)):
-            record |= {name: old[name] for name in _DECODED}
+        age = None if pd.isna(row.age) else row.age
+        split, sex = sys.intern(row.split), sys.intern(row.sex)
+        stats = {"image_stat": file_stat(row.image), "mask_stat": file_stat(row.mask)}
+        record = Record(row.id, split, row.label, age, sex, **stats)
+        old = records.get(row.id)
+        if old is not None and old.decoded:
+            touched = any(getattr(old, name) != stat for name, stat in stats.items())
+            if not touched or _same_content(old, row.image, row.mask):
+                record.learn({name: getattr(old, name) for name in DECODED})
         records[row.id] = record
     return list(records.values())
 
 
-def _same_content(old: dict, image: Path | str, mask: Path | str) -> bool:
+def _same_content(old: Record, image: Path | str, mask: Path | str) -> bool:
     """Whether the files hold what they held when they were decoded."""
-    return old["sha256"] == content_hash(image) and old["mask_sha256"] == content_hash(mask)
+    return old.sha256 == content_hash(image) and old.mask_sha256 == content_hash(mask)
 
 
 def _build(folder: Path, rows: pd.DataFrame, size: tuple[int, int], workers: int | None) -> None:
     """Decode what is missing next to the finished store, then take its place."""
     partial = folder.with_name(f"{folder.name}.partial")
     records, arrays = _open_partial(folder, partial, rows, size)
-    sources = dict(zip(rows["id"], zip(rows["image"], rows["mask"], strict=True), strict=True))
-    todo = [place for place, record in enumerate(records) if "sha256" not in record]
+    sources = rows.set_index("id")[["image", "mask"]]
+    todo = [place for place, record in enumerate(records) if not record.decoded]
     broken: list[str] = []
     noted = time.monotonic()
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
         for chunk in progress(chunks, f"preparing {folder.name}", f"× {CHUNK} images"):
-            paths = [sources[records[place]["id"]] for place in chunk]
-            decoded = pool.map(lambda path: decode(*path, size), paths)
+            paths = sources.loc[[records[place].id for place in chunk]]
+            decoded = pool.map(lambda pair: decode(*pair, size), paths.to_numpy().tolist())
             for place, result in zip(chunk, decoded, strict=True):
                 if isinstance(result, str):
                     broken.append(result)
                     continue
                 arrays[0][place], arrays[1][place], facts = result
-                records[place] |= facts
+                records[place].learn(facts)
             # Not after each chunk: the index is written whole, and grows with the images.
             if time.monotonic() - noted >= NOTE_EVERY:
                 _note(partial, records, arrays)
@@ -190,19 +179,19 @@ def _build(folder: Path, rows: pd.DataFrame, size: tuple[int, int], workers: int
     _take_place(partial, folder)
 
 
-def _note(partial: Path, records: list[dict], arrays: list[np.ndarray]) -> None:
+def _note(partial: Path, records: list[Record], arrays: list[np.ndarray]) -> None:
     """Make what was decoded so far outlive this process: pixels first, then the index."""
     for array in arrays:
         array.flush()
-    _write_index(partial, records)
+    write_index(partial, records)
 
 
 def _open_partial(
     folder: Path, partial: Path, rows: pd.DataFrame, size: tuple[int, int]
-) -> tuple[list[dict], list[np.ndarray]]:
+) -> tuple[list[Record], list[np.ndarray]]:
     """Records and arrays of an unfinished store, with what an earlier attempt left in them."""
-    finished, left = _read_records(folder), _read_records(partial)
-    if left and [record["id"] for record in left] == [r["id"] for r in _plan(finished, rows)]:
+    finished, left = read_records(folder), read_records(partial)
+    if left and [record.id for record in left] == [r.id for r in _plan(finished, rows)]:
         return _plan(left, rows), [np.lib.format.open_memmap(partial / f, "r+") for f in _ARRAYS]
     # The earlier attempt was for other rows: what it decoded moves to its new place.
     spare = folder.with_name(f"{folder.name}.left")
@@ -210,7 +199,7 @@ def _open_partial(
     if partial.exists():
         partial.rename(spare)
     partial.mkdir(parents=True)
-    records = _plan(finished + [record for record in left if "sha256" in record], rows)
+    records = _plan(finished + [record for record in left if record.decoded], rows)
     arrays = []
     for file, shape in zip(_ARRAYS, ((*size[::-1], 3), size[::-1]), strict=True):
         array = np.lib.format.open_memmap(partial / file, "w+", np.uint8, (len(records), *shape))
@@ -218,19 +207,19 @@ def _open_partial(
         _take_over(array, records, spare / file, left)
         array.flush()
         arrays.append(array)
-    _write_index(partial, records)
+    write_index(partial, records)
     shutil.rmtree(spare, ignore_errors=True)
     return records, arrays
 
 
-def _take_over(array: np.ndarray, records: list[dict], file: Path, known: list[dict]) -> None:
+def _take_over(array: np.ndarray, records: list[Record], file: Path, known: list[Record]) -> None:
     """Copy what file holds of the known records to where the records have it now."""
     if known:
-        places = {record["id"]: place for place, record in enumerate(records)}
+        places = {record.id: place for place, record in enumerate(records)}
         old = np.load(file, mmap_mode="r")
         for number, record in enumerate(known):
-            if "sha256" in record:
-                array[places[record["id"]]] = old[number]
+            if record.decoded:
+                array[places[record.id]] = old[number]
 
 
 def _take_place(partial: Path, folder: Path) -> None:
@@ -240,30 +229,3 @@ def _take_place(partial: Path, folder: Path) -> None:
         folder.rename(old)
     partial.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _read_records(folder: Path) -> list[dict]:
-    """The index as one dict a row; what an unfinished row does not know yet is left out."""
-    file = folder / "index.csv"
-    if not file.exists():
-        return []
-    names = ("id", "split", "sex", "image_stat", "mask_stat", "sha256", "mask_sha256")
-    text = dict.fromkeys(names, str)
-    sides = dict.fromkeys(("width", "height"), "Int64")  # may be missing, and stay integers
-    blank = dict.fromkeys(("age", *sides), "")
-    table = pd.read_csv(file, dtype=text | sides, keep_default_na=False, na_values=blank)
-    if set(table.columns) != set(_COLUMNS):
-        return []  # of an earlier version: decode anew
-    records = table.to_dict("records")
-    for record in records:
-        if record["sha256"] == "":
-            for name in _DECODED:
-                del record[name]
-    return records
-
-
-def _write_index(folder: Path, records: list[dict]) -> None:
-    table = pd.DataFrame(records, columns=list(_COLUMNS))
-    table = table.astype({"width": "Int64", "height": "Int64"})
-    text = table.to_csv(index=False, lineterminator="\n")
-    write_atomic(folder / "index.csv", text)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import experiments
-from utils import evaluation_seg, results_seg
+from utils import evaluation_seg, results_seg, segment
 from utils.logger import RunError, RunFolder
 from utils.segment import THRESHOLDS, Result, counts_of
 
@@ -45,6 +45,23 @@ def test_what_is_there_is_read(run, rows):
         pd.testing.assert_frame_equal(one, other, check_exact=True)
     backwards = results_seg.results(run, "test", rows.iloc[::-1], lambda: calls.append(1))
     assert backwards.per_image["id"].tolist() == rows["id"].tolist()[::-1]
+
+
+def test_masks_that_are_asked_for_later_are_written_then(run, rows, tmp_path):
+    calls = []
+
+    def evaluate() -> Result:
+        calls.append(1)
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        for name in rows["id"]:
+            (tmp_path / "masks" / segment.mask_name(name)).touch()
+        return result_of(rows["id"])
+
+    results_seg.results(run, "test", rows, evaluate)
+    (tmp_path / "masks/ISIC_3_segmentation.png").unlink()
+    for _ in range(2):
+        results_seg.results(run, "test", rows, evaluate, tmp_path / "masks")
+    assert len(calls) == 2
 
 
 def test_a_result_half_written_is_made_again(run, rows):

@@ -1,6 +1,7 @@
 """Scores of a finished segmenter: computed once, written, read ever after."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,7 @@ from utils.data import name_offenders
 from utils.evaluation import Counts
 from utils.evaluation_seg import METRICS, TABLE_NAMES, THRESHOLD
 from utils.logger import RunError, RunFolder
-from utils.segment import Result, counts_of
+from utils.segment import Result, counts_of, mask_name
 from utils.statistics_seg import CONVENTIONS, jaccard_difference, segmentation_scores
 
 _IMAGE = ("id", "width", "height", *Counts._fields, *METRICS)
@@ -17,15 +18,21 @@ _THRESHOLD = ("id", "threshold", *Counts._fields)
 
 
 def results(
-    run: RunFolder, split: str, rows: pd.DataFrame, evaluate: Callable[[], Result]
+    run: RunFolder,
+    split: str,
+    rows: pd.DataFrame,
+    evaluate: Callable[[], Result],
+    masks_to: Path | None = None,
 ) -> Result:
     """The counts and scores of each image of the rows; evaluate() runs only if need be.
 
-    What `per-image-<split>.csv` and `thresholds-<split>.csv` hold already is read. Raises RunError
-    when one of them is damaged or was made for other images.
+    What `per-image-<split>.csv` and `thresholds-<split>.csv` hold already is read, unless
+    evaluate() is to write masks into masks_to, too, and one of them is not there. Raises RunError
+    when a table is damaged or was made for other images.
     """
     files = [run / f"{name}-{split}.csv" for name in ("per-image", "thresholds")]
-    if not all(file.exists() for file in files):
+    masks = [] if masks_to is None else [masks_to / mask_name(name) for name in rows["id"]]
+    if not all(file.exists() for file in [*files, *masks]):
         for file, table in zip(files, evaluate(), strict=True):
             run.save_table(file.name, table)
     # Read even if it was made just now: a second run sees the same.

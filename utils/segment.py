@@ -180,10 +180,15 @@ def evaluate(
             thresholds.append({"id": row["id"], "threshold": threshold} | at)
         if masks_to is not None:
             _, png = cv2.imencode(".png", said.astype(np.uint8) * 255)
-            write_atomic(masks_to / f"{row['id']}_segmentation.png", png.tobytes())
+            write_atomic(masks_to / mask_name(row["id"]), png.tobytes())
     table = pd.DataFrame(per_image)
     scores = evaluation_seg.per_image(counts_of(table))
     return Result(table.assign(**scores), pd.DataFrame(thresholds))
+
+
+def mask_name(image_id: str) -> str:
+    """What the challenge calls the mask of an image."""
+    return f"{image_id}_segmentation.png"
 
 
 def true_mask(path: str) -> np.ndarray:

@@ -11,6 +11,7 @@ its run folder: settings, weights, history, scores, figures, and the whole lesso
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -21,21 +22,28 @@ from reproduce import TRAINING, run_notebook, summary
 from utils import console, data
 
 ROWS = {"dense": "seg-3", "res": "seg-4", "unet": "seg-1", "arl": "seg-5", "lite": "seg-6"}
-FLAG = {"type": int, "choices": (0, 1)}
-AS_THEY_ARE = (
-    "epochs",
-    "image_size",
-    "batch_size",
-    "learning_rate",
-    "seed",
-    "precision",
-    "workers",
-    "train_list",
-    "select_on",
-    "encoder_from",
-    "views",
-    "message",
-)
+YES_NO = {"type": int, "choices": (0, 1)}
+# The notebook's parameters that a student may want to change, and what they mean.
+MORE: dict[str, dict[str, object]] = {
+    "epochs": {"type": int, "help": "how often every image is seen"},
+    "image_size": {"help": "what the network sees, in px: 128, or 336x224 (width x height)"},
+    "batch_size": {"type": int, "help": "images a step; fewer need less memory"},
+    "learning_rate": {"type": float, "help": "length of a step, for instance 0.0005"},
+    "seed": {"type": int, "help": "another number, another training of the same row"},
+    "precision": {"choices": ("auto", "fp32", "bf16"), "help": "of the arithmetic"},
+    "compile_network": {**YES_NO, "help": "1: torch.compile, slow to start, then faster"},
+    "workers": {"type": int, "help": "processes that load images"},
+    "train_list": {"help": "official or extended"},
+    "select_on": {"help": "the images that choose the best epoch: holdout or validation"},
+    "encoder_from": {"metavar": "RUN", "help": "a classification run of yours, e.g. 1-5-s0"},
+    "depth": {"type": int, "help": "of the encoder, for res and arl: 18, 34, 50 …"},
+    "loss": {"help": "dice, dice_cross_entropy or dice_focal"},
+    "test_image": {"help": "'whole' or 'centre crop'"},
+    "views": {"type": int, "help": "test-time flips and turns: 1, 4 or 8"},
+    "clean_up": {**YES_NO, "help": "1: keep the largest part of a mask, filled"},
+    "save_masks": {**YES_NO, "help": "1: write the masks as PNG files"},
+    "allow_missing": {**YES_NO, "help": "1: leave out images that are not there"},
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -44,78 +52,42 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     names = ", ".join(f"{net} (row {row})" for net, row in ROWS.items())
-    line.add_argument(
-        "-n",
-        "--net",
-        default="dense",
-        choices=ROWS,
-        metavar="NET",
-        help=f"network: {names}; default dense (from scratch it is row seg-2)",
-    )
-    line.add_argument(
-        "-p",
-        "--pretrained",
-        default=0,
-        **FLAG,
-        help="1: the encoder starts with ImageNet weights; default 0",
-    )
-    line.add_argument(
-        "-c",
-        "--checked",
-        default=1,
-        **FLAG,
-        help="1 (default): go on with the run if it was begun; 0: begin again, and "
-        "move the old folder aside",
-    )
+    net = f"network: {names}; default dense (from scratch it is row seg-2)"
+    line.add_argument("-n", "--net", default="dense", choices=ROWS, metavar="NET", help=net)
+    start = "1: the encoder starts with ImageNet weights; default 0"
+    line.add_argument("-p", "--pretrained", default=0, help=start, **YES_NO)
+    again = "1 (default): go on with the run if it was begun; 0: begin again, the old folder is "
+    line.add_argument("-c", "--checked", default=1, help=f"{again}moved aside", **YES_NO)
     line.add_argument("-i", "--id", help="name of the run's folder; default: its row and seed")
     line.add_argument("-m", "--message", help="a note to yourself, kept in config.json")
     more = line.add_argument_group("as in Segmentation.ipynb; by default as in the row")
-    more.add_argument(
-        "--profile",
-        choices=experiments.segmentation.RECIPES,
-        help="the recipe; default best, on the synthetic set demo",
-    )
+    recipes = "the recipe; default best, on the synthetic set demo"
+    more.add_argument("--profile", choices=experiments.segmentation.RECIPES, help=recipes)
     more.add_argument("--data-dir", help="folder of ISIC 2017, or 'demo' for the synthetic set")
     more.add_argument("--run-dir", help="the run's folder; default model/<set>-<profile>/<id>")
-    more.add_argument("--epochs", type=int)
-    more.add_argument("--image-size", help="what the network sees, in px: 256, or 336x224 (w x h)")
-    more.add_argument("--batch-size", type=int)
-    more.add_argument("--learning-rate", type=float)
-    more.add_argument("--seed", type=int)
-    more.add_argument("--precision", help="auto, fp32 or bf16")
-    more.add_argument("--compile-network", **FLAG)
-    more.add_argument("--workers", type=int, help="processes that load images")
-    more.add_argument("--train-list", help="official or extended")
-    more.add_argument("--select-on", help="what chooses the epoch: holdout or validation")
-    more.add_argument(
-        "--encoder-from",
-        metavar="RUN",
-        help="a classification run whose weights the encoder starts with, e.g. 1-5-s0",
-    )
-    more.add_argument("--views", type=int, help="test-time flips and turns: 1, 4 or 8")
-    more.add_argument("--clean-up", help="1: keep the largest part of a mask, filled", **FLAG)
-    more.add_argument("--save-masks", default=0, help="1: write the masks as PNG files", **FLAG)
-    more.add_argument("--allow-missing", help="1: leave out images that are not there", **FLAG)
+    for name, settings in MORE.items():
+        more.add_argument(f"--{name.replace('_', '-')}", **settings)
     return line
 
 
 def parameters_of(chosen: argparse.Namespace, data_dir: Path) -> dict[str, object]:
     """What the command line asks of the notebook. ValueError for what does not go together."""
+    encoder = None if chosen.encoder_from == "none" else chosen.encoder_from
     if chosen.pretrained and chosen.net == "unet":
         raise ValueError("UNet has no pretrained weights; use -p 0, or another network (-n).")
-    if chosen.pretrained and chosen.encoder_from:
+    if chosen.pretrained and encoder:
         raise ValueError("-p 1 and --encoder-from both give the encoder weights; use one of them.")
-    scratch_dense = chosen.net == "dense" and not chosen.pretrained and not chosen.encoder_from
-    parameters = {name: getattr(chosen, name) for name in AS_THEY_ARE}
-    for name in ("compile_network", "clean_up", "save_masks", "allow_missing"):
-        flag = getattr(chosen, name)
-        parameters[name] = None if flag is None else bool(flag)
+    from_scratch = not chosen.pretrained and not encoder
+    parameters = {name: getattr(chosen, name) for name in (*MORE, "message")}
+    flags = [name for name, settings in MORE.items() if settings.get("choices") == (0, 1)]
+    parameters |= {name: bool(parameters[name]) for name in flags if parameters[name] is not None}
     if chosen.image_size and chosen.image_size.isdecimal():
         parameters["image_size"] = int(chosen.image_size)
-    if not chosen.encoder_from:
-        parameters["weights"] = "imagenet" if chosen.pretrained else "none"
+    if not encoder:
+        parameters |= {"encoder_from": "none", "weights": "none" if from_scratch else "imagenet"}
     return parameters | {
-        "experiment": "seg-2" if scratch_dense else ROWS[chosen.net],
+        "save_masks": bool(chosen.save_masks),
+        "experiment": "seg-2" if chosen.net == "dense" and from_scratch else ROWS[chosen.net],
         "profile": chosen.profile or ("demo" if data.is_demo(data_dir) else "best"),
         "data_dir": str(data_dir),
         "resume": "auto" if chosen.checked else "restart",
@@ -130,12 +102,26 @@ def row_of(parameters: dict[str, object]) -> experiments.Row:
 
 
 def folder_of(row: experiments.Row, data_dir: Path, name: str | None) -> Path:
-    """The run's folder, called name. A run that starts unlike its row says so: seg-4-scratch-s0."""
+    """The run's folder, called name. A run that starts unlike its row says so: seg-4-scratch-s0.
+
+    ValueError for a name that is none, or that is the usual one of another run.
+    """
     usual = experiments.get(row.name, row.profile)
     start = ""
     if (row.weights, row.encoder_from) != (usual.weights, usual.encoder_from):
         start = "-own" if row.encoder_from else "-pretrained" if row.weights else "-scratch"
-    name = name or f"{row.name}{start}-s{row.seed}"
+    own = f"{row.name}{start}-s{row.seed}"
+    name = name or own
+    if not re.fullmatch(r"\w[\w.+-]*", name) or re.search(r"\.\d+$", name):
+        raise ValueError(
+            f"-i is {name!r}; expected a plain name of letters, digits, '-', '_' and '+', which "
+            "does not end in a dot and a number, as folders that were moved aside do."
+        )
+    row_like = re.fullmatch(r"(.+)-s\d+", name)
+    if row_like and row_like[1] in experiments.ROWS and name != own:
+        raise ValueError(
+            f"-i is {name!r}, the name of another run; this one is {own}, or as you like."
+        )
     return data.PROJECT / "model" / f"{data.set_name(data_dir)}-{row.profile}" / name
 
 

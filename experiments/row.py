@@ -197,6 +197,10 @@ class SegmentationRow(Row):
                 f"views is {self.views} for images of {self.image_size} px; expected 1 (as it is), "
                 "4 (flips) or, for squares, 8 (flips and quarter turns)."
             )
+        if self.class_weights is not None and len(self.class_weights) != 2:
+            raise ValueError(
+                f"class_weights are {self.class_weights}; expected two, for background and lesion."
+            )
         if self.threshold >= 1:
             raise ValueError(f"threshold is {self.threshold}; expected a probability, 0 <= t < 1.")
         if self.weights and self.encoder_from:

@@ -69,7 +69,7 @@ def train(data_dir: Path, folder: Path, row: experiments.SegmentationRow) -> pd.
     found = results_seg.results(
         run, "test", tested, lambda: segment.evaluate(network, images, tested, how)
     )
-    results_seg.scores(run, "test", found.per_image, data.note(data_dir))
+    results_seg.scores(run, "test", found.per_image, data.note(data_dir), how)
     return history
 
 

@@ -11,11 +11,14 @@ import torch
 import torchvision
 from PIL import Image
 
+import experiments
 import nets
 from bench import __main__ as command
-from bench import baseline, machine, report, timing
+from bench import baseline, baseline_seg, machine, report, tasks, timing, training
 from bench.report import Result, compare
-from utils import loaders
+from bench.settings import QUICK, SEGMENTERS, Settings
+from nets import arl
+from utils import loaders, loss_seg, store
 from utils.data import PROJECT
 
 CPU = torch.device("cpu")
@@ -135,6 +138,130 @@ class TestTiming:
         assert timing.epochs_to_pay_off(cost, slow, fast) == epochs
 
 
+class TestBaselineWithMasks:
+    def test_arl_unet_has_the_softmax_over_channels_and_autograds_gradient(self, images) -> None:
+        images = images[..., :32, :48]
+        ours = nets.build("arl_unet", attention="channel", alpha=0.5).double()
+        theirs = baseline_seg.build("arl_unet").double()
+        same_weights(ours, theirs)
+        expected = theirs(images)
+        torch.testing.assert_close(ours(images), expected, rtol=1e-5, atol=1e-5)
+        spatial = nets.build("arl_unet").double()
+        spatial.load_state_dict(ours.state_dict())
+        assert (spatial(images) - expected).abs().max() > 1e-3
+        assert not any(isinstance(module, arl.Attention) for module in theirs.modules())
+
+    def test_loss_is_ours(self) -> None:
+        torch.manual_seed(0)
+        logits, masks = torch.randn(3, 1, 5, 7), torch.randint(0, 2, (3, 1, 5, 7))
+        expected = loss_seg.build("dice_cross_entropy")(logits, masks[:, 0])
+        found = baseline_seg.dice_and_cross_entropy(logits, masks.float())
+        torch.testing.assert_close(found, expected)
+
+    def test_mask_goes_where_the_image_goes(self) -> None:
+        torch.manual_seed(0)
+        lesion = np.zeros((240, 320), np.uint8)
+        lesion[40:160, 60:200] = 255
+        image, mask = (Image.fromarray(lesion).convert(mode) for mode in ("RGB", "L"))
+        mask = torchvision.tv_tensors.Mask(torchvision.transforms.functional.pil_to_tensor(mask))
+        transform = baseline_seg.training_transform((192, 128))
+        seen = [transform(image, mask) for _ in range(8)]
+        for pixels, drawn in seen:
+            assert pixels.shape == (3, 128, 192)
+            assert set(drawn.unique().tolist()) == {0, 255}
+            assert ((pixels[0] > 0) == (drawn[0] > 127)).double().mean() > 0.97
+        assert len({drawn.sum().item() for _, drawn in seen}) > 4
+
+    def test_decodes_both_files_in_every_epoch(
+        self, demo_rows, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = demo_rows.head(5)
+        pairs = list(zip(rows["image"], rows["mask"], strict=True))
+        opened = []
+        original = Image.open
+        monkeypatch.setattr(
+            Image, "open", lambda path: (opened.append(str(path)), original(path))[1]
+        )
+        epoch = baseline_seg.data_epoch(pairs, (48, 32), 4)
+        epoch(), epoch()
+        assert sorted(opened) == sorted(2 * [str(path) for pair in pairs for path in pair])
+
+    def test_gives_floats_from_0_to_1_for_masks(self, demo_rows) -> None:
+        transform = baseline_seg.training_transform((48, 32))
+        row = demo_rows.iloc[0]
+        image, mask = baseline_seg.DecodedPairs([(row["image"], row["mask"])], transform)[0]
+        assert (image.dtype, mask.dtype) == (torch.float32, torch.float32)
+        assert (image.shape, mask.shape) == ((3, 32, 48), (1, 32, 48))
+        assert set(mask.unique().tolist()) == {0.0, 1.0}
+
+
+class TestTasks:
+    def test_a_batch_lies_ready_as_the_loader_gives_it(self, demo_set, demo_rows) -> None:
+        """The real loader is the referee: shape, type and order in memory."""
+        for row in (QUICK.row(), experiments.get("seg-6", "demo", image_size=(48, 32))):
+            prepared = store.prepare(demo_set, demo_rows, row.stored_size)
+            images = tasks.training_set(row, prepared, demo_rows.head(row.batch_size))
+            batch = next(iter(loaders.training_loader(images, row.batch_size, 0)))
+            found = tasks.ready_batch(row, CPU)
+            for ready, loaded in zip(found, (batch["image"], batch["label"]), strict=True):
+                assert ready.shape == loaded.shape
+                assert ready.dtype == loaded.dtype
+                assert ready.stride() == loaded.stride()
+            assert set(found[1].unique().tolist()) <= {0, 1, 2}
+
+    @pytest.mark.parametrize(
+        ("row", "shape"),
+        [(QUICK.row(), (4, 3)), (QUICK.segmenter("lite_unet"), (4, 1, 32, 32))],
+    )
+    def test_loss_is_that_of_the_task(self, row, shape) -> None:
+        _, labels = tasks.ready_batch(row, CPU)
+        assert tasks.criterion(row)(torch.zeros(shape), labels).isfinite()
+
+
+class TestSegmenters:
+    @pytest.mark.parametrize("name", SEGMENTERS)
+    def test_row_is_that_of_the_network_from_scratch(self, name) -> None:
+        row = Settings().segmenter(name)
+        assert (row.network, row.weights, row.loss) == (name, None, "dice_cross_entropy")
+        assert (row.image_size, row.batch_size) == ((192, 192), 8)
+
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> dict:
+        """What is measured, with made-up seconds instead of measuring it."""
+        asked = {}
+        seconds = {"earlier code": 4.0, "ours": 1.0, "compiled": 0.5}
+
+        def alternate(contenders, rounds, *_) -> dict[str, list[float]]:
+            asked.update(contenders=list(contenders), rounds=rounds)
+            keys = ["earlier code", "ours", "compiled"][: len(contenders)]
+            return {n: [seconds[k]] * rounds for n, k in zip(contenders, keys, strict=True)}
+
+        monkeypatch.setattr(training, "alternate", alternate)
+        monkeypatch.setattr(training, "compiled_step", lambda *_: (lambda: None, 60.0))
+        return asked
+
+    def test_compiled_too_where_it_pays(self, asked, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(training, "SEGMENTERS_COMPILE_ON", ("cpu",))
+        settings = Settings(mask_size=32, compile=True, device=CPU)
+        eager, compiled = training.segmenter_against_baseline("lite_unet", settings)
+        assert asked == {
+            "contenders": ["earlier code", "lite_unet", "lite_unet compiled"],
+            "rounds": 7,
+        }
+        assert eager.measure == "Lite-UNet training step, eager"
+        assert (eager.compared, eager.ours, eager.ratio, eager.aim) == (500, 125, 4.0, None)
+        assert eager.note == "8.0 images/s"
+        assert (compiled.ours, compiled.ratio, compiled.aim) == (62.5, 8.0, None)
+        # An epoch of 2000 images takes 250 s, then 125 s: 60 s are won back in the first.
+        assert "compiling took 60 s, paid for in epoch 1 (2000 images)" in compiled.note
+
+    def test_fewer_rounds_are_said(self, asked) -> None:
+        settings = Settings(mask_size=32, compile=True, device=CPU)
+        (result,) = training.segmenter_against_baseline("unet", settings)
+        assert asked == {"contenders": ["earlier code", "unet"], "rounds": 3}
+        assert result.note.endswith("; 3 rounds only")
+
+
 TIMES = {"old": [3.2, 3.2, 3.6], "new": [0.8, 1.6, 0.9]}
 
 
@@ -232,5 +359,11 @@ def test_everything_runs_quickly(demo_set: Path, tmp_path: Path, capsys) -> None
         assert result["measure"] in said
         assert all(len(times) == 3 for times in result["times"].values())
     assert {result["aim"] for result in kept["results"]} >= {3.3, 3.0, 1.25, 0.95, 20.0, 10.0}
+    measures = {result["measure"] for result in kept["results"]}
+    assert measures >= {f"{training.LABELS[name]} training step, eager" for name in SEGMENTERS}
+    assert measures >= {
+        "lite_unet training loop, share of the rate on a ready batch",
+        "data epoch with masks, 8 originals, 336×224 px",
+    }
     assert kept["machine"]["load_before"] >= 0
     assert f"every single time is in {out}" in said

@@ -1,4 +1,4 @@
-"""A person opens Evaluation-Cls in JupyterLab, runs all cells, and moves the slider.
+"""A person opens an evaluation notebook in JupyterLab, runs all cells, and moves what moves.
 
 Needs Chromium; without it these tests are skipped, and say so. Screenshots lie in pytest's
 temporary folder (`--basetemp` names another).
@@ -15,11 +15,13 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 import pytest
 import small_run
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+import small_seg
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from utils import data
 
@@ -31,18 +33,45 @@ ERROR = ".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']"
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: install it")
 
 
+class Notebook(NamedTuple):
+    """What is opened, and what is to be seen there."""
+
+    file: str
+    runs: tuple[str, ...]
+    pictures: int  # those that do not move
+    other: str  # what else can be chosen above the slider
+
+
+NOTEBOOKS = (
+    Notebook("Evaluation-Cls.ipynb", ("1-3-s0",), 9, "seborrheic keratosis"),
+    Notebook("Evaluation-Seg.ipynb", ("seg-4-s0", "seg-4-s1"), 7, "seg-4-s1"),
+)
+
+
 @pytest.fixture(scope="module")
 def folder(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the notebook, set to evaluate a small finished run."""
+    """A folder with both notebooks, set to evaluate small finished runs."""
     folder = tmp_path_factory.mktemp("lab")
-    run = folder / "model/demo-demo/1-3-s0"
-    small_run.finished(demo_set, run)
-    notebook = nbformat.read(data.PROJECT / "Evaluation-Cls.ipynb", as_version=4)
-    cell = next(cell for cell in notebook.cells if cell.cell_type == "code")
-    cell.source = cell.source.replace("runs = None", f"runs = {str(run)!r}")
-    cell.source = cell.source.replace("data_dir = None", f"data_dir = {str(demo_set)!r}")
-    nbformat.write(notebook, folder / "Evaluation-Cls.ipynb")
+    runs = folder / "model/demo-demo"
+    small_run.finished(demo_set, runs / "1-3-s0")
+    for seed in (0, 1):
+        # Hardly trained: probabilities about a half, so that both ends of the slider are known.
+        hardly = {"seed": seed, "learning_rate": 1e-6}
+        small_seg.finished(demo_set, runs / f"seg-4-s{seed}", **hardly)
+    for notebook in NOTEBOOKS:
+        chosen = ",".join(str(runs / name) for name in notebook.runs)
+        _write_with(folder / notebook.file, runs=chosen, data_dir=str(demo_set))
     return folder
+
+
+def _write_with(file: Path, **parameters: str) -> None:
+    """Copy the notebook of that name to file, with these parameters in its first cell of code."""
+    notebook = nbformat.read(data.PROJECT / file.name, as_version=4)
+    cell = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    for name, value in parameters.items():
+        assert f"{name} = None" in cell.source
+        cell.source = cell.source.replace(f"{name} = None", f"{name} = {value!r}")
+    nbformat.write(notebook, file)
 
 
 @pytest.fixture(scope="module")
@@ -90,47 +119,60 @@ def _wait_for(address: str, process: subprocess.Popen, log: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def page(server: str) -> Iterator[Page]:
-    """The notebook in JupyterLab, all cells run."""
+def browser() -> Iterator[Browser]:
     with sync_playwright() as api:
         browser = api.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.set_default_timeout(PATIENCE)
-        page.goto(f"{server}/lab/tree/Evaluation-Cls.ipynb?reset")
-        page.wait_for_selector(".jp-Notebook .jp-CodeCell")
-        page.get_by_text(re.compile(r"Python 3 \(ipykernel\) \| Idle")).first.wait_for()
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
-        last = page.locator(".jp-OutputArea-output", has_text="figures and tables are in")
-        last.or_(page.locator(ERROR)).first.wait_for(state="attached")
-        yield page
+        yield browser
         browser.close()
 
 
-def test_all_cells_run_without_an_error(page: Page, tmp_path: Path) -> None:
+@pytest.fixture(scope="module", params=NOTEBOOKS, ids=lambda notebook: notebook.file)
+def notebook(request: pytest.FixtureRequest) -> Notebook:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, server: str, notebook: Notebook) -> Iterator[Page]:
+    """The notebook in JupyterLab, all cells run."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{server}/lab/tree/{notebook.file}?reset")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+    page.get_by_text(re.compile(r"Python 3 \(ipykernel\) \| Idle")).first.wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    last = page.locator(".jp-OutputArea-output", has_text="figures and tables are in")
+    last.or_(page.locator(ERROR)).first.wait_for(state="attached")
+    yield page
+    page.close()
+
+
+def test_all_cells_run_without_an_error(page: Page, notebook: Notebook, tmp_path: Path) -> None:
     page.screenshot(path=tmp_path / "lab.png")
     assert page.locator(ERROR).all_inner_texts() == []
     assert page.locator(".jp-RenderedText[data-mime-type*='stderr']").all_inner_texts() == []
-    assert page.locator(".jp-RenderedImage img").count() == 9
+    assert page.locator(".jp-RenderedImage img").count() == notebook.pictures
 
 
-def test_the_slider_moves_the_numbers_and_the_picture(page: Page, tmp_path: Path) -> None:
+def test_the_slider_moves_the_numbers_and_the_picture(
+    page: Page, notebook: Notebook, tmp_path: Path
+) -> None:
     area = page.locator(".jp-OutputArea", has=page.locator(".widget-slider")).first
     numbers, picture = area.locator(".widget-html-content"), area.locator("img.widget-image")
     handle = area.locator(".noUi-handle")
     handle.scroll_into_view_if_needed()
     before = picture.get_attribute("src")
     handle.focus()
-    handle.press("Home")  # threshold 0: every image counts as melanoma
+    handle.press("Home")  # the lowest threshold: everything counts as melanoma, or as lesion
     expect(numbers).to_contain_text("sensitivity 1.000   specificity 0.000")
     changed(picture, before)
     area.screenshot(path=tmp_path / "slider.png")
     before = picture.get_attribute("src")
-    area.locator("select").last.select_option("seborrheic keratosis")
+    area.locator("select").last.select_option(notebook.other)
     changed(picture, before)
-    handle.press("End")  # threshold 1: no image counts as seborrheic keratosis
+    handle.press("End")  # the highest: nothing does
     expect(numbers).to_contain_text("sensitivity 0.000   specificity 1.000")
-    area.screenshot(path=tmp_path / "slider-class.png")
+    area.screenshot(path=tmp_path / "slider-other.png")
 
 
 def test_the_browser_goes_through_the_cases(page: Page, tmp_path: Path) -> None:

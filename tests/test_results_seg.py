@@ -9,7 +9,9 @@ import pytest
 import experiments
 from utils import evaluation_seg, results_seg, segment
 from utils.logger import RunError, RunFolder
-from utils.segment import THRESHOLDS, Result, counts_of
+from utils.segment import THRESHOLDS, HowToPredict, Result, counts_of
+
+HOW = HowToPredict(batch_size=4)
 
 
 def result_of(ids, seed: int = 0) -> Result:
@@ -93,7 +95,7 @@ def test_scores_are_written_in_all_conventions(run, rows):
     row = {"select_on": "validation", "threshold": 0.5, "views": 1}
     run.save_json("config.json", {"row": row})
     table = result_of(rows["id"]).per_image
-    found = results_seg.scores(run, "validation", table, "ISIC 2017")
+    found = results_seg.scores(run, "validation", table, "ISIC 2017", HOW)
     assert json.loads((run / "scores-validation.json").read_text()) == found
     assert found["official"]["jaccard"]["value"] == pytest.approx(table["jaccard"].mean())
     assert found["lesion"]["jaccard"]["value"] == pytest.approx(
@@ -106,18 +108,29 @@ def test_scores_are_written_in_all_conventions(run, rows):
     assert lines[-1].strip().startswith("the epoch was chosen on these very images")
 
 
+def test_another_way_to_make_masks_says_so(run, rows):
+    run.save_json("config.json", {"row": {"select_on": "validation"}})
+    how = HowToPredict(batch_size=4, views=8, threshold=0.4, clean_up=True)
+    table = result_of(rows["id"]).per_image
+    found = results_seg.scores(run, "validation-8-views", table, "ISIC 2017", how)
+    assert (found["split"], found["views"], found["threshold"]) == ("validation", 8, 0.4)
+    first, *_, last = results_seg.summary(found).splitlines()
+    assert first.startswith("ISIC 2017, validation split, 8 views, cleaned up, 8 images")
+    assert "the scores flatter" in last
+
+
 def test_published_rows_stand_in_their_own_convention(run, rows):
-    found = results_seg.scores(run, "test", result_of(rows["id"]).per_image, "ISIC 2017")
+    found = results_seg.scores(run, "test", result_of(rows["id"]).per_image, "ISIC 2017", HOW)
     table = results_seg.comparison(found, experiments.get("seg-3"))
     (pooled, ours), *_ = table.index
     assert pooled.startswith("coursework")
     assert ours == "this run (ISIC 2017, test)"
-    assert table.loc[(pooled, ours), "JSI"] == f"{found['coursework']['jaccard']['value']:.3f}"
+    assert table.loc[(pooled, ours), "JSI"] == f"{found['coursework']['jaccard']['value']:.4f}"
     theirs = (pooled, "coursework, Dense-UNet pretrained")
-    assert table.loc[theirs, ["JSI", "DSC", "TJI"]].tolist() == ["0.846", "0.915", "0.787"]
+    assert table.loc[theirs, ["JSI", "DSC", "TJI"]].tolist() == ["0.8457", "0.9150", "0.7875"]
     official = table.xs(table.index[-1][0])
-    assert official.loc[ours, "JSI"] == f"{found['official']['jaccard']['value']:.3f}"
-    assert official.loc["Yuan, 1st of the challenge", "JSI"] == "0.765"
+    assert official.loc[ours, "JSI"] == f"{found['official']['jaccard']['value']:.4f}"
+    assert official.loc["Yuan, 1st of the challenge", "JSI"] == "0.7650"
     assert "coursework, Dense-UNet pretrained" not in official.index
     assert official.loc["MB-DCNN, TMI 2020", "SE"] == ""
     lite = results_seg.comparison(found, experiments.get("seg-6"))
@@ -126,7 +139,7 @@ def test_published_rows_stand_in_their_own_convention(run, rows):
 
 def test_points_of_the_forest_plot(run, rows):
     found = {
-        name: results_seg.scores(run, "test", result_of(rows["id"], seed).per_image, "d")
+        name: results_seg.scores(run, "test", result_of(rows["id"], seed).per_image, "d", HOW)
         for seed, name in enumerate(("a", "b"))
     }
     table = results_seg.points(found, dict.fromkeys(found, experiments.get("seg-1")))

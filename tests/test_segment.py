@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from utils import loaders, loaders_seg, segment
+import experiments
+from utils import cases_seg, loaders, loaders_seg, segment
 from utils.data import DataError
 from utils.segment import VIEWS, HowToPredict
 
@@ -175,3 +176,30 @@ def test_a_mask_that_cannot_be_read_is_named(demo_store, tested, tmp_path):
     rows.loc[0, "mask"] = str(broken)
     with pytest.raises(DataError, match=r"the mask .*broken_segmentation.png cannot be read"):
         segment.evaluate(Darkness(), images_of(demo_store, rows), rows, HowToPredict(4, 0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"views": 9}, r"views is 9"), ({"threshold": 1.5}, r"threshold is 1.5; expected a prob")],
+)
+def test_a_way_that_no_row_could_have_is_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        cases_seg.how_to_predict(experiments.get("seg-6"), "fp32", **changes)
+
+
+def test_files_are_named_by_what_was_changed():
+    assert cases_seg.suffix(views=None, threshold=None, clean_up=None) == ""
+    assert cases_seg.suffix(views=8, threshold=0.4, clean_up=True) == "-8-views-threshold-0.4-clean"
+
+
+@pytest.mark.parametrize("original", [(542, 722), (767, 1022), (1129, 1504)])
+def test_a_centre_crop_is_put_back_where_it_was_cut(original):
+    truth = np.zeros(original, np.float32)
+    cv2.circle(truth, (original[1] // 2, original[0] // 2), original[0] // 4, 1.0, cv2.FILLED)
+    stored = cv2.resize(truth, (336, 224), interpolation=cv2.INTER_AREA)
+    crop = loaders_seg.centre_crop(original[1], original[0], (336, 224))
+    region = loaders_seg.on_the_grid(crop, stored.shape)
+    seen = cv2.resize(loaders_seg.part(stored, region), (336, 224), interpolation=cv2.INTER_LINEAR)
+    back = segment.at_original_size(seen, original, region) > 0.5
+    overlap = (back & (truth > 0)).sum() / (back | (truth > 0)).sum()
+    assert overlap > 0.996

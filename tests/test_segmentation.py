@@ -3,6 +3,7 @@
 The third way, a person in JupyterLab, is in test_browser.py.
 """
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -18,8 +19,9 @@ import torch
 from safetensors.torch import load_file
 from ways import contents, outputs, papermill, run, script
 
+import experiments
 import seg_main
-from utils import data, loaders_seg, runs, store
+from utils import data, encoder, loaders_seg, runs, store
 from utils.logger import RunError
 
 LESSON, EVALUATION = "Segmentation.ipynb", "Evaluation-Seg.ipynb"
@@ -53,10 +55,10 @@ class TestLesson:
     def test_papermill_from_another_folder_with_an_encoder_of_ones_own(
         self, models: Path, demo_set: Path, tmp_path: Path
     ) -> None:
-        encoder = models / "demo-demo/1-5-s0"
+        own = models / "demo-demo/1-5-s0"
         executed = papermill(
             LESSON, tmp_path, experiment="seg-5", epochs=1, image_size=32, batch_size=8,
-            encoder_from=encoder, data_dir=demo_set, run_dir=tmp_path / "run", save_masks=True,
+            encoder_from=own, data_dir=demo_set, run_dir=tmp_path / "run", save_masks=True,
             views=8, message="a note",
         )  # fmt: skip
         folder = tmp_path / "run"
@@ -66,9 +68,10 @@ class TestLesson:
         assert len(outputs(executed, "image/png")) == len(figures) == 5
         config = json.loads((folder / "config.json").read_text())
         assert config["message"] == "a note"
-        assert config["row"]["encoder_from"] == str(encoder)
+        assert config["row"]["encoder_from"] == str(own)
+        assert config["data"]["encoder"]["run"] == str(own)
         printed = "".join(outputs(executed, "stdout"))
-        assert f"encoder starts from {encoder / 'best.safetensors'}" in printed
+        assert f"encoder starts from {own / 'best.safetensors'}" in printed
         masks = sorted((folder / "masks-test").glob("*.png"))
         assert len(masks) == 8
         assert cv2.imread(str(masks[0]), cv2.IMREAD_UNCHANGED).shape == (72, 96)
@@ -170,24 +173,68 @@ class TestEvaluation:
 
 
 class TestEncoderFrom:
-    def find(self, models: Path, demo_set: Path, name: str | None) -> Path | None:
-        return runs.encoder_weights(name, demo_set, ["1-5", "1-3"], models)
+    def find(self, models: Path, demo_set: Path, name: str | None, **changes) -> encoder.Start:
+        row = experiments.get("seg-5", "demo", encoder_from=name, **changes)
+        return encoder.start_of(row, demo_set, ["1-5", "1-3"], models)
 
-    def test_it_is_the_runs_best_epoch(self, models: Path, demo_set: Path) -> None:
-        expected = models / "demo-demo/1-5-s0/best.safetensors"
-        assert self.find(models, demo_set, "1-5-s0") == expected
-        assert self.find(models, demo_set, "1-5") == expected
-        assert self.find(models, demo_set, None) is None
+    @pytest.mark.parametrize("name", ["1-5-s0", "1-5", "demo-demo/1-5-s0"])
+    def test_it_is_the_runs_best_epoch_by_any_name(self, name, models, demo_set) -> None:
+        start = self.find(models, demo_set, name)
+        file = models / "demo-demo/1-5-s0/best.safetensors"
+        assert start.weights == file
+        assert start.row.encoder_from == "demo-demo/1-5-s0"
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        assert start.facts["encoder"]["sha256"] == digest[:16]
+
+    def test_without_one_the_row_decides(self, models, demo_set) -> None:
+        assert self.find(models, demo_set, None, weights="imagenet").weights == "imagenet"
+        assert self.find(models, demo_set, None).weights is None
 
     def test_a_segmenter_is_no_encoder(self, models: Path, demo_set: Path) -> None:
         with pytest.raises(RunError, match=r"holds row seg-4; expected one of 1-5, 1-3"):
             self.find(models, demo_set, str(models / "demo-demo/seg-4-s0"))
 
+    def test_another_attention_is_refused(self, models: Path, demo_set: Path) -> None:
+        with pytest.raises(
+            RunError, match=r"attention is a 'spatial' softmax; this row's is 'chan"
+        ):
+            self.find(models, demo_set, "1-5", attention="channel")
+
+    def test_an_encoder_that_has_seen_the_hold_out_is_told(self, models, demo_set) -> None:
+        said = self.find(models, demo_set, "1-5", select_on="holdout", seed=1).warning
+        assert "trained on images that choose the epoch here" in said
+        assert (
+            "validation split: scores there flatter" in self.find(models, demo_set, "1-5").warning
+        )
+
     def test_one_name_for_several_runs(self, demo_set: Path, tmp_path: Path) -> None:
         for seed in (0, 1):
             small_run.finished(demo_set, tmp_path / f"demo-demo/1-5-s{seed}", "1-5", seed=seed)
-        with pytest.raises(RunError, match=r"'1-5', which names 2 runs: 1-5-s0, 1-5-s1; expected"):
+        with pytest.raises(RunError, match=r"'1-5', which names 2 runs: demo-demo/1-5-s0, demo-d"):
             self.find(tmp_path, demo_set, "1-5")
+
+
+def test_runs_are_found_under_any_name(demo_set: Path, tmp_path: Path) -> None:
+    for name in ("seg-4-scratch-s0", "my-try", "seg-4-s0.1"):
+        small_seg.finished(demo_set, tmp_path / "demo-demo" / name)
+    rows = experiments.segmentation.ROWS
+    assert set(runs.find(None, demo_set, rows, models=tmp_path)) == {"my-try", "seg-4-scratch-s0"}
+    assert list(runs.find("my-try", demo_set, rows, models=tmp_path)) == ["my-try"]
+    (tmp_path / "demo-demo/my-try/scores-test.json").unlink()
+    run = tmp_path / "demo-demo/my-try/config.json"
+    run.write_text(run.read_text().replace('"finished": true', '"finished": false'))
+    with pytest.raises(RunError, match=r"not finished; go on with\n    the command that began it"):
+        runs.find("my-try", demo_set, rows, models=tmp_path)
+
+
+def test_results_of_weights_that_are_gone_are_removed(demo_set: Path, tmp_path: Path) -> None:
+    small_seg.finished(demo_set, tmp_path / "run")
+    (tmp_path / "run/masks-test").mkdir()
+    first = (tmp_path / "run/per-image-test.csv").read_bytes()
+    (tmp_path / "run/last.pt").unlink()
+    small_seg.finished(demo_set, tmp_path / "run", learning_rate=0.05)
+    assert (tmp_path / "run/per-image-test.csv").read_bytes() != first
+    assert not (tmp_path / "run/masks-test").exists()
 
 
 class TestCommandLine:
@@ -204,6 +251,7 @@ class TestCommandLine:
             (("--net", "unet"), "seg-1", "none"),
             (("-n=arl", "--pretrained", "0"), "seg-5", "none"),
             (("-n", "lite", "-p", "1"), "seg-6", "imagenet"),
+            (("-n", "arl", "--encoder-from", "none"), "seg-5", "none"),
         ],
     )
     def test_the_network_and_its_start(self, demo_set, words, experiment, weights):
@@ -239,6 +287,9 @@ class TestCommandLine:
             (("-p", "1", "--encoder-from", "1-5-s0"), "both give the encoder weights"),
             (("--image-size", "big"), "image_size is 'big'; expected a side in px"),
             (("--views", "3"), "views is 3"),
+            (("-i", "a/b"), "-i is 'a/b'; expected a plain name"),
+            (("-i", "try.1"), "-i is 'try.1'; expected a plain name"),
+            (("-i", "seg-1-s0"), "-i is 'seg-1-s0', the name of another run; this one is seg-2-s0"),
             (("-n", "vgg"), "invalid choice: 'vgg'"),
             (("-p", "2"), "invalid choice: 2"),
             (("--epochs", "0"), "epochs is 0; expected at least 1"),

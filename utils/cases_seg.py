@@ -1,5 +1,6 @@
 """Single cases of a segmenter: the picture, the true mask and the predicted one."""
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -13,11 +14,24 @@ from utils.store import Store
 
 
 def how_to_predict(row: Any, precision: str, **changes: Any) -> HowToPredict:
-    """The row's way from images to masks; precision is the one that the run was trained in."""
+    """The row's way from images to masks; precision is the one that the run was trained in.
+
+    changes (views, threshold, clean_up) take the place of the row's, None leaves it. ValueError for
+    a value that the row could not have.
+    """
+    row = replace(row, **{name: value for name, value in changes.items() if value is not None})
     names = ("batch_size", "workers", "views", "threshold", "clean_up")
-    return HowToPredict(
-        **{name: getattr(row, name) for name in names} | changes, precision=precision
-    )
+    return HowToPredict(**{name: getattr(row, name) for name in names}, precision=precision)
+
+
+def suffix(**changes: Any) -> str:
+    """What file names say of changes to `how_to_predict`: "-8-views-threshold-0.4"."""
+    words = []
+    for name, value in changes.items():
+        if value is not None:
+            known = {"views": f"{value}-views", "clean_up": "clean" if value else "unclean"}
+            words.append(known.get(name, f"{name}-{value}"))
+    return "".join(f"-{word}" for word in words)
 
 
 def cases(

@@ -27,8 +27,9 @@ def training_transform(size: Size, colour: float = 0.0) -> A.Compose:
     """Image and mask alike: resized, flipped and turned, ±20° rotation, 0.8–1.2 zoom, shift.
 
     size is (width, height) in px; quarter turns are for squares only. The border is mirrored.
-    Images are interpolated, masks take the nearest pixel: they stay binary. colour is the strength
-    of the jitter of brightness, contrast and saturation of the image, 0 for none.
+    A mask shrinks by area, as the nearest pixel would lie up to half a pixel off, and is binary
+    again after `as_label`; from then on its pixels are only moved. colour is the strength of the
+    jitter of brightness, contrast and saturation of the image, 0 for none.
     Takes and gives (H, W, 3) uint8 RGB and (H, W) uint8; call `loaders.draw_by` before each use.
     """
     width, height = size
@@ -39,7 +40,7 @@ def training_transform(size: Size, colour: float = 0.0) -> A.Compose:
                 height,
                 width,
                 interpolation=cv2.INTER_AREA,
-                mask_interpolation=cv2.INTER_NEAREST_EXACT,
+                mask_interpolation=cv2.INTER_AREA,
             ),
             Turns(p=1.0) if width == height else Flips(p=1.0),
             A.Affine(
@@ -78,7 +79,7 @@ class TrainingMasks(LesionDataset):
         place = self.positions[index]
         draw_by(self.transform, self.seed, epoch, index)
         seen = self.transform(image=self.store.image(place), mask=self.store.mask(place))
-        return {"image": seen["image"], "label": seen["mask"] // 255, "index": index}
+        return {"image": seen["image"], "label": as_label(seen["mask"]), "index": index}
 
 
 class TestImages(LesionDataset):
@@ -98,8 +99,9 @@ class TestImages(LesionDataset):
         super().__init__(store, rows)
         self.size = size
         sides = store.index.iloc[self.positions][["width", "height"]].to_numpy(dtype=float)
+        crops = test_image == "centre crop"
         self.regions = [
-            centre_crop(*pair, size) if test_image == "centre crop" else WHOLE for pair in sides
+            on_the_grid(centre_crop(*pair, size), store.shape) if crops else WHOLE for pair in sides
         ]
 
     def __getitem__(self, index: int) -> dict:
@@ -107,9 +109,8 @@ class TestImages(LesionDataset):
         image, mask = (part(kept(place), region) for kept in (self.store.image, self.store.mask))
         shrinks = self.size[0] * self.size[1] < mask.size
         way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        image = cv2.resize(image, self.size, interpolation=way)
-        mask = cv2.resize(mask, self.size, interpolation=cv2.INTER_NEAREST_EXACT)
-        return {"image": image, "label": mask // 255, "index": index}
+        image, mask = (cv2.resize(each, self.size, interpolation=way) for each in (image, mask))
+        return {"image": image, "label": as_label(mask), "index": index}
 
 
 def centre_crop(width: float, height: float, size: Size) -> Region:
@@ -117,6 +118,21 @@ def centre_crop(width: float, height: float, size: Size) -> Region:
     shape = size[0] / size[1]
     across, down = min(1.0, height * shape / width), min(1.0, width / shape / height)
     return ((1 - across) / 2, (1 - down) / 2, across, down)
+
+
+def on_the_grid(region: Region, shape: tuple[int, int]) -> Region:
+    """The region moved to the pixel borders of an image of shape (height, width).
+
+    What is cut out there is then exactly what is put back at the original size.
+    """
+    height, width = shape
+    left, top, right, bottom = corners(width, height, region)
+    return left / width, top / height, (right - left) / width, (bottom - top) / height
+
+
+def as_label(mask: np.ndarray) -> np.ndarray:
+    """A resized mask (H, W) of 0 … 255 as uint8 0/1, cut at one half."""
+    return (mask > 127).astype(np.uint8)
 
 
 def part(image: np.ndarray, region: Region) -> np.ndarray:

@@ -11,6 +11,7 @@ import importlib.metadata
 import itertools
 import json
 import platform
+import shutil
 import subprocess
 import sys
 from contextlib import AbstractContextManager
@@ -30,6 +31,10 @@ FIGURE_DPI = 150
 # What may differ between the two halves of a resumed run: none of it changes a result.
 FREE_FIELDS = frozenset({"question", "published", "workers"})
 RESUME = ("auto", "restart")
+# What a run's weights made, and nothing else.
+RESULTS = (
+    "predictions-*", "submission-*", "scores-*", "per-image-*", "thresholds-*", "masks-*"
+)  # fmt: skip
 
 
 class RunError(ValueError):
@@ -99,6 +104,14 @@ class RunFolder:
         """Write a table as csv with every digit it holds; returns its path."""
         write_atomic(self.path / name, table.to_csv(index=False, lineterminator="\n"))
         return self.path / name
+
+    def forget_results(self) -> None:
+        """Remove what was made with weights that are gone: predictions, scores and masks."""
+        for stale in (path for pattern in RESULTS for path in self.path.glob(pattern)):
+            if stale.is_dir():
+                shutil.rmtree(stale)
+            else:
+                stale.unlink()
 
     def save_figure(self, name: str, figure: Figure) -> Path:
         """Write `figures/<name>.png`; returns its path."""

@@ -258,8 +258,7 @@ class _Training:
             half_written.unlink()
         path = self.run / "last.pt"
         if not path.exists():
-            for stale in [*self.run.path.glob("predictions-*"), *self.run.path.glob("scores-*")]:
-                stale.unlink()  # of weights that are no longer here
+            self.run.forget_results()  # of weights that are no longer here
             return
         self.progress = load_checkpoint(path, self.network, self.optimizer)
         self.save_tables()  # a kill may have come between the checkpoint and its tables

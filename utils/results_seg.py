@@ -10,7 +10,7 @@ from utils.data import name_offenders
 from utils.evaluation import Counts
 from utils.evaluation_seg import METRICS, TABLE_NAMES, THRESHOLD
 from utils.logger import RunError, RunFolder
-from utils.segment import Result, counts_of, mask_name
+from utils.segment import HowToPredict, Result, counts_of, mask_name
 from utils.statistics_seg import CONVENTIONS, jaccard_difference, segmentation_scores
 
 _IMAGE = ("id", "width", "height", *Counts._fields, *METRICS)
@@ -64,14 +64,18 @@ def _read(file: Any, columns: tuple[str, ...]) -> pd.DataFrame:
     return table
 
 
-def scores(run: RunFolder, split: str, per_image: pd.DataFrame, note: str) -> dict[str, Any]:
+def scores(
+    run: RunFolder, split: str, per_image: pd.DataFrame, note: str, how: HowToPredict
+) -> dict[str, Any]:
     """Scores with 95 % intervals in all conventions, written to `scores-<split>.json`.
 
-    per_image as `results` gives it; note names the data ("synthetic demo data", "ISIC 2017").
+    per_image as `results` gives it, made as how says; note names the data ("synthetic demo data",
+    "ISIC 2017"). split may say more: "validation-8-views" is the validation split.
     """
     row = run.config.get("row", {})
-    found = {"data": note, "split": split, "selected_on": row.get("select_on", "")}
-    found |= {name: row.get(name) for name in ("test_image", "views", "threshold", "clean_up")}
+    found = {"data": note, "split": split.split("-")[0], "selected_on": row.get("select_on", "")}
+    found |= {"test_image": row.get("test_image", "whole"), "views": how.views}
+    found |= {"threshold": how.threshold, "clean_up": how.clean_up}
     found |= segmentation_scores(counts_of(per_image))
     run.save_json(f"scores-{split}.json", found)
     return found
@@ -79,12 +83,13 @@ def scores(run: RunFolder, split: str, per_image: pd.DataFrame, note: str) -> di
 
 def summary(found: dict[str, Any]) -> str:
     """The official scores of a score file with their intervals, under the data's name."""
-    lines = [f"{found['data']}, {found['split']} split, {found['n']} images, 95 % intervals:"]
+    way = f", {found['views']} views" * (found["views"] > 1) + ", cleaned up" * found["clean_up"]
+    lines = [f"{found['data']}, {found['split']} split{way}, {found['n']} images, 95 % intervals:"]
     for name in ("jaccard", "dice", "threshold_jaccard"):
         score = found["official"][name]
         text = f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
         lines.append(f"  mean {name.replace('_', ' ')}: {text}")
-    if found.get("selected_on") == found["split"]:
+    if found["selected_on"] == found["split"]:
         lines.append("  the epoch was chosen on these very images: the scores flatter")
     return "\n".join(lines)
 
@@ -102,7 +107,7 @@ def comparison(found: dict[str, Any], row: Any) -> pd.DataFrame:
         studies = [study for study in row.published if study.convention == convention]
         if not studies:
             continue
-        cells = {name: found[convention][name]["value"] for name in found[convention]}
+        cells = {name: score["value"] for name, score in found[convention].items()}
         lines.append((CONVENTIONS[convention], ours, cells, trained))
         for study in studies:
             lines.append((CONVENTIONS[convention], study.source, study.scores, study.training_list))
@@ -113,7 +118,7 @@ def comparison(found: dict[str, Any], row: Any) -> pd.DataFrame:
 
 def _texts(values: dict[str, float]) -> dict[str, str]:
     return {
-        short: f"{values[name]:.3f}" if name in values else ""
+        short: f"{values[name]:.4f}" if name in values else ""  # as many digits as were printed
         for name, short in TABLE_NAMES.items()
     }
 

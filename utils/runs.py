@@ -57,25 +57,6 @@ def find(
     return _short(chosen)
 
 
-def encoder_weights(
-    name: str | None, data_dir: Path, rows: Iterable[str], models: Path = MODELS
-) -> Path | None:
-    """The weights of the one finished classification run called name; None for None.
-
-    rows are the classifiers'; a name as in `find`. Raises RunError as `find` does, and for a name
-    that stands for several runs.
-    """
-    if name is None:
-        return None
-    found = find(name, data_dir, rows, models=models)
-    if len(found) > 1:
-        raise RunError(
-            f"encoder_from is {name!r}, which names {len(found)} runs: {name_offenders(found)}; "
-            "expected one of them."
-        )
-    return next(iter(found.values())) / "best.safetensors"
-
-
 class _Search:
     """The run folders that exist for one data set and some rows."""
 
@@ -90,10 +71,11 @@ class _Search:
         self.data_dir, self.rows, self.aliases, self.models = data_dir, rows, aliases, models
         self.notebook = notebook
         self.kind = set_name(data_dir)
-        folders = [path for path in models.glob(f"{self.kind}-*/*") if _row(path) in rows]
+        holds = {path: _held(path) for path in models.glob(f"{self.kind}-*/*")}
+        self.held = {path: row for path, row in holds.items() if row in rows}
         self.present = {
             f"{path.parent.name}/{path.name}": RunFolder(path)
-            for path in sorted(folders, key=lambda path: _order(path, rows))
+            for path in sorted(self.held, key=lambda path: _order(path, rows.index(holds[path])))
         }
 
     def all_finished(self) -> dict[str, RunFolder]:
@@ -145,7 +127,7 @@ class _Search:
         return {
             key: run
             for key, run in self.present.items()
-            if name in (key, key.split("/")[1], _row(Path(key)))
+            if name in (key, key.split("/")[1], self.held[run.path])
         }
 
     def checked(self, run: RunFolder) -> RunFolder:
@@ -170,7 +152,9 @@ class _Search:
         """The command that goes on with a run."""
         row = run.config["row"]
         if run.path.parent.parent == self.models:
-            return self.command(row["name"], row["profile"], str(row["seed"]))
+            if run.path.name == f"{row['name']}-s{row['seed']}":
+                return self.command(row["name"], row["profile"], str(row["seed"]))
+            return f"the command that began it; its settings are in {run / 'config.json'}"
         return (
             f"papermill {self.notebook} out.ipynb -p experiment {row['name']} -p profile "
             f'{row["profile"]} -p seed {row["seed"]} -p data_dir "{self.data_dir}" '
@@ -238,9 +222,17 @@ def _row(path: Path) -> str:
     return match["row"] if match else path.name
 
 
-def _order(path: Path, rows: list[str]) -> tuple[int, str, int]:
+def _held(path: Path) -> str | None:
+    """The row whose run a folder holds, whatever its name; None for one that was moved aside."""
+    if re.search(r"\.\d+$", path.name):
+        return None
+    run = RunFolder(path)
+    return run.config["row"]["name"] if _readable(run) else _row(path)
+
+
+def _order(path: Path, place: int) -> tuple[int, str, int, str]:
     seed = _FOLDER.fullmatch(path.name)
-    return rows.index(_row(path)), path.parent.name, int(seed["seed"]) if seed else -1
+    return place, path.parent.name, int(seed["seed"]) if seed else -1, path.name
 
 
 def _short(runs: dict[str, RunFolder]) -> dict[str, RunFolder]:

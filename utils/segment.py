@@ -74,7 +74,7 @@ def probabilities(
                 with autocast(device, precision):
                     logits = network(turned(images, turn))
                 total = total + turned(torch.sigmoid(logits.float()), turn, back=True)
-            mean = (total / views)[:, 0].cpu().numpy()
+            mean = (total / len(VIEWS[:views]))[:, 0].cpu().numpy()
             yield from zip(batch["index"].tolist(), mean, strict=True)
 
 

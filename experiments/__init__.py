@@ -43,8 +43,8 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
 
     weights and encoder_from "none" mean from scratch; an encoder_from takes the place of the row's
     weights. A segmenter's sizes are (width, height), "336x224", or one side of a square. A larger
-    image_size raises stored_size with it. Raises ValueError for an unknown row, profile, field or
-    value, listing the known ones.
+    image_size raises stored_size with it, and one that is no square does without quarter turns.
+    Raises ValueError for an unknown row, profile, field or value, listing the known ones.
     """
     profile = profile or "best"
     _check("row", name, ROWS)
@@ -65,6 +65,9 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
     if "image_size" in chosen and "stored_size" not in chosen:
         stored = changes.get("stored_size", ROWS[name].stored_size)
         changes["stored_size"] = _at_least(stored, changes["image_size"])
+        sides = changes["image_size"]
+        if changes.get("views") == 8 and "views" not in chosen and sides[0] != sides[-1]:
+            changes["views"] = 4  # quarter turns are for squares
     return changed(ROWS[name], profile=profile, **changes)
 
 

@@ -89,7 +89,15 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     # From random weights: faster.
     ("best", "seg-1"): {"learning_rate": 1e-3},
     ("best", "seg-2"): {"learning_rate": 1e-3},
-    ("best", "seg-6"): {"image_size": (192, 192)},  # a light network
+    # A light network, so it may see more, and for longer; flips, turns and clean-up were chosen on
+    # the hold-out (0.8415 as it is, 0.8464 with views 8, 0.8432 with clean_up).
+    ("best", "seg-6"): {
+        "image_size": (224, 224),
+        "epochs": 20,
+        "colour": 0.3,
+        "views": 8,
+        "clean_up": True,
+    },
     # EfficientNet-Lite0's weights come with a package, so the demo need not do without them.
     ("demo", "seg-6"): {"weights": "imagenet"},
 }

@@ -60,7 +60,8 @@ def test_a_square_by_any_spelling(size):
 
 
 def test_a_larger_image_is_stored_larger():
-    assert get("seg-6", image_size=(336, 224)).stored_size == (336, 256)
+    oblong = get("seg-6", image_size=(336, 224))
+    assert (oblong.stored_size, oblong.views) == ((336, 256), 4)
     assert get("seg-6", image_size=128).stored_size == (256, 256)
 
 

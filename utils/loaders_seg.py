@@ -24,7 +24,7 @@ class Flips(Turns):
 
 
 def training_transform(size: Size, colour: float = 0.0) -> A.Compose:
-    """Image and mask alike: resized, flipped and turned, ±20° rotation, 0.8–1.2 zoom, shift.
+    """Image and mask alike: resized, flipped and turned, ±20° rotation, 0.7–1.4 zoom, shift.
 
     size is (width, height) in px; quarter turns are for squares only. The border is mirrored.
     A mask shrinks by area, as the nearest pixel would lie up to half a pixel off, and is binary
@@ -45,7 +45,7 @@ def training_transform(size: Size, colour: float = 0.0) -> A.Compose:
             Turns(p=1.0) if width == height else Flips(p=1.0),
             A.Affine(
                 rotate=(-20, 20),
-                scale=(0.8, 1.2),
+                scale=(0.7, 1.4),
                 keep_ratio=True,
                 translate_percent=(-0.1, 0.1),
                 border_mode=cv2.BORDER_REFLECT_101,

@@ -4,17 +4,18 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 
 from bench import images, loop, machine, memory, report, training
 from bench.report import Result
-from bench.settings import QUICK, Settings
+from bench.settings import QUICK, SEGMENTERS, Settings
 from utils import data
 from utils.console import say
 
-PARTS = ("step", "loop", "data", "memory")
+PARTS = ("step", "loop", "data", "segmentation", "memory")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -38,6 +39,8 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 def measure(parts: list[str], data_dir: Path, settings: Settings) -> list[Result]:
     """All results of the parts asked for, said as they come."""
     results: list[Result] = []
+    if not settings.fullres and {"data", "segmentation"} & set(parts):
+        say("no folder with original images (--fullres or $ISIC2017_FULLRES): left out")
 
     def add(found: list[Result]) -> None:
         results.extend(found)
@@ -48,16 +51,28 @@ def measure(parts: list[str], data_dir: Path, settings: Settings) -> list[Result
         add(training.against_baseline("arl18", settings))
         add(training.against_baseline("arl50", settings))
     if "loop" in parts:
-        add([loop.training_loop("arl18", data_dir, settings)])
+        add([loop.training_loop(settings.row(), settings.loop_batches, data_dir, settings)])
     if "data" in parts:
         add(images.prepared_set(data_dir, settings))
         if settings.fullres:
             add(images.originals(settings))
-        else:
-            say("no folder with original images (--fullres or $ISIC2017_FULLRES): left out")
+    if "segmentation" in parts:
+        for found in segmentation(data_dir, settings):
+            add(found)
     if "memory" in parts:
         add(memory.against_number(settings))
     return results
+
+
+def segmentation(data_dir: Path, settings: Settings) -> Iterator[list[Result]]:
+    """Steps, loop and data of the segmenters, each result as soon as it is there."""
+    for name in SEGMENTERS:
+        yield training.segmenter_against_baseline(name, settings)
+    row = settings.segmenter("lite_unet")
+    yield [loop.training_loop(row, settings.mask_loop_batches, data_dir, settings)]
+    yield [images.prepared_set_with_masks(data_dir, settings)]
+    if settings.fullres:
+        yield [images.originals_with_masks(settings)]
 
 
 def main(given: list[str] | None = None) -> Path:

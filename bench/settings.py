@@ -23,8 +23,8 @@ class Settings:
     least: float = 0.5  # seconds of one turn of one contender
     compile: bool = True
     loop_batches: int = 16  # in an epoch of the training loop
-    mask_loop_batches: int = 6
-    images: int = 200  # in an epoch of the prepared set's data
+    mask_loop_batches: int = 4
+    images: int = 192  # in an epoch of the prepared set's data; training drops a part of a batch
     memory_counts: tuple[int, ...] = (2_000, 20_000, 100_000)
     fullres: Path | None = None  # a folder with images of the original size
     device: torch.device = field(

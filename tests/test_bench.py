@@ -363,7 +363,7 @@ def test_everything_runs_quickly(demo_set: Path, tmp_path: Path, capsys) -> None
     assert measures >= {f"{training.LABELS[name]} training step, eager" for name in SEGMENTERS}
     assert measures >= {
         "lite_unet training loop, share of the rate on a ready batch",
-        "data epoch with masks, 8 originals, 336×224 px",
+        "data epoch with masks, 40 originals, 336×224 px",
     }
     assert kept["machine"]["load_before"] >= 0
     assert f"every single time is in {out}" in said

@@ -102,8 +102,8 @@ def ours(given: Given, way: str, folder: Path) -> dict[str, float]:
     work = (Darkness(), images, given.rows, how, folder / "masks")
     run = RunFolder(folder / "run")
     found = results_seg.results(run, "test", given.rows, lambda: segment.evaluate(*work))
-    official = results_seg.scores(run, "test", found.per_image, "test data")["official"]
-    return {metric: score["value"] for metric, score in official.items()}
+    scores = results_seg.scores(run, "test", found.per_image, "test data", how)
+    return {metric: score["value"] for metric, score in scores["official"].items()}
 
 
 def theirs(truth: Path, prediction: Path) -> dict[str, float]:

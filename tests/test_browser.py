@@ -27,8 +27,8 @@ from utils import data
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
-PATIENCE = 300_000  # milliseconds
-expect.set_options(timeout=60_000)
+TO_RUN_ALL, TO_CHANGE = 300_000, 60_000  # milliseconds
+expect.set_options(timeout=TO_CHANGE)
 # A traceback is drawn like what a cell writes to stderr, and neither has a place here.
 ERROR = ".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']"
 SETTINGS = {
@@ -142,7 +142,7 @@ def notebook(request: pytest.FixtureRequest) -> Notebook:
 def page(browser: Browser, server: str, notebook: Notebook) -> Iterator[Page]:
     """The notebook in JupyterLab, all cells run."""
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
-    page.set_default_timeout(PATIENCE)
+    page.set_default_timeout(TO_RUN_ALL)
     page.goto(f"{server}/lab/tree/{notebook.file}?reset")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell")
     page.get_by_text(re.compile(r"Python 3 \(ipykernel\) \| Idle")).first.wait_for()
@@ -150,6 +150,7 @@ def page(browser: Browser, server: str, notebook: Notebook) -> Iterator[Page]:
     page.get_by_text("Run All Cells", exact=True).click()
     last = page.locator(".jp-OutputArea-output", has_text="figures and tables are in")
     last.or_(page.locator(ERROR)).first.wait_for(state="attached")
+    page.set_default_timeout(TO_CHANGE)
     yield page
     page.close()
 

@@ -54,7 +54,8 @@ class Given(NamedTuple):
 def named(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Given:
     """The test split of the demo set under names that the scorer knows.
 
-    Images differ in size and shape; the last one has no lesion.
+    Images differ in size and shape; the last two have no lesion, and in the last one nothing looks
+    like one.
     """
     tree = tmp_path_factory.mktemp("official")
     for source in demo_set.glob("*Test_v2_*/*"):
@@ -68,7 +69,9 @@ def named(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Given:
         size = (96 + 7 * number, 72 - number)
         _rewrite(row.image, lambda image, size=size: cv2.resize(image, size))
         _rewrite(row.mask, lambda mask, size=size: cv2.resize(mask, size))
-    _rewrite(rows["mask"].iloc[-1], np.zeros_like)
+    for mask in rows["mask"].iloc[-2:]:
+        _rewrite(mask, np.zeros_like)
+    _rewrite(rows["image"].iloc[-1], lambda image: np.full_like(image, 255))
     return Given(Path(rows["mask"][0]).parent, rows, store.prepare(tree, rows, 64))
 
 

@@ -203,3 +203,17 @@ def test_a_centre_crop_is_put_back_where_it_was_cut(original):
     back = segment.at_original_size(seen, original, region) > 0.5
     overlap = (back & (truth > 0)).sum() / (back | (truth > 0)).sum()
     assert overlap > 0.996
+
+
+@pytest.mark.parametrize("shape", [(1, 7), (64, 50), (150, 90)])
+def test_strips_count_what_whole_masks_count(shape):
+    rng = np.random.default_rng(0)
+    probability = rng.choice([*segment.THRESHOLDS, 0.0, 0.333, 1.0], shape).astype(np.float32)
+    truth = rng.random(shape) < 0.4
+    for clean_up in (False, True):
+        how = HowToPredict(4, clean_up=clean_up)
+        expected = [
+            segment.pixels(truth, segment.lesion(probability, at, clean_up))
+            for at in segment.THRESHOLDS
+        ]
+        assert segment.over_thresholds(truth, probability, how) == expected

@@ -27,6 +27,7 @@ from utils.loaders_seg import WHOLE, Region, TestImages, corners
 from utils.recipe import autocast
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # 0.05 … 0.95
+STRIP = 64  # rows that are counted at once
 # Flip across, flip down, transpose: the plain image, then flips, then quarter turns (squares only).
 VIEWS = (
     (False, False, False),
@@ -124,13 +125,16 @@ def lesion(probability: np.ndarray, threshold: float = 0.5, clean_up: bool = Fal
     found = probability > threshold
     if not clean_up or not found.any():
         return found
-    _, parts, stats, _ = cv2.connectedComponentsWithStats(found.astype(np.uint8), connectivity=8)
+    whole = found.astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(whole)  # most of a photo is skin
+    inside = np.ascontiguousarray(whole[top : top + height, left : left + width])
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
     largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
     outlines, _ = cv2.findContours(
         (parts == largest).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
     )
     filled = np.zeros(found.shape, np.uint8)
-    cv2.drawContours(filled, outlines, -1, 1, cv2.FILLED)
+    cv2.drawContours(filled, outlines, -1, 1, cv2.FILLED, offset=(left, top))
     return filled.astype(bool)
 
 
@@ -175,8 +179,7 @@ def evaluate(
         said = lesion(whole, how.threshold, how.clean_up)
         size = {"id": row["id"], "width": truth.shape[1], "height": truth.shape[0]}
         per_image.append(size | pixels(truth, said))
-        for threshold in THRESHOLDS:
-            at = pixels(truth, lesion(whole, threshold, how.clean_up))
+        for threshold, at in zip(THRESHOLDS, over_thresholds(truth, whole, how), strict=True):
             thresholds.append({"id": row["id"], "threshold": threshold} | at)
         if masks_to is not None:
             _, png = cv2.imencode(".png", said.astype(np.uint8) * 255)
@@ -201,10 +204,32 @@ def true_mask(path: str) -> np.ndarray:
         ) from error
 
 
+def over_thresholds(
+    truth: np.ndarray, probability: np.ndarray, how: HowToPredict
+) -> list[dict[str, int]]:
+    """tp, fp, fn, tn (H, W) at each of THRESHOLDS."""
+    if how.clean_up:
+        return [pixels(truth, lesion(probability, at, clean_up=True)) for at in THRESHOLDS]
+    both, found = np.zeros((2, len(THRESHOLDS)), int)
+    for top in range(0, len(truth), STRIP):  # a strip stays in the cache for all thresholds
+        part = probability[top : top + STRIP]
+        inside = part[truth[top : top + STRIP]]
+        for number, threshold in enumerate(THRESHOLDS):
+            found[number] += np.count_nonzero(part > threshold)
+            both[number] += np.count_nonzero(inside > threshold)
+    lesions = int(np.count_nonzero(truth))
+    pairs = zip(both.tolist(), found.tolist(), strict=True)
+    return [_cells(truth.size, lesions, positives, hits) for hits, positives in pairs]
+
+
 def pixels(truth: np.ndarray, said: np.ndarray) -> dict[str, int]:
     """tp, fp, fn, tn of two masks (H, W) bool."""
     both, lesions, found = (int(np.count_nonzero(m)) for m in (truth & said, truth, said))
-    tn = truth.size - lesions - found + both
+    return _cells(truth.size, lesions, found, both)
+
+
+def _cells(size: int, lesions: int, found: int, both: int) -> dict[str, int]:
+    tn = size - lesions - found + both
     return {"tp": both, "fp": found - both, "fn": lesions - both, "tn": tn}
 
 

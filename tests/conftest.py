@@ -12,7 +12,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 
-from utils import data, demo, store
+from utils import data, demo, interactive, store
 
 torch.set_num_threads(1)
 
@@ -43,3 +43,12 @@ def isic2017() -> Path:
     if not folder:
         pytest.skip("needs ISIC 2017: set ISIC2017_DIR to its folder")
     return Path(folder)
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list:
+    """What a live notebook would display."""
+    boxes: list = []
+    monkeypatch.setattr(interactive, "in_live_jupyter", lambda: True)
+    monkeypatch.setattr(interactive, "display", boxes.append)
+    return boxes

@@ -30,15 +30,6 @@ def tables() -> dict[str, pd.DataFrame]:
     return {"1-1-s0": predictions(0), "1-3-s0": predictions(1), "1-4-s0": predictions(2, 1)}
 
 
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list:
-    """What a live notebook would display."""
-    boxes: list = []
-    monkeypatch.setattr(interactive, "in_live_jupyter", lambda: True)
-    monkeypatch.setattr(interactive, "display", boxes.append)
-    return boxes
-
-
 def draw(run: str, case: pd.Series) -> Figure:
     figure = Figure(figsize=(2, 1))
     figure.text(0.5, 0.5, f"{run} {case['id']}")

@@ -39,15 +39,6 @@ def tables() -> dict[str, pd.DataFrame]:
     return {"seg-6-s0": counted(0), "seg-1-s0": counted(1)}
 
 
-@pytest.fixture
-def shown(monkeypatch: pytest.MonkeyPatch) -> list:
-    """What a live notebook would display."""
-    boxes: list = []
-    monkeypatch.setattr(interactive, "in_live_jupyter", lambda: True)
-    monkeypatch.setattr(interactive, "display", boxes.append)
-    return boxes
-
-
 def referee(seed: int, step: float) -> dict[str, np.ndarray]:
     truth, given = masks(seed)
     pairs = list(zip(truth, given > step, strict=True))

@@ -43,9 +43,7 @@ class Focal(nn.Module):
 
     def __init__(self, weights: Sequence[float] | None = None, gamma: float = 2.0) -> None:
         super().__init__()
-        if not (math.isfinite(gamma) and gamma >= 0):
-            raise ValueError(f"gamma is {gamma}; focal loss needs a finite number >= 0 (paper: 2)")
-        self.gamma = gamma
+        self.gamma = checked_gamma(gamma)
         self.register_buffer("weights", _class_weights(weights), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -101,6 +99,13 @@ LOSSES: dict[str, Callable[[Sequence[float] | None, float], nn.Module]] = {
     "focal": Focal,
     "binary": lambda *_: BinaryCrossEntropy(),
 }
+
+
+def checked_gamma(gamma: float) -> float:
+    """gamma, if a focal loss can take it; ValueError otherwise."""
+    if not (math.isfinite(gamma) and gamma >= 0):
+        raise ValueError(f"gamma is {gamma}; focal loss needs a finite number >= 0 (paper: 2)")
+    return gamma
 
 
 def _class_weights(weights: Sequence[float] | None) -> Tensor | None:

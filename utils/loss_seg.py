@@ -21,6 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from utils.loss import checked_gamma
+
 # One pixel in numerator and denominator: no lesion and none predicted scores 1, as in the official
 # scores, instead of 0/0, and what is predicted where there is none still costs and has a gradient.
 # A lesion of 1000 pixels changes it by less than 0.001.
@@ -77,9 +79,7 @@ class Focal(nn.Module):
 
     def __init__(self, weights: Sequence[float] | None = None, gamma: float = 2.0) -> None:
         super().__init__()
-        if not (math.isfinite(gamma) and gamma >= 0):
-            raise ValueError(f"gamma is {gamma}; focal loss needs a finite number >= 0 (paper: 2)")
-        self.gamma = gamma
+        self.gamma = checked_gamma(gamma)
         self.register_buffer("weights", _class_weights(weights), persistent=False)
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:

@@ -118,10 +118,17 @@ def in_child(work, *arguments) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def train_and_die(data_dir, folder, config, calls, owner, name) -> None:
-    """Train until the call that kills."""
-    die_at(calls, owner, name)
-    train(data_dir, folder, config)
+def through_deaths(deaths: list[tuple], train, *arguments) -> None:
+    """Train in a child that is killed at each of the deaths in turn, then once to the end."""
+
+    def train_and_die(owner, name, calls) -> None:
+        die_at(calls, owner, name)
+        train(*arguments)
+
+    for death in deaths:
+        status = in_child(train_and_die, *death)
+        assert status == -signal.SIGKILL, f"{death}: exit status {status}"
+    assert in_child(train, *arguments) == 0
 
 
 def main() -> None:
@@ -140,10 +147,7 @@ def main() -> None:
         (model, "save_checkpoint", 3),  # the best weights are stored, the checkpoint is not
         (files.os, "fsync", 2),
     ]
-    for owner, name, calls in deaths:
-        status = in_child(train_and_die, data_dir, out / "killed", config, calls, owner, name)
-        assert status == -signal.SIGKILL, f"{name} {calls}: exit status {status}"
-    assert in_child(train, data_dir, out / "killed", config) == 0
+    through_deaths(deaths, train, data_dir, out / "killed", config)
 
 
 if __name__ == "__main__":

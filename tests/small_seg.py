@@ -4,13 +4,12 @@
 several places and started again each time (`OUT/killed`), each in a forked child.
 """
 
-import signal
 import sys
 from pathlib import Path
 
 import pandas as pd
 import torch
-from small_run import die_at, in_child
+from small_run import in_child, through_deaths
 
 import experiments
 import nets
@@ -78,12 +77,6 @@ def finished(data_dir: Path, folder: Path, name: str = "seg-4", **changes: objec
     return train(data_dir, folder, experiments.get(name, "demo", **(SMALL | changes)))
 
 
-def train_and_die(data_dir, folder, row, calls, owner, name) -> None:
-    """Train until the call that kills."""
-    die_at(calls, owner, name)
-    train(data_dir, folder, row)
-
-
 def main() -> None:
     """Train in peace, then through several deaths; exits with an error if one did not happen."""
     data_dir, out = Path(sys.argv[1]), Path(sys.argv[2])
@@ -98,10 +91,7 @@ def main() -> None:
         (files.os, "fsync", 1),
         (segment, "evaluate", 1),  # trained to the end, not scored
     ]
-    for owner, name, calls in deaths:
-        status = in_child(train_and_die, data_dir, out / "killed", row, calls, owner, name)
-        assert status == -signal.SIGKILL, f"{name} {calls}: exit status {status}"
-    assert in_child(train, data_dir, out / "killed", row) == 0
+    through_deaths(deaths, train, data_dir, out / "killed", row)
 
 
 if __name__ == "__main__":

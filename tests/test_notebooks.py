@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from ways import contents, outputs, papermill, run, script
+from ways import RUN_FILES, contents, outputs, papermill, run, script
 
 import experiments
 import nets
@@ -16,17 +16,7 @@ import reproduce
 from utils import data, logger, loss
 
 NOTEBOOK = data.PROJECT / "ARL-CNN.ipynb"
-OUTPUTS = {
-    "config.json",
-    "last.pt",
-    "best.safetensors",
-    "history.csv",
-    "timing.csv",
-    "predictions-test.csv",
-    "scores-test.json",
-    "run.log",
-    "figures",
-}
+OUTPUTS = RUN_FILES | {"predictions-test.csv", "scores-test.json"}
 
 
 def test_papermill_with_other_parameters_from_another_folder(

@@ -17,7 +17,7 @@ import small_run
 import small_seg
 import torch
 from safetensors.torch import load_file
-from ways import contents, outputs, papermill, run, script
+from ways import RUN_FILES, contents, outputs, papermill, run, script
 
 import experiments
 import seg_main
@@ -25,18 +25,7 @@ from utils import data, encoder, loaders_seg, runs, store
 from utils.logger import RunError
 
 LESSON, EVALUATION = "Segmentation.ipynb", "Evaluation-Seg.ipynb"
-OUTPUTS = {
-    "config.json",
-    "last.pt",
-    "best.safetensors",
-    "history.csv",
-    "timing.csv",
-    "per-image-test.csv",
-    "thresholds-test.csv",
-    "scores-test.json",
-    "run.log",
-    "figures",
-}
+OUTPUTS = RUN_FILES | {"per-image-test.csv", "thresholds-test.csv", "scores-test.json"}
 SHARED = {"case", "distribution", "side-by-side", "threshold", "threshold-curves"}
 
 

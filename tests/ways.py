@@ -9,6 +9,17 @@ import nbformat
 
 from utils import data
 
+# What every trained run leaves, before it is scored.
+RUN_FILES = {
+    "config.json",
+    "last.pt",
+    "best.safetensors",
+    "history.csv",
+    "timing.csv",
+    "run.log",
+    "figures",
+}
+
 
 def run(command: list[str], folder: Path) -> str:
     """Run a command in folder, without a display; returns what it printed."""

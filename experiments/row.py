@@ -35,6 +35,7 @@ LOSSES = {
     "ClassificationRow": ("cross_entropy", "focal", "binary"),
     "SegmentationRow": ("dice", "dice_cross_entropy", "dice_focal"),
 }
+_NETWORKS_OWN = ("attention", "alpha", "train_alpha", "depth")  # not every network has them
 SEGMENTATION_VIEWS = (1, 4, 8)  # plain; flips; flips and quarter turns, of squares only
 
 
@@ -128,8 +129,11 @@ class Row:
         }
 
     def describe(self) -> str:
-        """All fields but the published numbers, one a line."""
-        names = [entry.name for entry in fields(self) if entry.name != "published"]
+        """All fields that this row makes use of, but for the published numbers, one a line."""
+        unused = {"published", *_NETWORKS_OWN} - self.network_options().keys()
+        if "focal" not in self.loss:
+            unused.add("gamma")
+        names = [entry.name for entry in fields(self) if entry.name not in unused]
         return "\n".join(f"{name:16} {getattr(self, name)}" for name in names)
 
     def folder(self) -> str:

@@ -232,7 +232,27 @@ def test_a_row_describes_itself():
     said = dict(line.split(maxsplit=1) for line in lines)
     assert (said["name"], said["profile"], said["epochs"]) == ("1-3", "demo", "3")
     assert said["class_weights"] == "(2.5, 2.5, 0.5)"
-    assert set(said) == {field.name for field in dataclasses.fields(Row)} - {"published"}
+    fields = {field.name for field in dataclasses.fields(Row)}
+    assert fields - set(said) == {"published", "gamma"}
+    focal = get("2-1").describe()
+    assert "\ngamma            2.0\n" in focal
+
+
+@pytest.mark.parametrize(
+    ("name", "unused"),
+    [
+        ("1-2", {"attention", "alpha", "train_alpha"}),
+        ("seg-1", {"attention", "alpha", "train_alpha", "depth"}),
+        ("seg-4", {"attention", "alpha", "train_alpha"}),
+        ("seg-5", set()),
+    ],
+)
+def test_a_row_is_silent_about_what_its_network_does_not_have(name, unused):
+    said = {line.split()[0] for line in get(name).describe().splitlines()}
+    assert {"attention", "alpha", "train_alpha", "depth"} - said - unused == (
+        {"depth"} if name == "1-2" else set()
+    )
+    assert not said & unused
 
 
 # --- published numbers ---

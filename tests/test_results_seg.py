@@ -104,7 +104,7 @@ def test_scores_are_written_in_all_conventions(run, rows):
     assert (found["threshold"], found["views"], found["n"]) == (0.5, 1, 8)
     lines = results_seg.summary(found).splitlines()
     assert lines[0] == "ISIC 2017, validation split, 8 images, 95 % intervals:"
-    assert lines[1].startswith(f"  mean jaccard: {table['jaccard'].mean():.3f} [")
+    assert lines[1].startswith(f"  mean Jaccard: {table['jaccard'].mean():.3f} [")
     assert lines[-1].strip().startswith("the epoch was chosen on these very images")
 
 
@@ -169,7 +169,16 @@ def test_best_middle_and_worst(rows):
     assert groups["best"]["id"].tolist() == order[:2]
     assert groups["median"]["id"].tolist() == order[3:5]
     assert groups["worst"]["id"].tolist() == order[-1:-3:-1]
-    assert all(len(part) == 8 for part in results_seg.ranked(table, 20).values())
+
+
+@pytest.mark.parametrize("images", range(1, 9))
+def test_no_image_is_among_the_best_and_the_worst(rows, images):
+    table = result_of(rows["id"]).per_image.head(images)
+    groups = results_seg.ranked(table, 20)
+    shown = pd.concat(groups.values())["id"]
+    assert shown.is_unique
+    assert len(shown) == images - images % 3 if images >= 3 else images
+    assert list(groups) == ["best", "median", "worst"]
 
 
 def test_failures_are_below_the_challenges_threshold(rows):

@@ -166,8 +166,8 @@ def test_an_overview_says_which_epoch_was_kept(data_dir, models) -> None:
         run.save_table("history.csv", history)
     table = runs.overview(chosen)
     assert table.index.tolist() == ["1-3-s2", "1-3-s10"]
-    assert table[["seed", "epochs", "kept", "reached"]].to_numpy().tolist() == [
-        [2, 3, 2, 0.8],
-        [10, 3, 1, 0.9],
+    assert table[["seed", "epochs (kept)", "chosen on"]].to_numpy().tolist() == [
+        [2, "3 (2)", "validation: auc_mean 0.800"],
+        [10, "3 (1)", "validation: auc_mean 0.900"],
     ]
     assert set(table["weights"]) == {"random"}

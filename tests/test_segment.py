@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -203,6 +204,20 @@ def test_a_centre_crop_is_put_back_where_it_was_cut(original):
     back = segment.at_original_size(seen, original, region) > 0.5
     overlap = (back & (truth > 0)).sum() / (back | (truth > 0)).sum()
     assert overlap > 0.996
+
+
+def test_a_case_has_the_proportions_of_the_photo(demo_store, tested):
+    row = experiments.get("seg-6", "demo", image_size=(64, 64))
+    how = cases_seg.how_to_predict(row, "fp32", views=1)
+    lines = pd.DataFrame({"id": tested["id"][:2], "width": [100, 90], "height": [50, 90]})
+    lines["jaccard"] = 0.5
+    wide, square = cases_seg.cases(Darkness(), demo_store, tested, lines, row, how)
+    assert wide.image.shape == (256, 512, 3)
+    assert square.image.shape == (512, 512, 3)
+    for case in (wide, square):
+        assert case.truth.shape == case.prediction.shape == case.image.shape[:2]
+        dark = case.image[..., 0] < 128
+        assert (case.prediction == dark).mean() > 0.95
 
 
 @pytest.mark.parametrize("shape", [(1, 7), (64, 50), (150, 90)])

@@ -302,7 +302,7 @@ class TestCommandLine:
                  "-m", "first try", "--data-dir", str(demo_set), "--run-dir", "run",
                  "--epochs", "1", "--image-size", "32", "--batch-size", "8"]  # fmt: skip
         printed = run(words, tmp_path)
-        assert "mean jaccard:" in printed
+        assert "mean Jaccard:" in printed
         folder = tmp_path / "run"
         assert {path.name for path in folder.iterdir()} == OUTPUTS | {"run.ipynb", "run.html"}
         assert json.loads((folder / "config.json").read_text())["message"] == "first try"

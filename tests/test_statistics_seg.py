@@ -117,22 +117,22 @@ def test_undefined_is_none():
         assert scores[convention]["accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
     assert all(scores["official"][metric]["value"] == 1 for metric in METRICS)
     json.dumps(scores, allow_nan=False)
-    assert statistics_seg.table(scores)["JSI"].tolist()[1:] == ["undefined", "undefined"]
+    assert statistics_seg.table(scores).loc["JSI"].tolist()[1:] == ["undefined", "undefined"]
 
 
 def test_table():
     scores = statistics_seg.segmentation_scores(study(), 100)
     cells = statistics_seg.table(scores, digits=2)
-    assert list(cells.columns) == ["ACC", "SE", "SP", "JSI", "DSC", "TJI"]
-    assert [name.split()[0] for name in cells.index] == ["official", "coursework", "lesion"]
+    assert list(cells.index) == ["ACC", "SE", "SP", "JSI", "DSC", "TJI"]
+    assert [name.split()[0] for name in cells.columns] == ["official", "coursework", "lesion"]
     leaf = scores["coursework"]["dice"]
     expected = f"{leaf['value']:.2f} [{leaf['low']:.2f}, {leaf['high']:.2f}]"
-    assert cells["DSC"].iloc[1] == expected
-    assert cells["TJI"].iloc[2] == ""
-    assert (cells.iloc[:2] != "").all(axis=None)
+    assert cells.loc["DSC"].iloc[1] == expected
+    assert cells.loc["TJI"].iloc[2] == ""
+    assert (cells.iloc[:, :2] != "").all(axis=None)
     # The table is made from the file as well as from the scores in memory.
     assert statistics_seg.table(json.loads(json.dumps(scores)), digits=2).equals(cells)
-    assert len(statistics_seg.table(scores)["ACC"].iloc[0]) == len("0.900 [0.800, 0.950]")
+    assert len(statistics_seg.table(scores).loc["ACC"].iloc[0]) == len("0.900 [0.800, 0.950]")
 
 
 def test_scores_refuse_what_the_metrics_and_the_bootstrap_refuse():

@@ -304,7 +304,8 @@ def test_forest_holds_points_intervals_and_numbers():
         f"{value:.3f} [{low:.3f}, {high:.3f}]", "0.875", "0.861",
     ]  # fmt: skip
     assert (
-        "hollow: as published for the test split, training lists differ" in figure.get_supxlabel()
+        "hollow: published, on the 600 official test images; training lists differ"
+        in figure.get_supxlabel()
     )
     # The study that knows melanoma alone has no mark in the other panels.
     assert [line.get_ydata()[0] for line in figure.axes[2].lines if line.get_marker() == "D"] == [

@@ -489,7 +489,7 @@ def test_threshold_figure_by_hand():
     marks = [line for line in means.lines if line.get_marker() == "o"]
     places = [(line.get_xdata()[0], line.get_ydata()[0]) for line in marks]
     np.testing.assert_allclose(places, [(0.25, 0.48), (0.25, 1), (0.25, 0.5)])
-    assert bars.get_title() == "images at 0.25: 2 of 4 under 0.65"
+    assert bars.get_title() == "at 0.25: 2 of 4 under 0.65"
     heights = {round(bar.get_x(), 2): bar.get_height() for bar in bars.patches if bar.get_height()}
     assert heights == {0.1: 1, 0.2: 1, 0.65: 1, 0.95: 1}
     colours = {

@@ -3,12 +3,13 @@
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import pandas as pd
 from torch import nn
 
 from utils.loaders import evaluation_loader
 from utils.loaders_seg import TestImages
-from utils.overlay import Case
+from utils.overlay import Case, shown_size
 from utils.segment import HowToPredict, at_original_size, lesion, probabilities
 from utils.store import Store
 
@@ -42,7 +43,9 @@ def cases(
     row: Any,
     how: HowToPredict,
 ) -> list[Case]:
-    """A case for each line of per_image (a part of `results_seg.results`), at the store's size.
+    """A case for each line of per_image (a part of `results_seg.results`), as large as it is shown.
+
+    The store may hold squares; a case has the proportions of the photo.
 
     rows are those of the data, in which the ids of per_image are found; row is the experiment.
     """
@@ -54,10 +57,14 @@ def cases(
     loader = evaluation_loader(images, how.batch_size, 0)
     for index, probability in probabilities(network, loader, how.precision, how.views):
         place, line = images.positions[index], per_image.iloc[index]
-        whole = at_original_size(probability, prepared.shape, images.regions[index])
+        width, height = shown_size(line["width"], line["height"])
+        whole = at_original_size(probability, (height, width), images.regions[index])
         said = lesion(whole, how.threshold, how.clean_up)
+        image, mask = prepared.image(place), prepared.mask(place)
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+        mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
         caption = f"{line['id']}\nJaccard {line['jaccard']:.3f}"
-        found.append(Case(prepared.image(place), prepared.mask(place) > 0, said, caption))
+        found.append(Case(image, mask > 0, said, caption))
     return found
 
 

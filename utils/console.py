@@ -22,7 +22,12 @@ def say(text: str) -> None:
 
 
 def show_table(table: pd.DataFrame) -> None:
-    """Show a table in a notebook, or print all of it: a log has room for every column."""
+    """Show a table in a notebook, or print all of it: a log has room for every column.
+
+    Whole numbers are grouped by thousands.
+    """
+    whole = table.select_dtypes("integer").columns
+    table = table.assign(**{name: table[name].map("{:,}".format) for name in whole})
     if "ipykernel" in sys.modules:
         display(table)
     else:

@@ -43,7 +43,7 @@ def threshold_slider(
     def draw(run: str, name: str, threshold: float) -> Figure:
         truth = tables[run]["label"] == CLASSES.index(name)
         return visualize_cls.threshold_figure(
-            truth, tables[run][name], threshold, name, f"{run}: a threshold moved", note
+            truth, tables[run][name], threshold, name, f"{run}: one threshold, and all", note
         )
 
     first = next(iter(tables))
@@ -155,6 +155,7 @@ def show_panel(
     import ipywidgets as widgets
 
     text, picture = widgets.HTML(numbers()), picture_widget(figure)
+    slider.layout.width = "32em"
 
     def update(_: dict) -> None:
         picture.value = png(draw())

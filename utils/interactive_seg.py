@@ -50,7 +50,7 @@ def threshold_slider(
     scores = dict(iter(threshold_scores(tables).groupby("run")))
 
     def draw(run: str, threshold: float) -> Figure:
-        title = f"{run}: a threshold moved"
+        title = f"{run}: one threshold, and all"
         return visualize_seg.threshold_figure(scores[run], threshold, title, note)
 
     figure = draw(next(iter(tables)), threshold)

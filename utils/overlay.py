@@ -89,11 +89,17 @@ def as_mask(name: str, mask: np.ndarray, image: np.ndarray) -> np.ndarray:
     return np.where(mask > 0, np.uint8(255), np.uint8(0))
 
 
+def shown_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height in the same proportion, the longer side 512 px: lines look well on that."""
+    scale = SHOWN / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
 def at_shown_size(case: Case) -> Case:
-    """The case at a size that lines are drawn on well: its longer side has 512 px."""
-    scale = SHOWN / max(case.image.shape[:2])
-    size = [max(1, round(side * scale)) for side in case.image.shape[1::-1]]
-    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    """The case at its `shown_size`."""
+    height, width = case.image.shape[:2]
+    size = shown_size(width, height)
+    smooth = cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR
     masks = [
         cv2.resize(as_mask(name, mask, case.image), size, interpolation=cv2.INTER_NEAREST)
         for name, mask in (("truth", case.truth), ("prediction", case.prediction))

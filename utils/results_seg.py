@@ -85,10 +85,14 @@ def summary(found: dict[str, Any]) -> str:
     """The official scores of a score file with their intervals, under the data's name."""
     way = f", {found['views']} views" * (found["views"] > 1) + ", cleaned up" * found["clean_up"]
     lines = [f"{found['data']}, {found['split']} split{way}, {found['n']} images, 95 % intervals:"]
-    for name in ("jaccard", "dice", "threshold_jaccard"):
+    for name, words in (
+        ("jaccard", "Jaccard"),
+        ("dice", "Dice"),
+        ("threshold_jaccard", "threshold Jaccard"),
+    ):
         score = found["official"][name]
         text = f"{score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
-        lines.append(f"  mean {name.replace('_', ' ')}: {text}")
+        lines.append(f"  mean {words}: {text}")
     if found["selected_on"] == found["split"]:
         lines.append("  the epoch was chosen on these very images: the scores flatter")
     return "\n".join(lines)
@@ -166,14 +170,20 @@ def differences(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def ranked(per_image: pd.DataFrame, count: int = 4) -> dict[str, pd.DataFrame]:
-    """The images with the best, the middle and the worst Jaccard, `count` of each at most."""
+    """The images with the best, the middle and the worst Jaccard, `count` of each at most.
+
+    No image is in two of them; of fewer than three images only the first groups have one.
+    """
     table = per_image.sort_values(["jaccard", "id"], ascending=[False, True], kind="stable")
-    count = min(count, len(table))
-    middle = (len(table) - count) // 2
+    count = max(1, min(count, len(table) // 3))
+    best, rest = table.head(count), table.iloc[count:]
+    if len(rest) <= count:
+        return {"best": best, "median": rest, "worst": rest.iloc[:0]}
+    first = (len(rest) - 2 * count) // 2
     return {
-        "best": table.head(count),
-        "median": table.iloc[middle : middle + count],
-        "worst": table.tail(count).iloc[::-1],
+        "best": best,
+        "median": rest.iloc[first : first + count],
+        "worst": rest.tail(count).iloc[::-1],
     }
 
 

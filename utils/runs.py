@@ -185,16 +185,18 @@ def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
             "profile": row["profile"],
             "seed": row["seed"],
             "data": config["data"].get("folder", ""),
-            "image size": row["image_size"],
+            "image size": _size(row["image_size"]),
             "views": row["views"],
-            "epochs": len(history),
-            "kept": kept,
-            "chosen on": row["select_on"],
-            "by": score,
-            "reached": round(history[score][kept - 1], 3),
-            "revision": config.get("git", ""),
+            "epochs (kept)": f"{len(history)} ({kept})",
+            "chosen on": f"{row['select_on']}: {score} {history[score][kept - 1]:.3f}",
+            "revision": config.get("git", "")[:7],
         }
     return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _size(side: int | Sequence[int]) -> str:
+    """The side of a square, or width x height, in px."""
+    return f"{side}" if isinstance(side, int) else "x".join(map(str, side))
 
 
 def outputs(runs: Iterable[RunFolder], name: str) -> RunFolder:

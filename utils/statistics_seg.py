@@ -63,12 +63,14 @@ def segmentation_scores(counts: Counts, resamples: int = 2000, seed: int = 0) ->
 def table(scores: dict, digits: int = 3) -> pd.DataFrame:
     """What `segmentation_scores` returned, to look at: cells "value [low, high]".
 
-    Rows are the conventions, columns ACC, SE, SP, JSI, DSC, TJI; a score that a convention does not
+    Columns are the conventions, rows ACC, SE, SP, JSI, DSC, TJI; a score that a convention does not
     have is "", one undefined "undefined".
     """
-    rows = [[cell(scores[name].get(metric), digits) for metric in METRICS] for name in CONVENTIONS]
-    index = pd.Index(CONVENTIONS.values(), name="convention")
-    return pd.DataFrame(rows, index=index, columns=[TABLE_NAMES[metric] for metric in METRICS])
+    columns = {
+        title: [cell(scores[name].get(metric), digits) for metric in METRICS]
+        for name, title in CONVENTIONS.items()
+    }
+    return pd.DataFrame(columns, index=[TABLE_NAMES[metric] for metric in METRICS])
 
 
 def jaccard_difference(

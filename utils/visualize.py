@@ -25,7 +25,7 @@ OUTLINE = (255, 214, 0)  # yellow: seen on every skin
 SCORE_LOOKS = {
     **{f"auc_{name}": (colour, "-") for name, colour in zip(CLASSES, CLASS_COLOURS, strict=True)},
     "dice": ("#0072B2", "-"),
-    "threshold_jaccard": ("0.2", ":"),
+    "threshold_jaccard": ("#E69F00", ":"),
     "accuracy": ("#009E73", "-."),
     "sensitivity": ("#D55E00", "--"),
     "specificity": ("#CC79A7", "--"),

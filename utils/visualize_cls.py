@@ -106,7 +106,7 @@ def score_intervals(table: pd.DataFrame, title: str, note: str) -> Figure:
             axis.axhline((~published).sum() - 0.5, color="0.6", lw=0.8)
     axes[0, 0].set_yticklabels([run.replace(" (", "\n(") for run in runs], fontsize=7.5)
     if published.any():
-        note += "; hollow: as published for the test split, training lists differ"
+        note += "; hollow: published, on the 600 official test images; training lists differ"
     return finish(figure, title, f"{note}; bars: 95 % bootstrap intervals")
 
 

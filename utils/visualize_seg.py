@@ -206,7 +206,7 @@ def threshold_curves(curves: pd.DataFrame, threshold: float, title: str, note: s
     rates.set_title("mean sensitivity and specificity")
     styles = [Line2D([], [], color="0.2", ls=style, label=rate) for rate, style in RATES.items()]
     rates.legend(handles=styles, loc="best")
-    return finish(figure, title, f"{note}; dotted: the threshold in use")
+    return finish(figure, title, f"{note}; dotted: threshold {threshold:.2f}")
 
 
 def _at_threshold(run: str, lines: pd.DataFrame, threshold: float) -> str:
@@ -232,7 +232,7 @@ def threshold_figure(scores: pd.DataFrame, threshold: float, title: str, note: s
     specificity. The layout is fixed and quickly drawn: only marks and bars move.
     """
     figure = Figure(figsize=(8.4, 4.0))
-    axis, bars = figure.add_axes((0.07, 0.25, 0.42, 0.6)), figure.add_axes((0.57, 0.25, 0.41, 0.6))
+    axis, bars = figure.add_axes((0.07, 0.25, 0.42, 0.6)), figure.add_axes((0.59, 0.25, 0.39, 0.6))
     groups = scores.groupby("threshold")
     means = groups[["jaccard", *RATES]].mean()
     for name, colour in zip(means, ("0.1", *CLASS_COLOURS[:2]), strict=True):
@@ -259,8 +259,13 @@ def _jaccard_bars(axis: Axes, groups: SeriesGroupBy, threshold: float) -> None:
     colours = [CLASS_COLOURS[0 if edge < THRESHOLD else 1] for edge in BINS[:-1]]
     axis.bar(BINS[:-1], heights[threshold], 0.05, align="edge", color=colours, edgecolor="w")
     axis.axvline(THRESHOLD, color="0.3", lw=1, ls=":")
-    axis.set(xlim=(0, 1), ylim=(0, 1.05 * np.stack(heights).max()), xlabel="Jaccard of an image")
+    axis.set(
+        xlim=(0, 1),
+        ylim=(0, 1.05 * np.stack(heights).max()),
+        xlabel="Jaccard of an image",
+        ylabel="images",
+    )
     axis.yaxis.get_major_locator().set_params(integer=True)
     here = groups.get_group(threshold)
     failed = (here < THRESHOLD).sum()
-    axis.set_title(f"images at {threshold:.2f}: {failed} of {len(here)} under {THRESHOLD}")
+    axis.set_title(f"at {threshold:.2f}: {failed} of {len(here)} under {THRESHOLD}")

@@ -126,7 +126,8 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     **{("coursework", name): {"network": "arl18"} for name in _FROM_SCRATCH},
     # Its baseline has the softmax over channels already: the other one is over positions.
     ("coursework", "4-2"): {"network": "arl18", "attention": "spatial"},
-    ("paper", "1-4"): {"train_list": "official", "patch_scales": (0.2, 0.4, 0.6, 0.8, 1.0)},
+    # That study cut its crops once, into a folder (`python prepare_data.py patches`).
+    ("paper", "1-4"): {"train_list": "patches", "stored_size": 256, "patch_scales": (1.0,)},
     ("coursework", "1-4"): {"train_list": "official"},
     # EfficientNet-Lite0's weights come with a package, so the demo need not do without them.
     ("demo", "3-1"): {"weights": "imagenet"},

@@ -5,7 +5,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 CHOICES = {
     "attention": ("spatial", "channel"),
-    "train_list": ("official", "extended"),
+    "train_list": ("official", "extended", "patches"),
     "select_on": ("validation", "holdout"),
     "average": ("probabilities", "logits"),
     "test_image": ("whole", "centre crop"),

@@ -46,6 +46,15 @@ def isic2017() -> Path:
 
 
 @pytest.fixture
+def isic2017_fullres() -> Path:
+    """Images at their original size, where $ISIC2017_FULLRES names their folder."""
+    folder = os.environ.get("ISIC2017_FULLRES")
+    if not folder:
+        pytest.skip("needs images at original size: set ISIC2017_FULLRES to their folder")
+    return Path(folder)
+
+
+@pytest.fixture
 def shown(monkeypatch: pytest.MonkeyPatch) -> list:
     """What a live notebook would display."""
     boxes: list = []

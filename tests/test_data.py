@@ -465,3 +465,9 @@ def test_label_files_that_are_no_csv(tree, content):
 def test_a_hold_out_of_too_few_images(tree):
     with pytest.raises(DataError, match="needs at least 2 images of each class; found melanoma 1"):
         data.training_rows(data.read(tree), "holdout", seed=0)
+
+
+def test_a_hold_out_needs_room_for_each_class():
+    few = many_rows().groupby("label").head(4)
+    with pytest.raises(DataError, match=r"hold-out of 15% of 12 training images has no room"):
+        data.training_rows(few, "holdout", seed=0)

@@ -127,7 +127,8 @@ def test_ablations_differ_from_row_1_3_in_one_thing(profile):
 def test_melanoma_against_the_rest():
     row = get("1-4", "paper")
     assert (row.num_classes, row.average, row.select_score) == (1, "logits", "auc_melanoma")
-    assert (row.train_list, row.optimizer, row.learning_rate) == ("official", "sgd", 1e-4)
+    assert (row.train_list, row.optimizer, row.learning_rate) == ("patches", "sgd", 1e-4)
+    assert row.patch_scales == (1.0,)  # the crops were cut before
 
 
 def test_same_run_is_run_once():

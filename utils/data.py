@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from utils import demo
+from utils import demo, patches
 from utils.tree import (
     EXTENDED_LABELS,
     IMAGE_FOLDERS,
@@ -24,7 +24,7 @@ from utils.tree import (
 
 PROJECT = Path(__file__).resolve().parent.parent
 CLASSES = ("melanoma", "seborrheic_keratosis", "benign")
-TRAIN_LISTS = ("official", "extended")
+TRAIN_LISTS = ("official", "extended", "patches")
 SELECT_ON = ("validation", "holdout")
 HOLDOUT_SHARE = 0.15  # 300 of the 2000 official training images
 
@@ -80,8 +80,9 @@ def read(data_dir: Path, train_list: str = "official", allow_missing: bool = Fal
     Columns: id, split ("train", "validation", "test"), label (0 melanoma, 1 seborrheic keratosis,
     2 benign), official (False for what only the enlarged list has), image (path), mask (path or
     ""), age (years or NaN), sex ("male", "female", "unknown"). train_list "extended" adds the
-    coursework's 1320 further archive images; with allow_missing, rows without an image are left
-    out instead of being an error.
+    coursework's 1320 further archive images, "patches" 60 crops of each official training image
+    (`utils.patches`); with allow_missing, rows without an image are left out instead of being an
+    error.
     Raises DataError for ids without image, images without row, duplicates, rows with both labels,
     labels that are not 0 or 1, and ids that stand in two splits.
     """
@@ -94,6 +95,8 @@ def read(data_dir: Path, train_list: str = "official", allow_missing: bool = Fal
             "put it there, or use train_list='official'."
         )
     frames = [read_split(data_dir, split, train_list, allow_missing) for split in present]
+    if train_list == "patches" and "train" in present:
+        frames.append(patches.read(data_dir, frames[present.index("train")]))
     rows = pd.concat(frames, ignore_index=True)
     twice = rows.loc[rows["id"].duplicated(), "id"]
     if len(twice):
@@ -111,7 +114,8 @@ def training_rows(
 
     "validation" selects on the official validation split, as the published studies did. "holdout"
     keeps 15 % of the official training rows (300 of 2000), stratified by class and fixed by the
-    seed, and leaves the validation split untouched. Raises DataError when a split is missing.
+    seed, and leaves the validation split untouched; no crop of a held-out image is trained on.
+    Raises DataError when a split is missing.
     """
     _check_choice("select_on", select_on, SELECT_ON)
     train, validation = (rows[rows["split"] == split] for split in ("train", "validation"))
@@ -127,10 +131,16 @@ def training_rows(
         return train.reset_index(drop=True), validation.reset_index(drop=True)
     official = train[train["official"]]
     _check_classes(official, "a hold-out of the official training images", 2)
+    if len(official) * HOLDOUT_SHARE <= len(CLASSES) - 1:  # scikit-learn rounds up
+        raise DataError(
+            f"a hold-out of {HOLDOUT_SHARE:.0%} of {len(official)} training images has no room for "
+            "an image of each class; bring more images, or choose the epoch on the validation "
+            "split (select_on='validation')."
+        )
     _, held_out = train_test_split(
         official, test_size=HOLDOUT_SHARE, stratify=official["label"], random_state=seed
     )
-    kept = train[~train["id"].isin(held_out["id"])]
+    kept = train[~pd.Series(patches.source(train["id"]), train.index).isin(held_out["id"])]
     return kept.reset_index(drop=True), held_out.sort_values("id").reset_index(drop=True)
 
 

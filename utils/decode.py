@@ -1,57 +1,197 @@
-"""One image and its mask: read, checked to the last byte, resized."""
+"""One image and its mask: read, checked to the last byte, resized.
+
+Pixels are used as they are stored: an EXIF orientation is not applied, as masks were drawn on the
+stored pixels.
+"""
 
 import hashlib
 import io
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+
+_ORIENTATION = 0x0112  # of EXIF; 1: as stored
+# A JPEG is decoded at 1/2, 1/4 or 1/8 of its size while both sides stay this much longer than asked
+# for. From 1.0 on the error grows quickly; at 1.5 it is below 0.5/255 on average.
+MARGIN = 1.5
+READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+class Facts(NamedTuple):
+    """What a pair of files holds. Without a mask its fields are 0 and "none"."""
+
+    width: int
+    height: int
+    mask_width: int
+    mask_height: int
+    lesion_pixels: int
+    sha256: str  # of the image file, its first 16 digits, as all of these
+    mask_sha256: str
+    pixels_sha256: str  # of the decoded pixels: the same picture in another file
+    orientation: int
 
 
 def decode(
     image: str, mask: str, size: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, dict] | str:
-    """Image, mask and facts; or, for an unreadable file, the words that name it."""
-    path = image
+    """Image (H, W, 3), mask (H, W) of 0 and 255 at size (width, height), and facts for the index.
+
+    For a file that cannot be used the words that name it and its fault.
+    """
     try:
-        pixels, width, height = _load(Path(image), "RGB", size)
-        lesion = np.zeros(size[::-1], np.uint8)
+        pixels, own_size, image_hash = _read_image(image, size)
+        lesion, mask_hash = np.zeros(size[::-1], np.uint8), "none"
         if mask:
-            path = mask
-            lesion = _load(Path(mask), "L", size)[0]
-            lesion = np.where(lesion > 127, 255, 0).astype(np.uint8)
-    except (OSError, SyntaxError, ValueError) as error:
-        return f"{Path(path).name} ({error})"
-    facts = {"width": width, "height": height, "has_mask": bool(mask)}
-    facts |= {"sha256": content_hash(image), "mask_sha256": content_hash(mask)}
-    return pixels, lesion, facts
+            whole, mask_hash = _read_mask(mask, own_size)
+            lesion = np.where(_resized(whole, size) > 127, 255, 0).astype(np.uint8)
+    except _FileError as error:
+        return str(error)
+    facts = {"width": own_size[0], "height": own_size[1], "has_mask": bool(mask)}
+    return _resized(pixels, size), lesion, facts | {"sha256": image_hash, "mask_sha256": mask_hash}
+
+
+def check(image: str, mask: str) -> Facts | str:
+    """Decode both files whole and say what they hold; or the words that name the one at fault.
+
+    A mask of another size than its image's is no fault here: the facts tell. mask may be "".
+    """
+    try:
+        pixels, (width, height), image_hash = _read_image(image)
+        orientation = _orientation(image)
+        lesion, mask_hash = _read_mask(mask) if mask else (np.zeros((0, 0), np.uint8), "none")
+    except _FileError as error:
+        return str(error)
+    content = hashlib.sha256(f"{pixels.shape}".encode())
+    content.update(np.ascontiguousarray(pixels))
+    return Facts(
+        width,
+        height,
+        *lesion.shape[::-1],
+        int(np.count_nonzero(lesion)),
+        image_hash,
+        mask_hash,
+        content.hexdigest()[:16],
+        orientation,
+    )
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """An image file at its own size, (H, W, 3) uint8 RGB; ValueError for one that is damaged."""
+    return _read_image(path)[0]
 
 
 def read_mask(path: str | Path) -> np.ndarray:
-    """A mask file at its own size: (H, W) bool, True for lesion (above 128, as the challenge cuts).
+    """A mask file at its own size: (H, W) bool, True for lesion (255), False for skin (0).
 
-    Raises OSError, SyntaxError or ValueError for a file that is damaged.
+    Raises ValueError for a file that is damaged, or that holds other values.
     """
-    with Image.open(io.BytesIO(Path(path).read_bytes())) as file:
-        return np.asarray(file.convert("L")) > 128
+    return _read_mask(path)[0] > 0
 
 
-def _load(path: Path, mode: str, size: tuple[int, int]) -> tuple[np.ndarray, int, int]:
-    """Decode strictly: Pillow raises for a truncated file where OpenCV fills it with grey."""
-    with Image.open(io.BytesIO(path.read_bytes())) as file:
-        width, height = file.size
-        pixels = np.asarray(file.convert(mode))
+class _FileError(ValueError):
+    """The name of a file and what is wrong with it."""
+
+    def __init__(self, path: str | Path, fault: object) -> None:
+        super().__init__(f"{Path(path).name} ({fault})")
+
+
+def _read_image(
+    path: str | Path, size: tuple[int, int] | None = None
+) -> tuple[np.ndarray, tuple[int, int], str]:
+    """Pixels (H, W, 3), the file's own (width, height), and its hash.
+
+    With a size the pixels may be fewer than the file's, but more than `MARGIN` times the size.
+    """
+    content = _content(path)
+    try:
+        with Image.open(io.BytesIO(content)) as file:
+            own_size = file.size
+            if size is not None:
+                file.draft(None, (round(MARGIN * size[0]), round(MARGIN * size[1])))
+            return _rgb(file), own_size, _digest(content)
+    except READ_ERRORS as error:
+        raise _FileError(path, _fault(error, content)) from error
+
+
+def _read_mask(path: str | Path, own_size: tuple[int, int] | None = None) -> tuple[np.ndarray, str]:
+    """The mask (H, W) of 0 and 255, and its file's hash; own_size is what its image has."""
+    content = _content(path)
+    try:
+        with Image.open(io.BytesIO(content)) as file:
+            if own_size not in (None, file.size):
+                sizes = "its image {}x{}; expected the same".format(*own_size)
+                raise ValueError("is {}x{}, ".format(*file.size) + sizes)
+            mask = np.asarray(_eight_bits(file) or file.convert("L"))
+        if (strange := (mask != 0) & (mask != 255)).any():
+            values = ", ".join(map(str, np.unique(mask[strange])[:5]))
+            raise ValueError(f"holds {values} beside 0 and 255; a mask is black and white, as PNG")
+    except READ_ERRORS as error:
+        raise _FileError(path, _fault(error, content)) from error
+    return mask, _digest(content)
+
+
+def _rgb(file: Image.Image) -> np.ndarray:
+    """The pixels of an open file as (H, W, 3); ValueError for those that no rule says how to."""
+    if (grey := _eight_bits(file)) is not None:
+        return np.asarray(grey.convert("RGB"))
+    if file.has_transparency_data:
+        whole = np.asarray(file.convert("RGBA"))
+        if whole[..., 3].min() < 255:
+            raise ValueError("has transparent pixels; save it without transparency")
+        return whole[..., :3]
+    if file.mode in ("I", "F"):
+        raise ValueError("has 32 bits a channel; save it with 8")
+    return np.asarray(file.convert("RGB"))
+
+
+def _eight_bits(file: Image.Image) -> Image.Image | None:
+    """A grey image of 16 bits in 8; None for others. Pillow itself would cut off at 255."""
+    if not file.mode.startswith("I;16"):
+        return None
+    return Image.fromarray((np.asarray(file).astype(np.uint16) >> 8).astype(np.uint8))
+
+
+def _orientation(path: str | Path) -> int:
+    with Image.open(path) as file:
+        return int(file.getexif().get(_ORIENTATION, 1))
+
+
+def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixels (H, W, …) at (width, height): by area where they shrink, else linearly."""
+    height, width = pixels.shape[:2]
     if (width, height) == size:
-        return pixels, width, height
+        return pixels
     shrinks = size[0] * size[1] < width * height
     way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(pixels, size, interpolation=way), width, height
+    return cv2.resize(pixels, size, interpolation=way)
+
+
+def _content(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise _FileError(path, f"cannot be read: {error.strerror}") from error
+
+
+def _fault(error: Exception, content: bytes) -> str:
+    """What is wrong, in words: Pillow's own speak of objects in memory."""
+    if not content:
+        return "is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return f"is no image: it starts with {content[:12]!r}"
+    return str(error)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def content_hash(path: str) -> str:
     """The start of the file's SHA-256; "none" where there is no file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16] if path else "none"
+    return _digest(Path(path).read_bytes()) if path else "none"
 
 
 def file_stat(path: str) -> str:

@@ -27,6 +27,7 @@ from utils.data import PROJECT, DataError, name_offenders
 from utils.decode import content_hash, decode, file_stat
 from utils.files import locked
 from utils.index import DECODED, Record, read_records, read_table, write_index
+from utils.room import require_room, reserve, unwritable
 
 CHUNK = 64  # images that are decoded at once, and held until they are stored
 NOTE_EVERY = 10.0  # seconds between two entries in the index of an unfinished store
@@ -84,15 +85,18 @@ def prepare(
     """The store of the rows at size (side, or (width, height)) px; decodes what is not there yet.
 
     rows as `data.read` gives them. Raises DataError naming the unreadable or truncated sources,
-    after all others were decoded. A second process that prepares the same store waits for the
-    first.
+    after all others were decoded, and where nothing can be written. A second process that prepares
+    the same store waits for the first.
     """
     width, height = (size, size) if isinstance(size, int) else size
     name = f"prepared-{width}" if width == height else f"prepared-{width}x{height}"
     folder = _writable_home(data_dir) / name
-    with locked(folder.with_name(f".{name}.lock"), f"{folder} is being prepared", wait=True):
-        if not _is_whole(folder, rows):
-            _build(folder, rows, (width, height), workers)
+    try:
+        with locked(folder.with_name(f".{name}.lock"), f"{folder} is being prepared", wait=True):
+            if not _is_whole(folder, rows):
+                _build(folder, rows, (width, height), workers)
+    except OSError as error:
+        raise unwritable(error, folder) from error
     return open_store(folder)
 
 
@@ -194,15 +198,18 @@ def _open_partial(
     if left and [record.id for record in left] == [r.id for r in _plan(finished, rows)]:
         return _plan(left, rows), [np.lib.format.open_memmap(partial / f, "r+") for f in _ARRAYS]
     # The earlier attempt was for other rows: what it decoded moves to its new place.
+    records = _plan(finished + [record for record in left if record.decoded], rows)
+    needed = len(records) * size[0] * size[1] * 4
+    require_room(f"{len(records)} images", partial, needed, "prepare them smaller (stored_size)")
     spare = folder.with_name(f"{folder.name}.left")
     shutil.rmtree(spare, ignore_errors=True)
     if partial.exists():
         partial.rename(spare)
     partial.mkdir(parents=True)
-    records = _plan(finished + [record for record in left if record.decoded], rows)
     arrays = []
     for file, shape in zip(_ARRAYS, ((*size[::-1], 3), size[::-1]), strict=True):
         array = np.lib.format.open_memmap(partial / file, "w+", np.uint8, (len(records), *shape))
+        reserve(partial / file, array.offset + array.nbytes)
         _take_over(array, records, folder / file, finished)
         _take_over(array, records, spare / file, left)
         array.flush()

@@ -1,0 +1,219 @@
+"""Every kind of image file there is: used as it should be, or named with its fault."""
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils import decode
+
+SIZE = (40, 30)
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    """A smooth picture (30, 40, 3), which JPEG hardly changes."""
+    down, across = np.mgrid[0:30, 0:40]
+    return np.stack([100 + 3 * across, 60 + 4 * down, 200 - 2 * across], axis=2).astype(np.uint8)
+
+
+@pytest.fixture
+def lesion() -> np.ndarray:
+    mask = np.zeros((30, 40), np.uint8)
+    mask[8:20, 10:30] = 255
+    return mask
+
+
+def saved(path: Path, image: Image.Image, **options: object) -> str:
+    image.save(path, **options)
+    return str(path)
+
+
+def mask_file(folder: Path, mask: np.ndarray) -> str:
+    return saved(folder / "a_segmentation.png", Image.fromarray(mask))
+
+
+KINDS = {
+    ".jpg": ("RGB", "CMYK", "L"),
+    ".JPG": ("RGB",),
+    ".jpeg": ("L",),
+    ".png": ("RGB", "L", "1", "P"),
+    ".tif": ("RGB", "CMYK", "L", "1", "P", "YCbCr"),
+}
+
+
+@pytest.mark.parametrize(
+    ("suffix", "mode"), [(suffix, mode) for suffix, modes in KINDS.items() for mode in modes]
+)
+def test_all_usual_kinds_give_rgb(suffix, mode, picture, tmp_path):
+    image = Image.fromarray(picture).convert(mode)
+    path = saved(tmp_path / f"a{suffix}", image)
+    seen = decode.read_image(path).astype(int)
+    assert seen.shape == (30, 40, 3)
+    assert abs(seen - np.asarray(image.convert("RGB")).astype(int)).mean() < 4
+
+
+def test_inverted_cmyk_of_image_editors_is_not_a_negative(picture, tmp_path):
+    cmyk = Image.fromarray(picture).convert("CMYK")
+    buffer = io.BytesIO()
+    cmyk.save(buffer, "JPEG", quality=95)
+    assert b"Adobe" in buffer.getvalue()
+    (tmp_path / "a.jpg").write_bytes(buffer.getvalue())
+    assert abs(decode.read_image(tmp_path / "a.jpg").astype(int) - picture).mean() < 4
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_sixteen_bits_become_eight_without_being_cut_off(suffix, picture, tmp_path):
+    deep = picture[..., 0].astype(np.uint16) * 257
+    path = saved(tmp_path / f"a{suffix}", Image.fromarray(deep))
+    np.testing.assert_array_equal(decode.read_image(path), picture[..., :1].repeat(3, axis=2))
+
+
+def test_opaque_alpha_is_dropped(picture, tmp_path):
+    image = Image.fromarray(picture)
+    image.putalpha(255)
+    np.testing.assert_array_equal(decode.read_image(saved(tmp_path / "a.png", image)), picture)
+
+
+def test_transparency_has_no_colour(picture, tmp_path):
+    image = Image.fromarray(picture)
+    image.putalpha(Image.fromarray(np.full((30, 40), 200, np.uint8)))
+    path = saved(tmp_path / "a.png", image)
+    assert decode.decode(path, "", SIZE) == (
+        "a.png (has transparent pixels; save it without transparency)"
+    )
+
+
+def test_pixels_are_used_as_they_are_stored_whatever_exif_says(picture, lesion, tmp_path):
+    image, exif = Image.fromarray(picture), Image.Exif()
+    exif[0x0112] = 6
+    path = saved(tmp_path / "a.jpg", image, exif=exif, quality=95)
+    assert decode.read_image(path).shape == (30, 40, 3)
+    facts = decode.check(path, mask_file(tmp_path, lesion))
+    assert (facts.width, facts.height, facts.orientation) == (40, 30, 6)
+
+
+def damaged(kind: str, whole: bytes) -> bytes:
+    return {
+        "empty": b"",
+        "text": b"This is no image.",
+        "page": b"<!DOCTYPE html><html></html>",
+        "truncated": whole[: len(whole) * 2 // 3],
+        "head": whole[:30],
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [
+        ("empty", "is empty"),
+        ("text", "is no image: it starts with b'This is no i'"),
+        ("page", "is no image: it starts with b'<!DOCTYPE ht'"),
+        ("truncated", "truncated"),
+        ("head", ""),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_damaged_files_are_named_with_their_fault(kind, fault, suffix, lesion, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    path = tmp_path / f"a{suffix}"
+    Image.fromarray(noise).save(path)
+    path.write_bytes(damaged(kind, path.read_bytes()))
+    mask = mask_file(tmp_path, lesion)
+    for said in (decode.decode(str(path), mask, SIZE), decode.check(str(path), mask)):
+        assert isinstance(said, str)
+        assert said.startswith(f"a{suffix} (")
+        assert fault in said
+        assert "BytesIO" not in said
+    with pytest.raises(ValueError, match=r"a\.(jpg|png)"):
+        decode.read_image(path)
+
+
+def test_missing_files_are_named(tmp_path):
+    assert "cannot be read: No such file" in decode.decode(str(tmp_path / "a.jpg"), "", SIZE)
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [((0, 1), "holds 1 beside 0 and 255"), ((0, 254, 255), "254"), ((3, 128, 200), "3, 128, 200")],
+)
+def test_masks_are_black_and_white(values, fault, picture, tmp_path):
+    image = saved(tmp_path / "a.png", Image.fromarray(picture))
+    mask = mask_file(tmp_path, np.resize(np.array(values, np.uint8), (30, 40)))
+    for said in (decode.decode(image, mask, SIZE), decode.check(image, mask)):
+        assert said.startswith("a_segmentation.png (holds ")
+        assert fault in said
+    with pytest.raises(ValueError, match="a mask is black and white"):
+        decode.read_mask(mask)
+
+
+def test_a_mask_saved_as_jpeg_is_refused(picture, tmp_path):
+    image = saved(tmp_path / "a.png", Image.fromarray(picture))
+    mask = np.zeros((30, 40), np.uint8)
+    cv2.circle(mask, (20, 15), 9, 255, -1)
+    path = saved(tmp_path / "a_segmentation.jpg", Image.fromarray(mask))
+    assert "a mask is black and white, as PNG" in decode.decode(image, path, SIZE)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "RGB", "RGBA", "I;16"])
+def test_black_and_white_of_any_kind_is_a_mask(mode, picture, lesion, tmp_path):
+    image = saved(tmp_path / "a.png", Image.fromarray(picture))
+    mask = (
+        Image.fromarray(lesion.astype(np.uint16) * 257)
+        if mode == "I;16"
+        else (Image.fromarray(lesion).convert(mode))
+    )
+    path = saved(tmp_path / "a_segmentation.png", mask)
+    _, seen, facts = decode.decode(image, path, SIZE)
+    np.testing.assert_array_equal(seen, lesion)
+    np.testing.assert_array_equal(decode.read_mask(path), lesion > 0)
+    assert facts["has_mask"]
+    assert decode.check(image, path).lesion_pixels == 12 * 20
+
+
+def test_a_mask_of_another_size_is_refused_where_it_would_be_stretched(picture, tmp_path):
+    image = saved(tmp_path / "a.png", Image.fromarray(picture))
+    mask = mask_file(tmp_path, np.zeros((40, 30), np.uint8))
+    assert decode.decode(image, mask, SIZE) == (
+        "a_segmentation.png (is 30x40, its image 40x30; expected the same)"
+    )
+    facts = decode.check(image, mask)
+    assert (facts.mask_width, facts.mask_height) == (30, 40)
+
+
+def test_facts_know_the_same_picture_in_another_file(picture, tmp_path):
+    one = decode.check(saved(tmp_path / "a.png", Image.fromarray(picture)), "")
+    other = decode.check(saved(tmp_path / "b.png", Image.fromarray(picture), compress_level=1), "")
+    assert one.pixels_sha256 == other.pixels_sha256
+    assert one.sha256 != other.sha256
+    third = decode.check(saved(tmp_path / "c.png", Image.fromarray(picture[::-1])), "")
+    assert third.pixels_sha256 != one.pixels_sha256
+    assert (one.mask_width, one.lesion_pixels, one.mask_sha256) == (0, 0, "none")
+
+
+@pytest.mark.parametrize("size", [(64, 48), (256, 256), (336, 224)])
+def test_scaled_decoding_differs_little_from_the_whole(size, tmp_path):
+    rng = np.random.default_rng(3)
+    coarse = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    large = cv2.resize(coarse, (2048, 1536), interpolation=cv2.INTER_CUBIC)
+    large = np.clip(large + rng.normal(0, 8, large.shape), 0, 255).astype(np.uint8)
+    path = saved(tmp_path / "a.jpg", Image.fromarray(large), quality=92)
+    seen = decode.decode(path, "", size)[0].astype(int)
+    whole = cv2.resize(decode.read_image(path), size, interpolation=cv2.INTER_AREA)
+    difference = abs(seen - whole)
+    assert difference.mean() < 2
+    assert np.percentile(difference, 99.9) <= 16
+    assert difference.any()  # it was scaled
+
+
+def test_scaled_decoding_of_real_originals(isic2017_fullres):
+    for path in sorted(isic2017_fullres.glob("ISIC-2017_Validation_Data/*.jpg")):
+        for side in (224, 256):
+            seen = decode.decode(str(path), "", (side, side))[0].astype(int)
+            whole = cv2.resize(decode.read_image(path), (side, side), interpolation=cv2.INTER_AREA)
+            difference = abs(seen - whole)
+            assert difference.mean() < 2
+            assert np.percentile(difference, 99.9) <= 16

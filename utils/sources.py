@@ -1,0 +1,36 @@
+"""What there is to fetch of ISIC 2017, and what each archive becomes.
+
+The organisers' own storage; images, masks and labels are CC-0. Metadata (age, sex) and superpixels
+lie within the archives of images; superpixels are left out.
+"""
+
+from dataclasses import dataclass
+
+from utils.tree import IMAGE_FOLDERS, PREFIXES, SPLITS
+
+BASE_URL = "https://isic-challenge-data.s3.amazonaws.com/2017/"
+PAGE = "https://challenge.isic-archive.com/data/#2017"
+PARTS = ("images", "masks", "labels")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file of the challenge; folder is what the archive unpacks to, "" for a table."""
+
+    name: str
+    split: str
+    part: str
+    folder: str = ""
+
+
+def sources(parts: tuple[str, ...] = PARTS, splits: tuple[str, ...] = SPLITS) -> list[Source]:
+    """The files of these parts and splits, the small ones first."""
+    return [_source(part, split) for part in reversed(PARTS) if part in parts for split in splits]
+
+
+def _source(part: str, split: str) -> Source:
+    prefix = PREFIXES[split][0]
+    if part == "labels":
+        return Source(f"{prefix}_Part3_GroundTruth.csv", split, part)
+    folder = IMAGE_FOLDERS[split][0] if part == "images" else f"{prefix}_Part1_GroundTruth"
+    return Source(f"{folder}.zip", split, part, folder)

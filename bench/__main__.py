@@ -9,13 +9,13 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 
-from bench import images, loop, machine, memory, report, training
+from bench import images, loop, machine, memory, preparing, report, training
 from bench.report import Result
 from bench.settings import QUICK, SEGMENTERS, Settings
 from utils import data
 from utils.console import say
 
-PARTS = ("step", "loop", "data", "segmentation", "memory")
+PARTS = ("step", "loop", "data", "segmentation", "preparing", "memory")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -39,7 +39,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 def measure(parts: list[str], data_dir: Path, settings: Settings) -> list[Result]:
     """All results of the parts asked for, said as they come."""
     results: list[Result] = []
-    if not settings.fullres and {"data", "segmentation"} & set(parts):
+    if not settings.fullres and {"data", "segmentation", "preparing"} & set(parts):
         say("no folder with original images (--fullres or $ISIC2017_FULLRES): left out")
 
     def add(found: list[Result]) -> None:
@@ -59,6 +59,10 @@ def measure(parts: list[str], data_dir: Path, settings: Settings) -> list[Result
     if "segmentation" in parts:
         for found in segmentation(data_dir, settings):
             add(found)
+    if "preparing" in parts:
+        add(preparing.prepared_set(data_dir, settings))
+        if settings.fullres:
+            add(preparing.originals(settings))
     if "memory" in parts:
         add(memory.against_number(settings))
     return results

@@ -20,6 +20,7 @@ class Settings:
     mask_size: int = 192  # of images with masks
     mask_batch_size: int = 8
     rounds: int = 7
+    preparing_rounds: int = 5  # each decodes the whole set
     least: float = 0.5  # seconds of one turn of one contender
     compile: bool = True
     loop_batches: int = 16  # in an epoch of the training loop
@@ -50,6 +51,7 @@ QUICK = Settings(
     mask_size=32,
     mask_batch_size=4,
     rounds=3,
+    preparing_rounds=3,
     least=0.0,
     compile=False,
     loop_batches=2,

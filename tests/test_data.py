@@ -471,3 +471,28 @@ def test_a_hold_out_needs_room_for_each_class():
     few = many_rows().groupby("label").head(4)
     with pytest.raises(DataError, match=r"hold-out of 15% of 12 training images has no room"):
         data.training_rows(few, "holdout", seed=0)
+
+
+def test_a_folder_without_any_split(tmp_path):
+    with pytest.raises(DataError, match=r"no ISIC 2017 data in .*prepare_data\.py download"):
+        data.read(tmp_path)
+
+
+def test_a_file_in_the_place_of_the_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(data, "PROJECT", tmp_path)
+    monkeypatch.delenv("ISIC2017_DIR", raising=False)
+    (tmp_path / "Data").mkdir()
+    (tmp_path / "Data/ISIC2017").write_text("no folder")
+    monkeypatch.setattr(data.demo, "generate", lambda folder: folder)
+    assert data.locate() == tmp_path / "Data/demo"
+
+
+def test_a_folder_that_may_not_be_looked_into(tmp_path, monkeypatch):
+    def refused(_: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(data, "splits_in", refused)
+    with pytest.raises(
+        DataError, match=r"cannot be looked into \(Permission denied\); give access"
+    ):
+        data.locate(tmp_path)

@@ -1,5 +1,6 @@
 """Files are whole or not there, and a lock dies with its process."""
 
+import errno
 import json
 import math
 import os
@@ -142,3 +143,26 @@ def test_waiting_for_the_lock(tmp_path):
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from utils.files import write_atomic
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_atomic(Path(sys.argv[1]), b"x" * 5000)
+except OSError as error:
+    sys.exit(error.errno)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sets no such limit")
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_bytes(b"old")
+    ended = subprocess.run([sys.executable, "-c", FULL, file], check=False)
+    assert ended.returncode == errno.EFBIG
+    assert file.read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]

@@ -70,3 +70,32 @@ def add_split(
         (masks / f"{id_}_segmentation.png").write_bytes(png)
     write_labels(root / (table or f"{prefix}_Part3_GroundTruth.csv"), labels(split, classes))
     return root
+
+
+def add_all(root: Path) -> Path:
+    """Write an official tree of 5 training, 3 validation and 3 test images; returns root."""
+    add_split(root, "train", "mkbbb")
+    add_split(root, "validation", "mkb")
+    return add_split(root, "test", "bkm")
+
+
+def table(root: Path, split: str = "train") -> Path:
+    """The label table of a split."""
+    return root / f"{PREFIXES[split]}_Part3_GroundTruth.csv"
+
+
+def images(root: Path, split: str = "train") -> Path:
+    """The folder of a split's images."""
+    return root / f"{PREFIXES[split]}_Data"
+
+
+def masks(root: Path, split: str = "train") -> Path:
+    """The folder of a split's masks."""
+    return root / f"{PREFIXES[split]}_Part1_GroundTruth"
+
+
+def metadata(root: Path, rows: str, split: str = "train") -> Path:
+    """Write a split's table of age and sex; rows without the names of the columns."""
+    file = root / f"{PREFIXES[split]}_Data_metadata.csv"
+    file.write_text("image_id,age_approximate,sex\n" + rows)
+    return file

@@ -21,6 +21,14 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def amount(size: float) -> str:
+    """Bytes for people, in powers of ten as disks are sold: '5.82 GB', '12.3 MB', '812 bytes'."""
+    for unit, factor, digits in (("GB", 1e9, 2), ("MB", 1e6, 1), ("kB", 1e3, 1)):
+        if size >= factor:
+            return f"{size / factor:.{digits}f} {unit}"
+    return f"{size:.0f} bytes"
+
+
 def show_table(table: pd.DataFrame) -> None:
     """Show a table in a notebook, or print all of it: a log has room for every column.
 

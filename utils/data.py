@@ -39,24 +39,35 @@ def locate(data_dir: str | Path | None = None) -> Path:
     origin = ""
     if data_dir is None:
         standard, from_environment = PROJECT / "Data" / "ISIC2017", os.environ.get("ISIC2017_DIR")
-        if standard.exists() and any(standard.iterdir()):
+        if standard.is_dir() and any(standard.iterdir()):
             data_dir = standard
         else:
             data_dir, origin = from_environment or "demo", ", which $ISIC2017_DIR names"
     if str(data_dir) == "demo":
         return demo.generate(PROJECT / "Data" / "demo")
     folder = Path(data_dir).expanduser()
-    if not folder.exists() and (PROJECT / folder).exists():
-        folder = PROJECT / folder
-    folder = folder.resolve()
-    if not splits_in(folder):
-        found = name_offenders(sorted(p.name for p in folder.glob("*"))) or "nothing"
+    try:
+        if not folder.exists() and (PROJECT / folder).exists():
+            folder = PROJECT / folder
+        folder = folder.resolve()
+        if not splits_in(folder):
+            raise _no_data(folder, origin)
+    except OSError as error:
         raise DataError(
-            f"no ISIC 2017 data in {folder}{origin}: found {found}; expected folders such as "
-            f"{IMAGE_FOLDERS['train'][0]} with {PREFIXES['train'][0]}_Part3_GroundTruth.csv "
-            "beside them. Name the folder that holds them, or use data_dir='demo'."
-        )
+            f"{folder}{origin} cannot be looked into ({error.strerror}); give access to it, or "
+            "name another folder (data_dir)."
+        ) from error
     return folder
+
+
+def _no_data(folder: Path, origin: str = "") -> DataError:
+    found = name_offenders(sorted(p.name for p in folder.glob("*"))) or "nothing"
+    return DataError(
+        f"no ISIC 2017 data in {folder}{origin}: found {found}; expected folders such as "
+        f"{IMAGE_FOLDERS['train'][0]} with {PREFIXES['train'][0]}_Part3_GroundTruth.csv beside "
+        "them. Bring them (python prepare_data.py download), name the folder that holds them, or "
+        "use data_dir='demo'."
+    )
 
 
 def is_demo(data_dir: Path) -> bool:
@@ -94,6 +105,8 @@ def read(data_dir: Path, train_list: str = "official", allow_missing: bool = Fal
             f"train_list='extended' needs {EXTENDED_LABELS} in {data_dir}, which is not there; "
             "put it there, or use train_list='official'."
         )
+    if not present:
+        raise _no_data(data_dir)
     frames = [read_split(data_dir, split, train_list, allow_missing) for split in present]
     if train_list == "patches" and "train" in present:
         frames.append(patches.read(data_dir, frames[present.index("train")]))

@@ -5,7 +5,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,7 +35,8 @@ def write_atomic(path: Path, write: bytes | str | Callable[[BinaryIO], None]) ->
             file.flush()
             os.fsync(file.fileno())
         except BaseException:
-            file.close()
+            with suppress(OSError):  # closing writes what is left, which a full disk refuses again
+                file.close()
             temporary.unlink(missing_ok=True)
             raise
     try:

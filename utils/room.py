@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+from utils.console import amount
 from utils.tree import DataError
 
 # A quota and a limit on the size of files are full disks, too.
@@ -21,7 +22,7 @@ def require_room(what: str, folder: Path, needed: int, cure: str) -> None:
     """DataError where fewer than `needed` bytes are free; cure says what else would help."""
     if (free := free_space(folder)) < needed:
         raise DataError(
-            f"{what} would take {megabytes(needed)} in {folder}, where {megabytes(free)} are free; "
+            f"{what} would take {amount(needed)} in {folder}, where {amount(free)} are free; "
             f"make room, or {cure}."
         )
 
@@ -29,7 +30,7 @@ def require_room(what: str, folder: Path, needed: int, cure: str) -> None:
 def unwritable(error: OSError, folder: Path) -> Exception:
     """The error in words for the user where the system refused to write; else the error itself."""
     if error.errno in _FULL:
-        cure = f"make room ({megabytes(free_space(folder))} are free), and call it again"
+        cure = f"make room ({amount(free_space(folder))} are free), and call it again"
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         cure = "make it writable, or copy the data to a folder that is"
     else:
@@ -45,8 +46,3 @@ def reserve(file: Path, size: int) -> None:
     if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
         with file.open("r+b") as opened:
             os.posix_fallocate(opened.fileno(), 0, size)
-
-
-def megabytes(size: int) -> str:
-    """A number of bytes as people read it: "12 MB", "5.8 GB"."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -1,13 +1,26 @@
-"""What the files of an ISIC 2017 tree say, checked line by line.
+"""Which files of an ISIC 2017 tree belong to which image, checked one by one.
 
 Two spellings are read: the official one (`ISIC-2017_Training_Data`, …) and that of earlier
-coursework (`Aug_Training_Data`, `ISIC-2017_Test_Data`, one enlarged training list).
+coursework (`Aug_Training_Data`, `ISIC-2017_Test_Data`, one enlarged training list). Tables, texts,
+superpixels and files whose name begins with a dot may lie among the images.
 """
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
+
+from utils.tables import LABEL_COLUMNS as LABEL_COLUMNS
+from utils.tables import (
+    DataError,
+    Fault,
+    inspect_metadata,
+    name_offenders,
+    raise_first,
+    read_labels,
+    unreadable,
+)
 
 SPLITS = ("train", "validation", "test")
 IMAGE_FOLDERS = {
@@ -21,30 +34,49 @@ PREFIXES = {
     "test": ("ISIC-2017_Test_v2", "ISIC-2017_Test"),
 }
 EXTENDED_LABELS = "ISIC-2017_Training_Aug_Part3_GroundTruth.csv"
-_LABEL_COLUMNS = ("image_id", "melanoma", "seborrheic_keratosis")
-_IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
+MASK_ENDING = "_segmentation.png"
+_IMAGES = {".jpg", ".jpeg", ".png"}
+_OTHER_KINDS = {
+    *(".avif", ".bmp", ".dcm", ".gif", ".heic", ".heif", ".jp2", ".jpe", ".jfif"),
+    *(".ppm", ".tif", ".tiff", ".webp"),
+}
 
 
-class DataError(ValueError):
-    """Something is wrong with the data on disk; the message says what, where and how to mend it."""
+def _present(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Those of the names that the folder holds; links count wherever they lead.
+
+    Raises DataError for a folder that cannot be listed.
+    """
+    try:
+        held = {path.name for path in folder.iterdir()}
+    except OSError as error:
+        raise DataError(str(unreadable(folder, error))) from error
+    return [folder / name for name in names if name in held]
 
 
-def name_offenders(names: Iterable[object]) -> str:
-    """Up to five names and, when there are more, the count: 'a, b, c, d, e … (12 in all)'."""
-    names = [str(name) for name in names]
-    shown = ", ".join(names[:5])
-    return shown if len(names) <= 5 else f"{shown} … ({len(names)} in all)"
+def image_folders(folder: Path, split: str) -> list[Path]:
+    """The folders of the split's images that are there."""
+    return _present(folder, IMAGE_FOLDERS[split])
 
 
-def _first_existing(folder: Path, names: Iterable[str]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).exists()), None)
+def mask_folder(folder: Path, split: str) -> Path | None:
+    """The folder of the split's masks, where it is there."""
+    names = [f"{prefix}_Part1_GroundTruth" for prefix in PREFIXES[split]]
+    return next(iter(_present(folder, names)), None)
 
 
-def _label_files(folder: Path, split: str) -> list[Path]:
+def label_files(folder: Path, split: str) -> list[Path]:
+    """The label tables of the split that are there; the enlarged training list last."""
     names = [f"{prefix}_Part3_GroundTruth.csv" for prefix in PREFIXES[split]]
-    if split == "train":
-        names.append(EXTENDED_LABELS)
-    return [folder / name for name in names if (folder / name).is_file()]
+    return _present(folder, [*names, *([EXTENDED_LABELS] if split == "train" else [])])
+
+
+def metadata_file(folder: Path, split: str) -> Path | None:
+    """The split's table of age and sex, where it is there."""
+    names = [f"{prefix}_Data_metadata.csv" for prefix in PREFIXES[split]]
+    # The official training archive keeps its metadata among the images.
+    inside = [file for home in image_folders(folder, split) for file in _present(home, names)]
+    return next(iter([*_present(folder, names), *inside]), None)
 
 
 def splits_in(folder: Path) -> list[str]:
@@ -52,23 +84,30 @@ def splits_in(folder: Path) -> list[str]:
 
     Raises DataError for images without labels: leaving such a split out would score another one.
     """
+    if not os.path.lexists(folder):
+        return []
     present = []
     for split in SPLITS:
-        images = _first_existing(folder, IMAGE_FOLDERS[split])
-        if images and not _label_files(folder, split):
-            raise DataError(
-                f"{images} holds images, but {PREFIXES[split][0]}_Part3_GroundTruth.csv with their "
-                f"labels is not in {folder}; put it there, or move the images away."
-            )
-        if images:
+        homes = image_folders(folder, split)
+        if homes:
+            raise_first(unlabelled(folder, split))
             present.append(split)
     return present
 
 
+def unlabelled(folder: Path, split: str) -> list[Fault]:
+    """The fault of a split whose images have no label table."""
+    if label_files(folder, split):
+        return []
+    table = f"{PREFIXES[split][0]}_Part3_GroundTruth.csv with their labels is not in {folder}"
+    what = f"{image_folders(folder, split)[0]} holds images, but {table}"
+    return [Fault(what, "put it there, or move the images away")]
+
+
 def read_split(folder: Path, split: str, train_list: str, allow_missing: bool) -> pd.DataFrame:
     """The checked rows of one split, as `data.read` describes them."""
-    files = _label_files(folder, split)
-    lists = {file.name: _read_labels(file) for file in files}
+    files = label_files(folder, split)
+    lists = {file.name: read_labels(file) for file in files}
     extended = split == "train" and train_list == "extended"
     rows = lists[EXTENDED_LABELS if extended else files[0].name].assign(split=split)
     official = next((lists[f.name]["id"] for f in files if f.name != EXTENDED_LABELS), None)
@@ -80,88 +119,106 @@ def read_split(folder: Path, split: str, train_list: str, allow_missing: bool) -
         )
     rows["official"] = False if official is None else rows["id"].isin(official)
     listed = set().union(*(frame["id"] for frame in lists.values()))
-    images = _images_in(folder, split)
-    if unlisted := sorted(set(images) - listed):
-        raise DataError(
-            f"images without a row in {files[0].name}: {name_offenders(unlisted)}; remove the "
-            "files, or add their labels."
-        )
+    images, faults = find_images(folder, split)
+    raise_first([*faults, *unlisted("images", images, listed, files[0])])
     rows["image"] = rows["id"].map(images)
-    missing = rows.loc[rows["image"].isna(), "id"]
-    if len(missing) and not allow_missing:
-        raise DataError(
-            f"ids of the {split} list without an image in {folder}: {name_offenders(missing)}; "
-            "bring the images, or set allow_missing=True in the row to train without them."
-        )
+    if not allow_missing:
+        raise_first(missing("image", rows.loc[rows["image"].isna(), "id"], folder, split))
     rows = rows[rows["image"].notna()].reset_index(drop=True)
-    return _with_metadata(_with_masks(rows, folder, split), folder, split)
+    masks, faults = find_masks(folder, split)
+    raise_first([*faults, *unlisted("masks", masks, listed, files[0])])
+    return _with_metadata(
+        rows.assign(mask=[masks.get(id_, "") for id_ in rows["id"]]), folder, split
+    )
 
 
-def _read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """A table of texts. Raises DataError when it is no csv file with these columns."""
-    try:
-        table = pd.read_csv(file, dtype=str, encoding="utf-8-sig")
-    except ValueError as error:  # empty, no table at all, or not in UTF-8
-        raise DataError(f"{file} is no readable csv file ({error}); fetch it again.") from error
-    if lacking := [column for column in columns if column not in table.columns]:
-        raise DataError(
-            f"{file} lacks the column {', '.join(lacking)}; found {', '.join(table.columns)}. "
-            f"Expected {', '.join(columns)}."
-        )
-    return table
+def unlisted(what: str, found: Iterable[str], listed: set[str], file: Path) -> list[Fault]:
+    """The fault of images or masks whose id has no row."""
+    names = sorted(set(found) - listed)
+    cure = "remove the files, or add their labels"
+    return [Fault(f"{what} without a row in {file.name}:", cure, names)] if names else []
 
 
-def _read_labels(file: Path) -> pd.DataFrame:
-    table = _read_csv(file, _LABEL_COLUMNS)
-    ids = table["image_id"].str.strip()
-    if len(twice := ids[ids.duplicated()]):
-        raise DataError(
-            f"duplicate ids in {file}: {name_offenders(twice)}; keep one row for each image."
-        )
-    values = table[["melanoma", "seborrheic_keratosis"]].apply(pd.to_numeric, errors="coerce")
-    if len(strange := ids[~values.isin((0, 1)).all(axis=1)]):
-        raise DataError(
-            f"labels other than 0 and 1 in {file} for {name_offenders(strange)}; write 0 or 1."
-        )
-    melanoma, keratosis = (values[name] == 1 for name in values)
-    if len(both := ids[melanoma & keratosis]):
-        raise DataError(
-            f"rows of {file} with both labels set: {name_offenders(both)}; a lesion is melanoma, "
-            "or seborrheic keratosis, or neither (benign)."
-        )
-    label = (2 - 2 * melanoma.astype(int) - keratosis.astype(int)).astype("int64")
-    return pd.DataFrame({"id": ids, "label": label})
+def missing(what: str, ids: Iterable[str], folder: Path, split: str) -> list[Fault]:
+    """The fault of ids whose image or mask is not there."""
+    cure = {
+        "image": "bring the images, or set allow_missing=True in the row to train without them",
+        "mask": f"bring the masks, each named <id>{MASK_ENDING}",
+    }[what]
+    names = list(ids)
+    start = f"ids of the {split} list without {'an' if what == 'image' else 'a'} {what}"
+    return [Fault(f"{start} in {folder}:", cure, names)] if names else []
 
 
-def _images_in(folder: Path, split: str) -> dict[str, str]:
-    """Path of each image by id, over all folder names of the split; no superpixel files."""
+def find_images(folder: Path, split: str) -> tuple[dict[str, str], list[Fault]]:
+    """Path of each image by id, over all folders of the split; and what is wrong in them."""
     found: dict[str, str] = {}
-    for name in IMAGE_FOLDERS[split]:
-        for path in sorted((folder / name).glob("*")):
-            if path.suffix.lower() in _IMAGE_SUFFIXES and not path.stem.endswith("_superpixels"):
-                if path.stem in found and (folder / name) == Path(found[path.stem]).parent:
-                    raise DataError(
-                        f"two files for the image {path.stem}: {found[path.stem]} and {path}; "
-                        "keep one."
-                    )
-                found.setdefault(path.stem, str(path))
-    return found
+    faults: list[Fault] = []
+    homes = image_folders(folder, split)
+    for home in homes:
+        paths, home_faults = _pictures(home)
+        by_id: dict[str, list[Path]] = {}
+        for path in paths:
+            by_id.setdefault(path.stem, []).append(path)
+        for id_, files in by_id.items():
+            if len(files) > 1:
+                names = [file.name for file in files]
+                home_faults.append(
+                    Fault(f"two files for the image {id_}:", "keep one", names, True)
+                )
+        # The folder that IMAGE_FOLDERS names first wins.
+        found = {id_: str(files[0]) for id_, files in by_id.items()} | found
+        faults += home_faults
+    if homes and not found and not faults:
+        held = name_offenders(sorted(path.name for path in homes[0].iterdir())) or "nothing"
+        what = f"{homes[0]} holds no images: found {held}, expected files such as ISIC_0000000.jpg"
+        faults.append(Fault(what, "bring them, lying directly in this folder, or remove it"))
+    return found, faults
 
 
-def _with_masks(rows: pd.DataFrame, folder: Path, split: str) -> pd.DataFrame:
-    masks = _first_existing(folder, [f"{prefix}_Part1_GroundTruth" for prefix in PREFIXES[split]])
-    names = {} if masks is None else {path.name: str(path) for path in masks.glob("*.png")}
-    return rows.assign(mask=[names.get(f"{id_}_segmentation.png", "") for id_ in rows["id"]])
+def find_masks(folder: Path, split: str) -> tuple[dict[str, str], list[Fault]]:
+    """Path of each mask by id; and what is wrong in their folder."""
+    home = mask_folder(folder, split)
+    if home is None:
+        return {}, []
+    paths, faults = _pictures(home)
+    if wrong := [path.name for path in paths if not path.name.endswith(MASK_ENDING)]:
+        cure = (
+            f"a mask is a PNG named <id>{MASK_ENDING}, in small letters; rename it, or save it so"
+        )
+        faults.append(Fault(f"files in {home} that are not named as masks:", cure, wrong, True))
+    masks = [path for path in paths if path.name.endswith(MASK_ENDING)]
+    return {path.name.removesuffix(MASK_ENDING): str(path) for path in masks}, faults
+
+
+def _pictures(home: Path) -> tuple[list[Path], list[Fault]]:
+    """The picture files of a folder, by name; and what is in it that no picture may be."""
+    try:
+        entries = [path for path in sorted(home.iterdir()) if not _is_passed_over(path)]
+        paths = [path for path in entries if path.suffix.lower() in _IMAGES]
+        hollow = [path.name for path in paths if not path.is_file()]
+    except OSError as error:
+        return [], [unreadable(home, error)]
+    faults = []
+    if other := [path.name for path in entries if path.suffix.lower() in _OTHER_KINDS]:
+        cure = "save them as .jpg or .png, or remove them"
+        faults.append(Fault(f"pictures of a kind that is not read in {home}:", cure, other, True))
+    if hollow:
+        what = f"entries of {home} that are no files, but folders or links that lead nowhere:"
+        faults.append(Fault(what, "bring the files, or remove the entries", hollow, True))
+    return [path for path in paths if path.name not in set(hollow)], faults
+
+
+def _is_passed_over(path: Path) -> bool:
+    """Superpixels, and what macOS leaves beside each file on a foreign disk (`._ISIC_…`)."""
+    return path.name.startswith(".") or path.stem.lower().endswith("_superpixels")
 
 
 def _with_metadata(rows: pd.DataFrame, folder: Path, split: str) -> pd.DataFrame:
-    names = [f"{prefix}_Data_metadata.csv" for prefix in PREFIXES[split]]
-    # The official training archive keeps its metadata among the images.
-    inside = [f"{images}/{name}" for images in IMAGE_FOLDERS[split] for name in names]
-    file = _first_existing(folder, [*names, *inside])
+    file = metadata_file(folder, split)
     if file is None:
         return rows.assign(age=float("nan"), sex="unknown")
-    table = _read_csv(file, ("image_id", "age_approximate", "sex")).set_index("image_id")
-    table = table[~table.index.duplicated()].reindex(rows["id"])
-    age = pd.to_numeric(table["age_approximate"], errors="coerce").to_numpy()
-    return rows.assign(age=age, sex=table["sex"].fillna("unknown").to_numpy())
+    table, faults = inspect_metadata(file)
+    raise_first(faults)
+    table = table.reindex(rows["id"])
+    return rows.assign(age=table["age"].to_numpy(), sex=table["sex"].fillna("unknown").to_numpy())

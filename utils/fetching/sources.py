@@ -11,16 +11,18 @@ from utils.tree import IMAGE_FOLDERS, PREFIXES, SPLITS
 BASE_URL = "https://isic-challenge-data.s3.amazonaws.com/2017/"
 PAGE = "https://challenge.isic-archive.com/data/#2017"
 PARTS = ("images", "masks", "labels")
+IMAGES = {"train": 2000, "validation": 150, "test": 600}
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file of the challenge; folder is what the archive unpacks to, "" for a table."""
+    """A file of the challenge; an archive has a folder that it unpacks to, with so many files."""
 
     name: str
     split: str
     part: str
     folder: str = ""
+    files: int = 0
 
 
 def sources(parts: tuple[str, ...] = PARTS, splits: tuple[str, ...] = SPLITS) -> list[Source]:
@@ -33,4 +35,4 @@ def _source(part: str, split: str) -> Source:
     if part == "labels":
         return Source(f"{prefix}_Part3_GroundTruth.csv", split, part)
     folder = IMAGE_FOLDERS[split][0] if part == "images" else f"{prefix}_Part1_GroundTruth"
-    return Source(f"{folder}.zip", split, part, folder)
+    return Source(f"{folder}.zip", split, part, folder, IMAGES[split])

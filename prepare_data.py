@@ -1,0 +1,173 @@
+"""Bring ISIC 2017 here, prove that it is whole, and prepare it for training.
+
+    python prepare_data.py download                  images, masks, labels: about 12 GB
+    python prepare_data.py verify                    every file, to its last byte
+    python prepare_data.py prepare --sizes 256       decode once, for all later runs
+    python prepare_data.py patches                   the crops that row 1-4 (profile paper) needs
+    python prepare_data.py extras --list LIST.csv    the further images of an enlarged list
+
+Each goes on where it was stopped, and does nothing where nothing is left to do. The exit status is
+0 where all is well, 1 where something is not (the last line says what), 130 after Ctrl-C. What each
+file is and how long it takes: docs/data.md.
+"""
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from utils import console, data, patches, room, store, tree, verify
+from utils.fetching import bring, extras, sources
+
+STANDARD = data.PROJECT / "Data" / "ISIC2017"
+Command = Callable[[argparse.Namespace], int]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line: five commands, each with --data-dir."""
+    line = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = line.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_download(_command(commands, "download", download, "fetch and unpack the archives"))
+    _add_extras(_command(commands, "extras", bring_extras, "fetch what an enlarged list adds"))
+    _add_verify(_command(commands, "verify", check, "prove that every file is whole"))
+    _add_prepare(_command(commands, "prepare", prepare, "decode every image once"))
+    _add_patches(_command(commands, "patches", cut_patches, "cut the crops of row 1-4"))
+    return line
+
+
+def _command(commands: Any, name: str, run: Command, what: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+    command.set_defaults(run=run)
+    where = "the folder of ISIC 2017; default Data/ISIC2017 in the project"
+    if name != "download":
+        where += ", else $ISIC2017_DIR, else the synthetic demo set ('demo')"
+    command.add_argument("--data-dir", metavar="DIR", help=where)
+    return command
+
+
+def _add_download(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--parts", nargs="+", choices=sources.PARTS, default=sources.PARTS, help="default: all"
+    )
+    command.add_argument(
+        "--splits", nargs="+", choices=tree.SPLITS, default=tree.SPLITS, help="default: all"
+    )
+    mirror = f"where the files lie; default {sources.BASE_URL}"
+    command.add_argument("--base-url", metavar="URL", default=sources.BASE_URL, help=mirror)
+    command.add_argument("--jobs", type=int, default=3, help="files at a time; default 3")
+    remove = "remove each archive once it is unpacked: half the room on the disk"
+    command.add_argument("--remove-archives", action="store_true", help=remove)
+
+
+def _add_extras(command: argparse.ArgumentParser) -> None:
+    enlarged = f"csv with {', '.join(tree.LABEL_COLUMNS)}, such as {tree.EXTENDED_LABELS}"
+    command.add_argument("--list", type=Path, required=True, metavar="CSV", help=enlarged)
+
+
+def _add_verify(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--near", action="store_true", help="look for near duplicates, too")
+    every = "where the full list of problems goes; default verify.csv in the working directory"
+    command.add_argument("--csv", type=Path, default=Path("verify.csv"), metavar="FILE", help=every)
+
+
+def _add_prepare(command: argparse.ArgumentParser) -> None:
+    sizes = "px: 256 for squares, 336x224 for width x height; default 256"
+    command.add_argument("--sizes", nargs="+", type=_size, default=[(256, 256)], help=sizes)
+    command.add_argument(
+        "--train-list", choices=data.TRAIN_LISTS, default="official", help="default official"
+    )
+
+
+def _add_patches(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--side", type=int, default=256, help="px of each crop; default 256")
+    command.add_argument("--seed", type=int, default=0, help="another number, other crops")
+
+
+def _size(text: str) -> tuple[int, int]:
+    """256 or 336x224 as (width, height)."""
+    sides = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
+    if not sides or min(size := (int(sides[1]), int(sides[2] or sides[1]))) < 32:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no size; expected px such as 256, or 336x224 for width x height, "
+            "at least 32"
+        )
+    return size
+
+
+def download(options: argparse.Namespace) -> int:
+    """Fetch and unpack what is not here yet."""
+    folder = Path(options.data_dir or STANDARD).expanduser().absolute()
+    wanted = sources.sources(tuple(options.parts), tuple(options.splits))
+    bring.bring(folder, wanted, options.base_url, options.jobs, options.remove_archives)
+    console.say(f"{folder} holds {len(wanted)} of {len(wanted)} files asked for.")
+    console.say(f'Next: python prepare_data.py verify --data-dir "{folder}"')
+    return 0
+
+
+def bring_extras(options: argparse.Namespace) -> int:
+    """Fetch the images that an enlarged list adds."""
+    folder = data.locate(options.data_dir)
+    count = extras.fetch_extras(folder, options.list)
+    console.say(f"{count} further images are in {folder}; use them with train_list='extended'.")
+    return 0
+
+
+def check(options: argparse.Namespace) -> int:
+    """Look at every file; 1 where one is wrong."""
+    folder = data.locate(options.data_dir)
+    report = verify.verify(folder, options.near)
+    console.show_table(report.counts)
+    console.show_table(report.table())
+    report.write(options.csv)
+    console.say(report.summary())
+    console.say(f"the full list: {options.csv.absolute()}")
+    return 0 if report.ok else 1
+
+
+def prepare(options: argparse.Namespace) -> int:
+    """Make the prepared stores."""
+    folder = data.locate(options.data_dir)
+    rows = data.read(folder, options.train_list)
+    for size in options.sizes:
+        start = time.monotonic()
+        made = store.prepare(folder, rows, size)
+        seconds = time.monotonic() - start
+        console.say(f"{made.folder}: {len(rows)} images, {len(rows) / seconds:.0f} a second")
+    return 0
+
+
+def cut_patches(options: argparse.Namespace) -> int:
+    """Cut the crops of the official training images."""
+    folder = data.locate(options.data_dir)
+    rows = data.read(folder)
+    settings = patches.Settings(options.side, options.seed)
+    count = patches.make(folder, rows[rows["split"] == "train"], settings)
+    console.say(f"{folder / patches.FOLDER}: {count} pictures; {patches.LABELS} has their labels")
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    options = parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except KeyboardInterrupt:
+        console.say("stopped; the same command goes on from here.")
+        return 130
+    except data.DataError as error:
+        sys.stderr.write(f"{error}\n")
+    except OSError as error:
+        known = room.unwritable(error, Path(options.data_dir or STANDARD))
+        if known is error:
+            raise
+        sys.stderr.write(f"{known}\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

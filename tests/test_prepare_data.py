@@ -1,0 +1,221 @@
+"""The command line that brings, verifies and prepares the data, as a user calls it."""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hostile_server import Hostile, Step
+
+import prepare_data
+from utils import data, demo, patches
+from utils.data import PROJECT
+
+ARCHIVES = {
+    "ISIC-2017_Training_Data": "train",
+    "ISIC-2017_Training_Part1_GroundTruth": "train",
+    "ISIC-2017_Validation_Data": "validation",
+    "ISIC-2017_Validation_Part1_GroundTruth": "validation",
+    "ISIC-2017_Test_v2_Data": "test",
+    "ISIC-2017_Test_v2_Part1_GroundTruth": "test",
+}
+
+
+@pytest.fixture
+def server(demo_set: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hostile]:
+    """The synthetic set, served as the challenge serves its own."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    files = {f"/{name}.zip": zipped(demo_set / name) for name in ARCHIVES}
+    files |= {f"/{path.name}": path.read_bytes() for path in demo_set.glob("*Part3*.csv")}
+    with Hostile(files) as hostile:
+        yield hostile
+
+
+def zipped(folder: Path) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        for path in sorted(folder.iterdir()):
+            file.write(path, f"{folder.name}/{path.name}")
+        file.writestr(f"{folder.name}/ISIC_0000000_superpixels.png", b"left out")
+    return content.getvalue()
+
+
+def run(*arguments: object) -> int:
+    return prepare_data.main([str(argument) for argument in arguments])
+
+
+def downloaded(folder: Path, server: Hostile, *more: str) -> int:
+    return run("download", "--data-dir", folder, "--base-url", server.url, *more)
+
+
+def test_from_nothing_to_a_prepared_set(server, demo_set, tmp_path, capsys):
+    folder = tmp_path / "皮肤 data"
+    assert downloaded(folder, server) == 0
+    assert "holds 9 of 9 files" in capsys.readouterr().out
+    for name in ARCHIVES:
+        theirs = {path.name: path.read_bytes() for path in (demo_set / name).iterdir()}
+        assert {path.name: path.read_bytes() for path in (folder / name).iterdir()} == theirs
+    shutil.copy(demo_set / demo.MARKER, folder)
+    assert run("verify", "--data-dir", folder, "--csv", tmp_path / "all.csv") == 0
+    assert (tmp_path / "all.csv").read_text(encoding="utf-8").startswith("severity,check,split")
+    assert run("prepare", "--data-dir", folder, "--sizes", "32", "64x48") == 0
+    assert np.load(folder / "prepared-64x48/images.npy", mmap_mode="r").shape[1:] == (48, 64, 3)
+    assert (folder / "prepared-32/index.csv").exists()
+    assert run("patches", "--data-dir", folder, "--side", 32) == 0
+    count = len(list((folder / patches.FOLDER).glob("*.jpg")))
+    rows = data.read(folder)
+    assert count == 61 * (rows["split"] == "train").sum()
+    assert f"{count} pictures" in capsys.readouterr().out
+
+
+def test_a_second_download_asks_for_nothing(server, tmp_path):
+    assert downloaded(tmp_path, server) == 0
+    server.log.clear()
+    assert downloaded(tmp_path, server) == 0
+    assert not server.log
+
+
+def test_archives_go_when_asked_and_are_not_fetched_again(server, tmp_path):
+    assert downloaded(tmp_path, server, "--remove-archives") == 0
+    assert not list(tmp_path.rglob("*.zip"))
+    record = json.loads((tmp_path / "downloads.json").read_text())
+    assert set(record) == {path.removeprefix("/") for path in server.files}
+    server.log.clear()
+    assert downloaded(tmp_path, server, "--remove-archives") == 0
+    assert not server.log
+    next((tmp_path / "ISIC-2017_Test_v2_Data").glob("*.jpg")).unlink()
+    assert downloaded(tmp_path, server, "--remove-archives") == 0
+    assert {entry.path for entry in server.log} == {"/ISIC-2017_Test_v2_Data.zip"}
+
+
+def test_parts_and_splits_can_be_chosen(server, tmp_path):
+    assert downloaded(tmp_path, server, "--parts", "labels", "masks", "--splits", "test") == 0
+    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {
+        *("archives", "downloads.json", "unpacked.json"),
+        *("ISIC-2017_Test_v2_Part1_GroundTruth", "ISIC-2017_Test_v2_Part3_GroundTruth.csv"),
+    }
+
+
+def test_the_file_on_the_server_changed_since(server, tmp_path, capsys):
+    assert downloaded(tmp_path, server, "--remove-archives") == 0
+    name = "ISIC-2017_Test_v2_Data"
+    shutil.rmtree(tmp_path / name)
+    server.files[f"/{name}.zip"] = zipped(tmp_path / "ISIC-2017_Validation_Data")
+    assert downloaded(tmp_path, server) == 1
+    assert "SHA-256" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+
+
+def test_what_proves_damaged_is_not_recorded(server, tmp_path, capsys):
+    path = "/ISIC-2017_Test_v2_Data.zip"
+    whole = server.files[path]
+    middle = len(whole) // 2
+    server.files[path] = whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :]
+    assert downloaded(tmp_path, server, "--splits", "test") == 1
+    assert "Remove the archive and download it again" in capsys.readouterr().err
+    assert not (tmp_path / "ISIC-2017_Test_v2_Data").exists()
+    server.files[path] = whole
+    (tmp_path / "archives" / path[1:]).unlink()
+    assert downloaded(tmp_path, server, "--splits", "test") == 0
+
+
+def test_a_bad_connection_is_outlived(server, demo_set, tmp_path):
+    for number, path in enumerate(sorted(server.files)):
+        size = len(server.files[path])
+        server.script[path] = [
+            Step(drop_at=size // 3, reset=bool(number % 2)),
+            Step(status=503, headers={"Retry-After": "0"}),
+        ]
+    assert downloaded(tmp_path, server) == 0
+    name = "ISIC-2017_Training_Data"
+    assert len(list((tmp_path / name).iterdir())) == len(list((demo_set / name).iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (Step(status=404), "404"),
+        (
+            Step(body=b"<!DOCTYPE html><title>log in</title>"),
+            "answered 200 with something that begins",
+        ),
+    ],
+)
+def test_what_no_patience_mends_is_one_message(step, message, server, tmp_path, capsys):
+    server.usual["/ISIC-2017_Validation_Data.zip"] = step
+    assert downloaded(tmp_path, server, "--splits", "validation") == 1
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "ISIC-2017_Validation_Data").exists()
+
+
+def test_problems_make_the_exit_status_1(demo_set, tmp_path, capsys):
+    folder = tmp_path / "set"
+    shutil.copytree(demo_set, folder)
+    damaged = sorted((folder / "ISIC-2017_Test_v2_Data").glob("*.jpg"))[2]
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    assert run("verify", "--data-dir", folder, "--csv", tmp_path / "v.csv") == 1
+    table = pd.read_csv(tmp_path / "v.csv")
+    assert damaged.stem in table.loc[table["severity"] == "error", "id"].tolist()
+    assert damaged.stem in capsys.readouterr().out
+    assert run("prepare", "--data-dir", folder, "--sizes", "32") == 1
+    assert f"unreadable or truncated files: {damaged.name}" in capsys.readouterr().err
+
+
+def test_a_folder_without_data_is_said(tmp_path, capsys):
+    assert run("verify", "--data-dir", tmp_path) == 1
+    assert "no ISIC 2017 data in" in capsys.readouterr().err
+    assert run("prepare", "--data-dir", tmp_path / "nowhere") == 1
+    assert "nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["prepare", "--sizes", "12"], "'12' is no size; expected px such as 256, or 336x224"),
+        (["download", "--parts", "all"], "invalid choice: 'all'"),
+        (["patches", "--side", "small"], "invalid int value"),
+        ([], "required"),
+    ],
+)
+def test_a_wrong_option_is_said_before_anything(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(*arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_help_tells_every_command(capsys):
+    for arguments in ([], ["download"], ["extras"], ["verify"], ["prepare"], ["patches"]):
+        with pytest.raises(SystemExit) as stop:
+            run(*arguments, "--help")
+        assert stop.value.code == 0
+    said = capsys.readouterr().out
+    for option in ("--remove-archives", "--base-url", "--near", "--sizes", "--side", "--list"):
+        assert option in said
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch, demo_set, capsys):
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prepare_data.store, "prepare", stopped)
+    assert run("prepare", "--data-dir", demo_set) == 130
+    assert "the same command goes on" in capsys.readouterr().out
+
+
+def test_it_runs_from_anywhere(demo_set, tmp_path):
+    ended = subprocess.run(
+        [sys.executable, PROJECT / "prepare_data.py", "verify", "--data-dir", demo_set],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (tmp_path / "verify.csv").exists()

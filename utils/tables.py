@@ -1,0 +1,191 @@
+"""The csv tables of ISIC 2017, read without guessing: labels and metadata.
+
+Every cell stays the text that the file holds, so an image may be called "NA". What is wrong is a
+`Fault`; who needs the table raises the first one, who verifies it collects them all.
+"""
+
+import csv
+import io
+import re
+import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+LABEL_COLUMNS = ("image_id", "melanoma", "seborrheic_keratosis")
+METADATA_COLUMNS = ("image_id", "age_approximate", "sex")
+SEXES = ("male", "female")  # anything else is unknown
+NO_LABEL = -1  # of a row that does not say which class it is
+# Ids become names of files, of masks that are written too: none may lead out of its folder.
+_NO_FILE_NAME = re.compile(r"[/\\\x00-\x1f\x7f]|^\.+$")
+
+
+class DataError(ValueError):
+    """Something is wrong with the data on disk; the message says what, where and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with a tree: what, with which ids or files, and how to mend it."""
+
+    what: str  # ends where the names go on
+    cure: str
+    names: list[str] = field(default_factory=list)
+    of_files: bool = False  # whether the names are those of files
+
+    def __str__(self) -> str:
+        return self.about(self.names)
+
+    def about(self, names: Iterable[str]) -> str:
+        """The sentence about some of its names."""
+        return f"{' '.join([self.what, name_offenders(names)]).rstrip()}; {self.cure}."
+
+
+def raise_first(faults: Iterable[Fault]) -> None:
+    """Raise DataError with the first fault, if there is one."""
+    for fault in faults:
+        raise DataError(str(fault))
+
+
+def name_offenders(names: Iterable[object]) -> str:
+    """Up to five names and, when there are more, the count: 'a, b, c, d, e … (12 in all)'."""
+    names = [printable(str(name)) for name in names]
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown} … ({len(names)} in all)"
+
+
+def printable(text: str) -> str:
+    r"""The text on one line: what cannot be printed, or not in UTF-8, as \n, \x00 or \udcff."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+def unreadable(path: Path, error: OSError) -> Fault:
+    """Why the system does not give a file or folder."""
+    if isinstance(error, FileNotFoundError) and path.is_symlink():
+        target = f"{path} is a link to {path.readlink()}, which is not there"
+        return Fault(target, "bring what it leads to, or remove the link")
+    if isinstance(error, PermissionError):
+        return Fault(f"{path} may not be read by this user", f"allow it: chmod -R u+rX '{path}'")
+    if isinstance(error, NotADirectoryError):
+        return Fault(f"{path} is a file, expected a folder", "bring the folder in its place")
+    reason = error.strerror or type(error).__name__
+    return Fault(f"{path} cannot be read ({reason})", "mend or remove it, and fetch it again")
+
+
+def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """These columns of a table, as texts without spaces around them.
+
+    Commas, semicolons or tabs, a byte order mark, any line ends, empty lines and further columns
+    are taken as they come. Raises DataError for a file that is no such table.
+    """
+    text = _read_text(file)
+    first_line = text.lstrip().partition("\n")[0]
+    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first_line.count), strict=True)
+    lines: list[list[str]] = []
+    try:
+        for line in reader:
+            cells = [cell.strip() for cell in line]
+            if lines and any(cells) and len(cells) != len(lines[0]):
+                raise csv.Error(
+                    f"line {reader.line_num} has {len(cells)} cells, the first {len(lines[0])}"
+                )
+            if any(cells):
+                lines.append(cells)
+    except csv.Error as error:
+        raise _no_csv(file, str(error)) from error
+    if not lines:
+        raise _no_csv(file, "it is empty")
+    expected = f"Expected {', '.join(columns)}."
+    if lacking := [column for column in columns if column not in lines[0]]:
+        found = textwrap.shorten(name_offenders(lines[0]), 200, placeholder=" …")
+        raise DataError(f"{file} lacks the column {', '.join(lacking)}; found {found}. {expected}")
+    if twice := [column for column in columns if lines[0].count(column) > 1]:
+        raise DataError(f"{file} has the column {', '.join(twice)} twice; keep one. {expected}")
+    return pd.DataFrame(lines[1:], columns=lines[0], dtype=str)[list(columns)]
+
+
+def _read_text(file: Path) -> str:
+    if file.is_dir():
+        raise DataError(
+            f"{file} is a folder, expected a csv file; move it away and fetch the file."
+        )
+    if file.exists() and not file.is_file():  # reading a pipe would wait forever
+        raise DataError(f"{file} is no ordinary file, expected a csv file; fetch it again.")
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(str(unreadable(file, error))) from error
+    except UnicodeDecodeError as error:
+        fault = f"not UTF-8: byte {error.object[error.start]:#04x} at {error.start}"
+        raise _no_csv(file, fault, "save it as 'CSV UTF-8', or ") from error
+    if "\0" in text:
+        raise _no_csv(file, "it holds zero bytes, as a picture or an archive does")
+    return text
+
+
+def _no_csv(file: Path, fault: str, cure: str = "") -> DataError:
+    return DataError(f"{file} is no readable csv file ({printable(fault)}); {cure}fetch it again.")
+
+
+def inspect_labels(file: Path) -> tuple[pd.DataFrame, list[Fault]]:
+    """Columns id and label (0 melanoma, 1 seborrheic keratosis, 2 benign), and what is wrong.
+
+    Rows with a usable id, once each; `NO_LABEL` where the label is at fault. Raises DataError for a
+    file that is no label table, or has no rows.
+    """
+    table = read_csv(file, LABEL_COLUMNS)
+    if table.empty:
+        raise DataError(f"{file} has no rows under its column names; fetch it again.")
+    ids, faults = inspect_ids(table, file)
+    values = table[[*LABEL_COLUMNS[1:]]].apply(pd.to_numeric, errors="coerce")
+    strange = ~values.isin((0, 1)).all(axis=1)
+    both = (values == 1).all(axis=1)
+    if strange.any():
+        what = f"labels other than 0 and 1 in {file} for"
+        faults.append(Fault(what, "write 0 or 1", table["image_id"][strange].tolist()))
+    if both.any():
+        what = f"rows of {file} with both labels set:"
+        cure = "a lesion is melanoma, or seborrheic keratosis, or neither (benign)"
+        faults.append(Fault(what, cure, table["image_id"][both].tolist()))
+    melanoma, keratosis = (values[name] == 1 for name in values)
+    label = (2 - 2 * melanoma.astype(int) - keratosis.astype(int)).astype("int64")
+    label = label.mask(strange | both, NO_LABEL)
+    return pd.DataFrame({"id": ids, "label": label.loc[ids.index]}).reset_index(drop=True), faults
+
+
+def inspect_ids(table: pd.DataFrame, file: Path) -> tuple[pd.Series, list[Fault]]:
+    """The usable ids of a table, once each, and what is wrong with the others."""
+    ids = table["image_id"]
+    empty = ids == ""
+    strange = ids.map(lambda id_: _NO_FILE_NAME.search(id_) is not None).astype(bool)
+    twice = ids.duplicated() & ~empty
+    rows = [f"row {place + 1}" for place in ids.index[empty]]
+    name = "an id is the name of its image file without the ending, such as ISIC_0000001"
+    found = (
+        Fault(f"rows without an id in {file}:", f"{name}; write it, or remove the row", rows),
+        Fault(f"ids in {file} that name no file:", name, ids[strange].tolist()),
+        Fault(f"duplicate ids in {file}:", "keep one row for each image", ids[twice].tolist()),
+    )
+    return ids[~(empty | strange | twice)], [fault for fault in found if fault.names]
+
+
+def read_labels(file: Path) -> pd.DataFrame:
+    """Columns id and label as `inspect_labels` gives them; DataError for anything wrong."""
+    labels, faults = inspect_labels(file)
+    raise_first(faults)
+    return labels
+
+
+def inspect_metadata(file: Path) -> tuple[pd.DataFrame, list[Fault]]:
+    """Columns age (years or NaN) and sex by id, and what is wrong with the ids.
+
+    Raises DataError for a file that is no metadata table.
+    """
+    table = read_csv(file, METADATA_COLUMNS)
+    ids, faults = inspect_ids(table, file)
+    known = table.loc[ids.index].set_index("image_id")
+    age = pd.to_numeric(known["age_approximate"], errors="coerce").astype(float)
+    sex = known["sex"].str.lower()
+    return pd.DataFrame({"age": age, "sex": sex.where(sex.isin(SEXES), "unknown")}), faults

@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from utils import console, data, patches, room, store, tree, verify
 from utils.fetching import bring, extras, sources
 
@@ -121,12 +123,23 @@ def check(options: argparse.Namespace) -> int:
     """Look at every file; 1 where one is wrong."""
     folder = data.locate(options.data_dir)
     report = verify.verify(folder, options.near)
-    console.show_table(report.counts)
+    console.say("images found (and in the official set):")
+    console.show_table(_side_by_side(report.counts))
+    console.say("")
     console.show_table(report.table())
     report.write(options.csv)
     console.say(report.summary())
     console.say(f"the full list: {options.csv.absolute()}")
     return 0 if report.ok else 1
+
+
+def _side_by_side(counts: pd.DataFrame) -> pd.DataFrame:
+    """Cells such as "374 (374)": found, and in brackets the official number where there is one."""
+    table = counts[[name for name in counts if not name.startswith("official ")]].astype(str)
+    for name in table:
+        expected = counts.get(f"official {name}", pd.Series(pd.NA, counts.index))
+        table[name] += [f" ({number})" if pd.notna(number) else "" for number in expected]
+    return table
 
 
 def prepare(options: argparse.Namespace) -> int:

@@ -219,3 +219,9 @@ def test_it_runs_from_anywhere(demo_set, tmp_path):
     )  # fmt: skip
     assert (ended.returncode, ended.stderr) == (0, "")
     assert (tmp_path / "verify.csv").exists()
+
+
+def test_numbers_beside_the_official_ones():
+    counts = pd.DataFrame({"melanoma": [374, 307], "official melanoma": [374, pd.NA]}, ["a", "b"])
+    assert prepare_data._side_by_side(counts)["melanoma"].tolist() == ["374 (374)", "307"]
+    assert prepare_data._side_by_side(counts[["melanoma"]])["melanoma"].tolist() == ["374", "307"]

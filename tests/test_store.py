@@ -1,5 +1,6 @@
 """The prepared store: right pixels, decoded once, never half-written, constant in memory."""
 
+import errno
 import os
 import pickle
 import shutil
@@ -16,8 +17,8 @@ import pytest
 import trees
 from PIL import Image
 
-from utils import data, store
-from utils.data import DataError
+from utils import data, room, store
+from utils.data import PROJECT, DataError
 
 FILES = ("images.npy", "masks.npy", "index.csv")
 
@@ -559,3 +560,74 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_memory_does_not_grow_in_training_either(tmp_path, workers):
     assert growth(tmp_path, 128, True, workers) < 50  # the images have 983 MB
+
+
+def test_too_little_room_is_said_before_anything_is_written(demo_rows, tmp_path, monkeypatch):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    monkeypatch.setattr(room, "free_space", lambda _: 100_000)
+    wanted = (
+        r"40 images would take 2\.6 MB in .*, where 100\.0 kB are free; make room, or prepare them"
+    )
+    with pytest.raises(DataError, match=wanted):
+        store.prepare(folder, demo_rows, 128)
+    assert not [path for path in folder.iterdir() if not path.name.endswith(".lock")]
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from utils import data, store
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+rows = data.read(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), int(sys.argv[3])))
+try:
+    store.prepare(Path(sys.argv[2]), rows, 64)
+except data.DataError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="only Linux sets such limits, and reserves room"
+)
+@pytest.mark.parametrize("limit", [1_000, 200_000, 500_000])
+def test_a_disk_that_is_full_ends_in_a_sentence(limit, demo_set, demo_rows, tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    command = [sys.executable, "-c", FULL, str(demo_set), str(folder), str(limit)]
+    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    if limit < 40 * 64 * 64 * 3:
+        assert ended.returncode == 1
+        assert "cannot be written" in ended.stderr
+        assert "make room" in ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert not (folder / "prepared-64").exists()
+    made = store.prepare(folder, demo_rows, 64)
+    assert len(made.index) == 40
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (errno.EACCES, r"cannot be written \(Permission denied\); make it writable, or copy"),
+        (errno.EROFS, r"cannot be written \(Read-only file system\); make it writable"),
+        (errno.ENOSPC, r"cannot be written \(No space left on device\); make room"),
+    ],
+)
+def test_a_folder_that_cannot_be_written(number, message, demo_rows, tmp_path, monkeypatch):
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(store, "write_index", refused)
+    with pytest.raises(DataError, match=message):
+        store.prepare(tmp_path, demo_rows, 32)
+
+
+def test_other_faults_of_the_system_are_not_called_full_disks(demo_rows, tmp_path, monkeypatch):
+    def refused(*_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, "gone")
+
+    monkeypatch.setattr(store, "write_index", refused)
+    with pytest.raises(FileNotFoundError):
+        store.prepare(tmp_path, demo_rows, 32)

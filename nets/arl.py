@@ -43,10 +43,7 @@ def channel_softmax(maps: Tensor) -> Tensor:
 def is_channels_last(maps: Tensor) -> bool:
     """Whether the C values of one position lie side by side in memory.
 
-    Both softmaxes follow the memory's order, as the wrong one copies every map. One training step
-    of arl18, 224 px, batch 8, channels_last, ms per image on one core in fp32 / bf16: no attention
-    87 / 31, spatial as here 91 / 35, by exp and sum 94 / 38, by flatten(2).softmax(2) 110 / 54;
-    channel as here 91 / 35, by softmax(1) 111 / 54.
+    Both softmaxes follow the memory's order, as the wrong one copies every map.
     They name their dtype because autocast on a GPU would otherwise return float32, and with it
     double the memory of all that follows; the sum inside is float32 either way.
     """

@@ -1,14 +1,12 @@
 """Figures of the evaluation hold what they are given, not cut off, not told by colour alone."""
 
-import io
-
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from figures import legend, made_whole, rendered, texts_apart
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from PIL import Image
 
 import experiments
 from utils import curves, results, visualize, visualize_cls
@@ -100,61 +98,18 @@ FIGURES = {
 }
 
 
-def rendered(figure: Figure) -> np.ndarray:
-    """The figure as pixels; a warning (a missing glyph, a layout that fails) is an error here."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=60)
-    return np.asarray(Image.open(file).convert("L"))
-
-
 def words(figure: Figure) -> str:
     return "\n".join(text.get_text() for text in figure.findobj(matplotlib.text.Text))
 
 
-def legend(axis) -> list[str]:
-    return [text.get_text() for text in axis.get_legend().get_texts()]
-
-
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_carries_title_and_note_and_is_cut_off_nowhere(name):
-    before, backend = dict(matplotlib.rcParams), matplotlib.get_backend()
-    figure = FIGURES[name]()
-    assert figure.get_suptitle() == TITLE
-    assert NOTE in figure.get_supxlabel()
-    pixels = rendered(figure)
-    assert (pixels == 255).mean() < 0.96
-    # What is drawn, all texts included, lies within the picture (inches, one pixel of slack).
-    box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-    assert box.x0 > -0.01
-    assert box.y0 > -0.01
-    assert box.x1 < width + 0.01
-    assert box.y1 < height + 0.01
-    assert dict(matplotlib.rcParams) == before
-    assert matplotlib.get_backend() == backend
+    made_whole(FIGURES[name], (TITLE,), NOTE)
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_text_lies_on_another(name):
-    figure = FIGURES[name]()
-    figure.set_dpi(100)  # as it is shown
-    file = io.BytesIO()
-    figure.savefig(file, dpi=100)
-    texts = list(figure.texts)  # title and note
-    for axis in figure.axes:
-        texts += [axis.title, axis.xaxis.label, axis.yaxis.label, *axis.texts]
-        for ruler in (axis.xaxis, axis.yaxis):
-            low, high = sorted(ruler.get_view_interval())
-            ticks = zip(ruler.get_ticklocs(), ruler.get_ticklabels(), strict=False)
-            texts += [label for place, label in ticks if low <= place <= high]
-        texts += axis.get_legend().get_texts() if axis.get_legend() else []
-    shown = {text: None for text in texts if text.get_visible() and text.get_text().strip()}
-    boxes = [(text, text.get_window_extent()) for text in shown]
-    for number, (text, box) in enumerate(boxes):
-        for other, place in boxes[:number]:
-            width = min(box.x1, place.x1) - max(box.x0, place.x0)
-            height = min(box.y1, place.y1) - max(box.y0, place.y0)
-            # Boxes hold the room for descenders, too: two pixels are no harm.
-            assert min(width, height) < 2, (text.get_text(), other.get_text())
+    texts_apart(FIGURES[name]())
 
 
 # --- confusion matrices ---

@@ -88,38 +88,57 @@ def case_browser(
             f"{first} has no case to show in any order ({', '.join(orders)}); expected one at least"
         )
     figure = draw(first, orders[order](tables[first]).iloc[0])
-    if not can_move(output, "case", figure):
-        return
-    import ipywidgets as widgets
+    if can_move(output, "case", figure):
+        display(_Browser(tables, draw, orders, order, figure).box)
 
-    run = widgets.Dropdown(options=list(tables), description="run")
-    sort = widgets.Dropdown(options=list(orders), value=order, description="order")
-    back = widgets.Button(icon="arrow-left", tooltip="the case before")
-    on = widgets.Button(icon="arrow-right", tooltip="the next case")
-    number = widgets.BoundedIntText(1, min=1, max=1, description="case")
-    where, picture = widgets.HTML(), picture_widget(figure)
 
-    def update(change: dict) -> None:
-        cases = orders[sort.value](tables[run.value])
-        number.max = max(len(cases), 1)
-        if change["owner"] in (run, sort) and number.value != 1:
-            number.value = 1  # which comes back here
+class _Browser:
+    """Drop-downs for run and order, arrows, the number of the case, and its picture."""
+
+    def __init__(
+        self,
+        tables: Mapping[str, pd.DataFrame],
+        draw: DrawCase,
+        orders: Orders,
+        order: str,
+        figure: Figure,
+    ) -> None:
+        import ipywidgets as widgets  # needs a kernel whose front end knows widgets
+
+        self.tables, self.draw, self.orders = tables, draw, orders
+        self.run = widgets.Dropdown(options=list(tables), description="run")
+        self.order = widgets.Dropdown(options=list(orders), value=order, description="order")
+        self.number = widgets.BoundedIntText(1, min=1, max=1, description="case")
+        self.where, self.picture = widgets.HTML(), picture_widget(figure)
+        back = widgets.Button(icon="arrow-left", tooltip="the case before")
+        on = widgets.Button(icon="arrow-right", tooltip="the next case")
+        back.on_click(lambda _: self.move(-1))
+        on.on_click(lambda _: self.move(1))
+        for control in (self.run, self.order, self.number):
+            control.observe(self.update, "value")
+        choices = widgets.HBox([self.run, self.order])
+        controls = widgets.HBox([back, on, self.number, self.where])
+        self.box = widgets.VBox([choices, controls, self.picture])
+        self.update({"owner": self.number})
+
+    def move(self, step: int) -> None:
+        """To another case, as far as there are any."""
+        self.number.value = min(max(self.number.value + step, 1), self.number.max)
+
+    def update(self, change: dict) -> None:
+        """Show the case that the controls name; another run or order begins with its first one."""
+        cases = self.orders[self.order.value](self.tables[self.run.value])
+        self.number.max = max(len(cases), 1)
+        if change["owner"] is not self.number and self.number.value != 1:
+            self.number.value = 1  # which comes back here
             return
-        text = f"{number.value if len(cases) else 0} of {len(cases)}"
-        picture.layout.visibility = "visible" if len(cases) else "hidden"
+        text = f"{self.number.value if len(cases) else 0} of {len(cases)}"
+        self.picture.layout.visibility = "visible" if len(cases) else "hidden"
         if len(cases):
-            case = cases.iloc[number.value - 1]
+            case = cases.iloc[self.number.value - 1]
             text += f": {html.escape(case['id'])}"
-            picture.value = png(draw(run.value, case))
-        where.value = text
-
-    for control in (run, sort, number):
-        control.observe(update, "value")
-    back.on_click(lambda _: number.set_trait("value", max(number.value - 1, 1)))
-    on.on_click(lambda _: number.set_trait("value", min(number.value + 1, number.max)))
-    update({"owner": number})
-    controls = widgets.HBox([back, on, number, where])
-    display(widgets.VBox([widgets.HBox([run, sort]), controls, picture]))
+            self.picture.value = png(self.draw(self.run.value, case))
+        self.where.value = text
 
 
 def _tasks(table: pd.DataFrame) -> list[tuple[str, str]]:

@@ -1,0 +1,63 @@
+"""What every figure must be: complete, cut off nowhere, its texts apart, matplotlib as before."""
+
+import io
+import itertools
+from collections.abc import Callable
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+
+def rendered(figure: Figure) -> np.ndarray:
+    """The figure as RGB pixels; a warning (a missing glyph, a layout that fails) is an error."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=60)
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+def legend(axis: matplotlib.axes.Axes) -> list[str]:
+    """The words of a legend."""
+    return [text.get_text() for text in axis.get_legend().get_texts()]
+
+
+def made_whole(
+    make: Callable[[], Figure], titles: tuple[str, ...], note: str, empty: bool = False
+) -> None:
+    """The figure has one of the titles and the note, all of it lies within, and it is not empty."""
+    before, backend = dict(matplotlib.rcParams), matplotlib.get_backend()
+    figure = make()
+    assert figure.get_suptitle() in titles
+    assert note in figure.get_supxlabel()
+    white = (rendered(figure).min(axis=2) == 255).mean()
+    assert (white < 0.96) != empty
+    # What is drawn, all texts included, lies within the picture (inches, one pixel of slack).
+    box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+    assert -0.01 < box.x0 < box.x1 < width + 0.01
+    assert -0.01 < box.y0 < box.y1 < height + 0.01
+    assert dict(matplotlib.rcParams) == before
+    assert matplotlib.get_backend() == backend
+
+
+def texts_apart(figure: Figure) -> None:
+    """No two texts of the figure lie on one another at the size it is shown."""
+    figure.set_dpi(100)
+    figure.savefig(io.BytesIO(), dpi=100)
+    texts = list(figure.texts)  # title and note
+    for axis in (axis for axis in figure.axes if axis.axison):
+        texts += [axis.title, axis.xaxis.label, axis.yaxis.label, *axis.texts]
+        for ruler in (axis.xaxis, axis.yaxis):
+            low, high = sorted(ruler.get_view_interval())
+            ticks = zip(ruler.get_ticklocs(), ruler.get_ticklabels(), strict=False)
+            texts += [label for place, label in ticks if low <= place <= high]
+    for axis in figure.axes:
+        texts += axis.get_legend().get_texts() if axis.get_legend() else []
+    shown = {text: None for text in texts if text.get_visible() and text.get_text().strip()}
+    assert len(shown) > 1
+    boxes = [(text.get_text(), text.get_window_extent()) for text in shown]
+    for (text, box), (other, place) in itertools.combinations(boxes, 2):
+        width = min(box.x1, place.x1) - max(box.x0, place.x0)
+        height = min(box.y1, place.y1) - max(box.y0, place.y0)
+        # Boxes hold the room for descenders, too: two pixels are no harm.
+        assert min(width, height) < 2, (text, other)

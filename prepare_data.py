@@ -12,6 +12,8 @@ file is and how long it takes: docs/data.md.
 """
 
 import argparse
+import io
+import os
 import re
 import sys
 import time
@@ -61,8 +63,8 @@ def _add_download(command: argparse.ArgumentParser) -> None:
     )
     mirror = f"where the files lie; default {sources.BASE_URL}"
     command.add_argument("--base-url", metavar="URL", default=sources.BASE_URL, help=mirror)
-    command.add_argument("--jobs", type=int, default=3, help="files at a time; default 3")
-    remove = "remove each archive once it is unpacked: half the room on the disk"
+    command.add_argument("--jobs", type=_at_least(1), default=3, help="files at a time; default 3")
+    remove = "remove each archive once it is unpacked: 18 GB of room are enough, not 25"
     command.add_argument("--remove-archives", action="store_true", help=remove)
 
 
@@ -86,8 +88,21 @@ def _add_prepare(command: argparse.ArgumentParser) -> None:
 
 
 def _add_patches(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--side", type=int, default=256, help="px of each crop; default 256")
-    command.add_argument("--seed", type=int, default=0, help="another number, other crops")
+    command.add_argument(
+        "--side", type=_at_least(32), default=256, help="px of each crop; default 256"
+    )
+    command.add_argument("--seed", type=_at_least(0), default=0, help="another number, other crops")
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    """A type for argparse: a whole number that is not smaller."""
+
+    def number(text: str) -> int:
+        if not re.fullmatch(r"\d{1,9}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, at least {least}")
+        return int(text)
+
+    return number
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -101,9 +116,25 @@ def _size(text: str) -> tuple[int, int]:
     return size
 
 
+def _named(data_dir: str | Path) -> Path:
+    """The folder of that name, which may not be there yet; "~" is the user's home."""
+    try:
+        return Path(data_dir).expanduser().absolute()
+    except RuntimeError as error:  # no such user
+        raise data.DataError(f"{data_dir} names no folder ({error}); name another one.") from error
+
+
+def _tree(data_dir: str | None) -> Path:
+    """The folder named, whole or not, as verifying tells what is missing; else the usual one."""
+    if data_dir in (None, "demo"):
+        return data.locate(data_dir)
+    folder = _named(data_dir)
+    return folder if folder.exists() else data.PROJECT / data_dir
+
+
 def download(options: argparse.Namespace) -> int:
     """Fetch and unpack what is not here yet."""
-    folder = Path(options.data_dir or STANDARD).expanduser().absolute()
+    folder = _named(options.data_dir or STANDARD)
     wanted = sources.sources(tuple(options.parts), tuple(options.splits))
     bring.bring(folder, wanted, options.base_url, options.jobs, options.remove_archives)
     console.say(f"{folder} holds {len(wanted)} of {len(wanted)} files asked for.")
@@ -113,7 +144,7 @@ def download(options: argparse.Namespace) -> int:
 
 def bring_extras(options: argparse.Namespace) -> int:
     """Fetch the images that an enlarged list adds."""
-    folder = data.locate(options.data_dir)
+    folder = _tree(options.data_dir)
     count = extras.fetch_extras(folder, options.list)
     console.say(f"{count} further images are in {folder}; use them with train_list='extended'.")
     return 0
@@ -121,7 +152,7 @@ def bring_extras(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace) -> int:
     """Look at every file; 1 where one is wrong."""
-    folder = data.locate(options.data_dir)
+    folder = _tree(options.data_dir)
     report = verify.verify(folder, options.near)
     console.say("images found (and in the official set):")
     console.show_table(_side_by_side(report.counts))
@@ -166,19 +197,25 @@ def cut_patches(options: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
+    for stream in (sys.stdout, sys.stderr):  # a path may hold what the terminal cannot show
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = parser().parse_args(arguments)
     try:
         return options.run(options)
     except KeyboardInterrupt:
-        console.say("stopped; the same command goes on from here.")
+        if options.command != "download":  # which has said so
+            console.say("stopped; the same command goes on from here.")
         return 130
+    except BrokenPipeError:  # whoever read along has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except data.DataError as error:
         sys.stderr.write(f"{error}\n")
     except OSError as error:
         known = room.unwritable(error, Path(options.data_dir or STANDARD))
-        if known is error:
-            raise
-        sys.stderr.write(f"{known}\n")
+        where = f"{error.filename or options.data_dir}: {error.strerror}"
+        cure = "name another folder with --data-dir, or mend this one"
+        sys.stderr.write(f"{where}; {cure}.\n" if known is error else f"{known}\n")
     return 1
 
 

@@ -1,6 +1,7 @@
 """Every kind of image file there is: used as it should be, or named with its fault."""
 
 import io
+import struct
 from pathlib import Path
 
 import cv2
@@ -172,6 +173,43 @@ def test_black_and_white_of_any_kind_is_a_mask(mode, picture, lesion, tmp_path):
     np.testing.assert_array_equal(decode.read_mask(path), lesion > 0)
     assert facts["has_mask"]
     assert decode.check(image, path).lesion_pixels == 12 * 20
+
+
+@pytest.mark.parametrize(
+    ("values", "fault"),
+    [((0, 1), "holds 1 beside"), ((0, 65300), "holds 65300"), ((0, 256), "holds 256")],
+)
+def test_sixteen_bits_of_other_values_are_no_mask(values, fault, picture, tmp_path):
+    image = saved(tmp_path / "a.png", Image.fromarray(picture))
+    deep = np.resize(np.array(values, np.uint16), (30, 40))
+    mask = saved(tmp_path / "a_segmentation.png", Image.fromarray(deep))
+    assert fault in decode.decode(image, mask, SIZE)
+
+
+def test_a_lesion_in_the_transparency_alone_is_no_mask(picture, lesion, tmp_path):
+    image = saved(tmp_path / "a.png", Image.fromarray(picture))
+    white = Image.new("RGB", (40, 30), "white")
+    white.putalpha(Image.fromarray(lesion))
+    mask = saved(tmp_path / "a_segmentation.png", white)
+    assert "has transparent pixels; a mask is black and white" in decode.decode(image, mask, SIZE)
+
+
+def test_twelve_bits_in_sixteen_are_not_turned_black(picture, tmp_path):
+    path = saved(tmp_path / "a.png", Image.fromarray(picture[..., 0].astype(np.uint16) * 16))
+    assert "of the 65535 values of 16 bits; save it with 8 bits" in decode.decode(path, "", SIZE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [(2, b"abc\0"), (3, b"\t\0\0\0"), (3, bytes(4))], ids=["text", "9", "0"]
+)
+def test_an_orientation_that_is_none(kind, value, picture, tmp_path):
+    head = b"Exif\0\0II*\0" + struct.pack("<I", 8)
+    entry = struct.pack("<HHHI", 1, 0x0112, kind, 4 if kind == 2 else 1) + value
+    path = tmp_path / "a.jpg"
+    Image.fromarray(picture).save(path, exif=head + entry + bytes(4))
+    with Image.open(path) as file:
+        assert file.getexif()[0x0112] not in range(1, 9)
+    assert decode.check(str(path), "").orientation == 1
 
 
 def test_a_mask_of_another_size_is_refused_where_it_would_be_stretched(picture, tmp_path):

@@ -47,6 +47,9 @@ for place, id_ in enumerate(found):
         print("line one\\n\\nTraceback\\nHTTPError: 503 for " + "x" * 3000)
         print("\\nThis is a bug in isic-cli, would you like to send a bug report? Abort")
         sys.exit(1)
+    if place == how.get("hang_after", -1):
+        import time
+        time.sleep(60)
     content = (archive / f"{{id_}}.jpg").read_bytes()
     content = content[:-40] if id_ in how.get("truncate", []) else content
     if id_ not in how.get("withhold", []):
@@ -236,6 +239,16 @@ def test_nothing_delivered_is_told(tree, enlarged, behave):
     behave(withhold=FURTHER, no_notes=True)
     with pytest.raises(DataError, match=rf"did not come.*: {', '.join(FURTHER)}; .*withdrawn them"):
         fetch_extras(tree, enlarged)
+
+
+@pytest.mark.usefixtures("log")
+def test_a_call_without_end_is_ended(tree, enlarged, behave, monkeypatch):
+    behave(hang_after=2)
+    monkeypatch.setattr(extras, "PATIENCE", 1)
+    with pytest.raises(DataError, match=r"has not ended after .*What came is kept"):
+        fetch_extras(tree, enlarged)
+    behave()
+    assert fetch_extras(tree, enlarged) == 5
 
 
 @pytest.mark.usefixtures("log")

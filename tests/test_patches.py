@@ -186,3 +186,26 @@ def test_crops_that_are_not_there_are_named(tree, rows):
     (tree / FOLDER / "ISIC_0000005_40_01.jpg").unlink()
     with pytest.raises(DataError, match=r"not in .*: ISIC_0000005_40_01; remove the folder"):
         data.read(tree, "patches")
+
+
+def test_crops_of_an_image_that_was_replaced_are_refused(tree, rows):
+    patches.make(tree, rows, SMALL)
+    path = Path(rows["image"][3])
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(DataError, match="made with other images; remove it"):
+        patches.make(tree, rows, SMALL)
+
+
+def test_an_empty_crop_is_named(tree, rows):
+    patches.make(tree, rows, SMALL)
+    (tree / FOLDER / "ISIC_0000005_40_01.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match=r"ISIC_0000005_40_01; remove the folder and make it again"):
+        data.read(tree, "patches")
+
+
+def test_a_beginning_made_in_another_way(tree, rows):
+    partial = tree / f".{FOLDER}.partial"
+    partial.mkdir()
+    (partial / patches.SETTINGS).write_text('{"side": 8, "seed": 0, "images": {}}')
+    patches.make(tree, rows, SMALL)  # nothing was cut yet
+    assert len(pictures(tree)) == 15 * 61

@@ -8,6 +8,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,9 @@ import pytest
 from hostile_server import Hostile, Step
 
 import prepare_data
-from utils import data, demo, patches
+from utils import data, decode, demo, patches
 from utils.data import PROJECT
+from utils.files import locked
 
 ARCHIVES = {
     "ISIC-2017_Training_Data": "train",
@@ -43,6 +45,9 @@ def zipped(folder: Path) -> bytes:
     with zipfile.ZipFile(content, "w") as file:
         for path in sorted(folder.iterdir()):
             file.write(path, f"{folder.name}/{path.name}")
+        if folder.name.endswith("_Data"):  # the official archives of images hold their metadata
+            metadata = f"{folder.name.replace('_v2', '')}_metadata.csv"
+            file.writestr(f"{folder.name}/{metadata}", "image_id,age_approximate,sex\n")
         file.writestr(f"{folder.name}/ISIC_0000000_superpixels.png", b"left out")
     return content.getvalue()
 
@@ -61,7 +66,8 @@ def test_from_nothing_to_a_prepared_set(server, demo_set, tmp_path, capsys):
     assert "holds 9 of 9 files" in capsys.readouterr().out
     for name in ARCHIVES:
         theirs = {path.name: path.read_bytes() for path in (demo_set / name).iterdir()}
-        assert {path.name: path.read_bytes() for path in (folder / name).iterdir()} == theirs
+        ours = {path.name: path.read_bytes() for path in (folder / name).iterdir()}
+        assert {name: content for name, content in ours.items() if name[-4:] != ".csv"} == theirs
     shutil.copy(demo_set / demo.MARKER, folder)
     assert run("verify", "--data-dir", folder, "--csv", tmp_path / "all.csv") == 0
     assert (tmp_path / "all.csv").read_text(encoding="utf-8").startswith("severity,check,split")
@@ -103,11 +109,11 @@ def test_parts_and_splits_can_be_chosen(server, tmp_path):
     }
 
 
-def test_the_file_on_the_server_changed_since(server, tmp_path, capsys):
+def test_the_file_on_the_server_changed_since(server, demo_set, tmp_path, capsys):
     assert downloaded(tmp_path, server, "--remove-archives") == 0
     name = "ISIC-2017_Test_v2_Data"
     shutil.rmtree(tmp_path / name)
-    server.files[f"/{name}.zip"] = zipped(tmp_path / "ISIC-2017_Validation_Data")
+    server.files[f"/{name}.zip"] = zipped(demo_set / "ISIC-2017_Validation_Data")
     assert downloaded(tmp_path, server) == 1
     assert "SHA-256" in capsys.readouterr().err
     assert not (tmp_path / name).exists()
@@ -135,7 +141,7 @@ def test_a_bad_connection_is_outlived(server, demo_set, tmp_path):
         ]
     assert downloaded(tmp_path, server) == 0
     name = "ISIC-2017_Training_Data"
-    assert len(list((tmp_path / name).iterdir())) == len(list((demo_set / name).iterdir()))
+    assert len(list((tmp_path / name).glob("*.jpg"))) == len(list((demo_set / name).iterdir()))
 
 
 @pytest.mark.parametrize(
@@ -172,6 +178,8 @@ def test_problems_make_the_exit_status_1(demo_set, tmp_path, capsys):
 
 def test_a_folder_without_data_is_said(tmp_path, capsys):
     assert run("verify", "--data-dir", tmp_path) == 1
+    assert "holds nothing of ISIC 2017" in capsys.readouterr().err
+    assert run("patches", "--data-dir", tmp_path) == 1
     assert "no ISIC 2017 data in" in capsys.readouterr().err
     assert run("prepare", "--data-dir", tmp_path / "nowhere") == 1
     assert "nowhere" in capsys.readouterr().err
@@ -182,7 +190,9 @@ def test_a_folder_without_data_is_said(tmp_path, capsys):
     [
         (["prepare", "--sizes", "12"], "'12' is no size; expected px such as 256, or 336x224"),
         (["download", "--parts", "all"], "invalid choice: 'all'"),
-        (["patches", "--side", "small"], "invalid int value"),
+        (["patches", "--side", "0"], "'0'; expected a whole number, at least 32"),
+        (["patches", "--seed", "-1"], "expected a whole number, at least 0"),
+        (["download", "--jobs", "0"], "expected a whole number, at least 1"),
         ([], "required"),
     ],
 )
@@ -225,3 +235,73 @@ def test_numbers_beside_the_official_ones():
     counts = pd.DataFrame({"melanoma": [374, 307], "official melanoma": [374, pd.NA]}, ["a", "b"])
     assert prepare_data._side_by_side(counts)["melanoma"].tolist() == ["374 (374)", "307"]
     assert prepare_data._side_by_side(counts[["melanoma"]])["melanoma"].tolist() == ["374", "307"]
+
+
+def test_room_for_the_largest_archive_is_enough_where_each_one_goes(
+    server, tmp_path, monkeypatch, capsys
+):
+    sizes = sorted(len(body) for path, body in server.files.items() if path.endswith(".zip"))
+    tables = sum(len(body) for path, body in server.files.items() if path.endswith(".csv"))
+    enough = sum(sizes) + tables + sizes[-1]
+    monkeypatch.setattr("utils.room.shutil.disk_usage", lambda _: SimpleNamespace(free=enough))
+    assert downloaded(tmp_path, server) == 1
+    assert "--remove-archives" in capsys.readouterr().err
+    assert downloaded(tmp_path, server, "--remove-archives") == 0
+
+
+def test_a_second_download_into_the_folder_is_refused_while_one_runs(server, tmp_path, capsys):
+    with locked(tmp_path / ".download.lock", ""):
+        assert downloaded(tmp_path, server) == 1
+    assert "another download into" in capsys.readouterr().err
+
+
+def test_a_split_named_twice_is_one(server, tmp_path):
+    assert downloaded(tmp_path, server, "--splits", "test", "test", "--remove-archives") == 0
+
+
+def test_a_damaged_middle_is_found_though_it_decodes(server, demo_set, tmp_path):
+    assert downloaded(tmp_path, server, "--remove-archives") == 0
+    shutil.copy(demo_set / demo.MARKER, tmp_path)
+    victim = sorted((tmp_path / "ISIC-2017_Validation_Data").glob("*.jpg"))[1]
+    content = bytearray(victim.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 40] = bytes(40)
+    victim.write_bytes(content)
+    assert isinstance(decode.check(str(victim), ""), decode.Facts)
+    assert run("verify", "--data-dir", tmp_path, "--csv", tmp_path / "v.csv") == 1
+    table = pd.read_csv(tmp_path / "v.csv")
+    (line,) = table[table["severity"] == "error"].itertuples()
+    assert (line.check, line.id) == ("files", victim.stem)
+    assert "is not what its archive held; fetch the file again" in line.message
+
+
+@pytest.mark.parametrize(
+    ("parts", "missing"),
+    [(("labels", "masks"), "ISIC-2017_Test_v2_Data with the images"), (("images",), "Part3")],
+)
+def test_a_part_of_the_set_can_be_verified(parts, missing, server, tmp_path, capsys):
+    assert downloaded(tmp_path, server, "--splits", "test", "--parts", *parts) == 0
+    assert run("verify", "--data-dir", tmp_path, "--csv", tmp_path / "v.csv") == 1
+    said = capsys.readouterr()
+    assert "test" in said.out
+    assert missing in (tmp_path / "v.csv").read_text(encoding="utf-8")
+
+
+def test_a_download_on_its_way_is_no_data_yet(tmp_path, demo_set, monkeypatch):
+    monkeypatch.setattr(data, "PROJECT", tmp_path)
+    monkeypatch.setenv("ISIC2017_DIR", str(demo_set))
+    standard = tmp_path / "Data/ISIC2017"
+    (standard / "archives").mkdir(parents=True)
+    (standard / ".download.lock").touch()
+    (standard / "ISIC-2017_Test_v2_Part3_GroundTruth.csv").touch()
+    assert data.locate() == demo_set.resolve()
+    (standard / "ISIC 2017").mkdir()
+    with pytest.raises(data.DataError, match="no ISIC 2017 data in"):
+        data.locate()
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "~nobody-of-that-name/x"])
+def test_a_name_that_is_no_folder(name, server, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    folder = name if name.startswith("~") else tmp_path / name
+    assert downloaded(folder, server) == 1
+    assert "name another" in capsys.readouterr().err

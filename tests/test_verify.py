@@ -88,7 +88,7 @@ def test_the_table_has_a_line_for_each_check(tree):
     assert table.loc["files"].tolist() == [5, 0, names]
     assert table.loc["duplicates"].tolist() == [0, 1, "ISIC_0000101"]
     assert table.drop(["files", "duplicates"])[["errors", "notes"]].to_numpy().sum() == 0
-    assert report.summary().endswith("5 errors, 1 notes.")
+    assert report.summary().endswith("5 errors, 1 note.")
     assert verify.verify(tree, near=True).table().index.tolist() == list(verify.CHECKS)
 
 
@@ -580,7 +580,7 @@ def test_images_are_decoded_in_so_many_threads_and_reported_in_order(tree, monke
 def test_an_interruption_does_not_wait_for_all_images(tree, monkeypatch):
     started = []
 
-    def slow(pair, near):
+    def slow(pair, _, near):
         started.append((pair.id, near))
         time.sleep(0.05)
         return [], None, None

@@ -39,7 +39,7 @@ def locate(data_dir: str | Path | None = None) -> Path:
     origin = ""
     if data_dir is None:
         standard, from_environment = PROJECT / "Data" / "ISIC2017", os.environ.get("ISIC2017_DIR")
-        if standard.is_dir() and any(standard.iterdir()):
+        if _begun(standard):
             data_dir = standard
         else:
             data_dir, origin = from_environment or "demo", ", which $ISIC2017_DIR names"
@@ -60,8 +60,18 @@ def locate(data_dir: str | Path | None = None) -> Path:
     return folder
 
 
+def _begun(standard: Path) -> bool:
+    """Whether someone put data there; what a download leaves on its way is no reason to wait."""
+    on_the_way = {"archives", "downloads.json", "unpacked.json"}
+    return standard.is_dir() and any(
+        not path.name.startswith(".") and path.suffix != ".csv" and path.name not in on_the_way
+        for path in standard.iterdir()
+    )
+
+
 def _no_data(folder: Path, origin: str = "") -> DataError:
-    found = name_offenders(sorted(p.name for p in folder.glob("*"))) or "nothing"
+    names = sorted(p.name for p in folder.glob("*") if not p.name.startswith("."))
+    found = name_offenders(names) or "nothing"
     return DataError(
         f"no ISIC 2017 data in {folder}{origin}: found {found}; expected folders such as "
         f"{IMAGE_FOLDERS['train'][0]} with {PREFIXES['train'][0]}_Part3_GroundTruth.csv beside "

@@ -6,6 +6,7 @@ stored pixels.
 
 import hashlib
 import io
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 class Facts(NamedTuple):
-    """What a pair of files holds. Without a mask its fields are 0 and "none"."""
+    """What a pair of files holds. Without a mask its fields are 0, "none" and None."""
 
     width: int
     height: int
@@ -32,6 +33,8 @@ class Facts(NamedTuple):
     mask_sha256: str
     pixels_sha256: str  # of the decoded pixels: the same picture in another file
     orientation: int
+    crc: int  # CRC-32 of the image file, as archives keep it
+    mask_crc: int | None
 
 
 def decode(
@@ -60,8 +63,8 @@ def check(image: str, mask: str) -> Facts | str:
     """
     try:
         pixels, (width, height), image_hash = _read_image(image)
-        orientation = _orientation(image)
         lesion, mask_hash = _read_mask(mask) if mask else (np.zeros((0, 0), np.uint8), "none")
+        crcs = [zlib.crc32(_content(path)) if path else None for path in (image, mask)]
     except _FileError as error:
         return str(error)
     content = hashlib.sha256(f"{pixels.shape}".encode())
@@ -74,7 +77,8 @@ def check(image: str, mask: str) -> Facts | str:
         image_hash,
         mask_hash,
         content.hexdigest()[:16],
-        orientation,
+        _orientation(image),
+        *crcs,
     )
 
 
@@ -124,10 +128,11 @@ def _read_mask(path: str | Path, own_size: tuple[int, int] | None = None) -> tup
             if own_size not in (None, file.size):
                 sizes = "its image {}x{}; expected the same".format(*own_size)
                 raise ValueError("is {}x{}, ".format(*file.size) + sizes)
-            mask = np.asarray(_eight_bits(file) or file.convert("L"))
+            mask = _black_and_white(file)
         if (strange := (mask != 0) & (mask != 255)).any():
             values = ", ".join(map(str, np.unique(mask[strange])[:5]))
             raise ValueError(f"holds {values} beside 0 and 255; a mask is black and white, as PNG")
+        mask = mask.astype(np.uint8)
     except READ_ERRORS as error:
         raise _FileError(path, _fault(error, content)) from error
     return mask, _digest(content)
@@ -151,12 +156,26 @@ def _eight_bits(file: Image.Image) -> Image.Image | None:
     """A grey image of 16 bits in 8; None for others. Pillow itself would cut off at 255."""
     if not file.mode.startswith("I;16"):
         return None
-    return Image.fromarray((np.asarray(file).astype(np.uint16) >> 8).astype(np.uint8))
+    deep = np.asarray(file).astype(np.uint16)
+    if deep.max() < 4096:  # what cameras of 12 bits write would be all but black
+        raise ValueError(f"uses {deep.max()} of the 65535 values of 16 bits; save it with 8 bits")
+    return Image.fromarray((deep >> 8).astype(np.uint8))
+
+
+def _black_and_white(file: Image.Image) -> np.ndarray:
+    """A mask's values (H, W) as they are, 255 for the white of 16 bits; of any integer type."""
+    if file.mode.startswith("I;16"):
+        deep = np.asarray(file).astype(np.int64)
+        return np.where(deep == 65535, 255, deep)
+    if file.has_transparency_data and np.asarray(file.convert("RGBA"))[..., 3].min() < 255:
+        raise ValueError("has transparent pixels; a mask is black and white, without transparency")
+    return np.asarray(file.convert("L"))
 
 
 def _orientation(path: str | Path) -> int:
     with Image.open(path) as file:
-        return int(file.getexif().get(_ORIENTATION, 1))
+        found = file.getexif().get(_ORIENTATION, 1)
+    return found if found in range(1, 9) else 1  # there are files with a text in its place
 
 
 def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

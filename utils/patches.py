@@ -78,15 +78,18 @@ def make(data_dir: Path, rows: pd.DataFrame, settings: Settings, workers: int | 
     """
     folder = data_dir / FOLDER
     partial = folder.with_name(f".{FOLDER}.partial")
-    wanted = asdict(settings) | {"images": rows["id"].tolist()}
+    images = {
+        name: Path(path).stat().st_size
+        for name, path in zip(rows["id"], rows["image"], strict=True)
+    }
+    wanted = asdict(settings) | {"images": images}
     with locked(folder.with_name(f".{FOLDER}.lock"), f"{folder} is being made", wait=True):
         if folder.exists():
             _require_same(folder, wanted)
         else:
-            if partial.exists() and _settings_of(partial) != wanted:
-                raise DataError(
-                    f"{partial} was begun in another way; remove it, or ask for the same (patches)."
-                )
+            if any(partial.glob("*.jpg")):
+                _require_same(partial, asdict(settings))
+                _forget_changed(partial, images)
             _require_room(data_dir, partial, rows, settings)
             partial.mkdir(exist_ok=True)
             write_json(partial / SETTINGS, wanted)
@@ -109,7 +112,7 @@ def read(data_dir: Path, rows: pd.DataFrame) -> pd.DataFrame:
             f'    python prepare_data.py patches --data-dir "{data_dir}"'
         )
     crops = [names(name)[1:] for name in rows["id"]]
-    found = {entry.name for entry in os.scandir(folder)}
+    found = {entry.name for entry in os.scandir(folder) if entry.stat().st_size}
     lacking = [name for of_image in crops for name in of_image if f"{name}.jpg" not in found]
     if lacking:
         raise DataError(
@@ -132,14 +135,22 @@ def _settings_of(folder: Path) -> dict:
 
 def _require_same(folder: Path, wanted: dict) -> None:
     made = _settings_of(folder)
-    if made == wanted:
-        return
     other = [name for name in wanted if made.get(name) != wanted[name]]
+    if not other:
+        return
     what = ", ".join(f"{name} {made.get(name)}" for name in other if name != "images")
     raise DataError(
         f"{folder} is there, made with {what or 'other images'}; remove it to make it again with "
         "what was asked for, or ask for the same."
     )
+
+
+def _forget_changed(partial: Path, images: dict[str, int]) -> None:
+    """Remove the crops of images that were replaced since they were cut."""
+    cut = _settings_of(partial)["images"]
+    for name in (name for name, size in cut.items() if images.get(name) != size):
+        for picture in names(name):
+            (partial / f"{picture}.jpg").unlink(missing_ok=True)
 
 
 def _require_room(data_dir: Path, partial: Path, rows: pd.DataFrame, settings: Settings) -> None:

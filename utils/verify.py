@@ -24,6 +24,9 @@ from utils.files import write_atomic
 from utils.inventory import Inventory, Problem
 from utils.tables import DataError, name_offenders, printable
 from utils.tree import EXTENDED_LABELS
+from utils.unpacked import unpacked
+
+Published = dict[str, dict[str, int]]  # CRC-32 by folder and file, as archives held them
 
 OFFICIAL = {  # images of each class, in the order of CLASSES
     "train": (374, 254, 1372),
@@ -34,7 +37,7 @@ CHECKS = (
     "labels",  # the tables can be read, and each row has one id and one label
     "images",  # every row has an image, every image a row
     "masks",  # every official row has a mask, every mask a row; none is empty
-    "files",  # images and masks can be read to the last byte; masks are black and white
+    "files",  # images and masks decode to the last byte, and are what their archives held
     "sizes",  # a mask has its image's size
     "counts",  # the classes have as many images as in the official set
     "splits",  # no id stands in two splits; which splits are not here
@@ -76,7 +79,7 @@ class Report:
         return (
             f"{self.images:,} images verified in {self.seconds:.1f} s "
             f"({self.images / max(self.seconds, 1e-9):.0f} a second): "
-            f"{errors:,} errors, {notes:,} notes."
+            f"{_several(errors, 'error')}, {_several(notes, 'note')}."
         )
 
     def table(self) -> pd.DataFrame:
@@ -118,7 +121,7 @@ def verify(data_dir: Path, near: bool = False, workers: int | None = None) -> Re
         for id_, image in place.images.items()
     ]
     seen: list[tuple] = []
-    for faults, *picture in _examine_all(pairs, near, workers):
+    for faults, *picture in _examine_all(pairs, unpacked(data_dir), near, workers):
         problems += faults
         seen.append(picture)
     pictures = pd.DataFrame(pairs, columns=_Pair._fields)[["split", "id"]]
@@ -133,17 +136,25 @@ def verify(data_dir: Path, near: bool = False, workers: int | None = None) -> Re
     return Report(shown, table, checks, len(pairs), time.monotonic() - start)
 
 
-def _examine_all(pairs: list[_Pair], near: bool, workers: int | None) -> Iterator[tuple]:
+def _several(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' if number != 1 else ''}"
+
+
+def _examine_all(
+    pairs: list[_Pair], published: Published, near: bool, workers: int | None
+) -> Iterator[tuple]:
     """What `_examine` says of each pair, in order. Files are decoded in threads."""
     # Closed at an interruption, the results drop what is waiting; the pool alone would finish it.
     with (
         ThreadPoolExecutor(workers or os.cpu_count()) as pool,
-        closing(pool.map(lambda pair: _examine(pair, near), pairs)) as results,
+        closing(pool.map(lambda pair: _examine(pair, published, near), pairs)) as results,
     ):
         yield from progress(results, "verifying", "images", len(pairs))
 
 
-def _examine(pair: _Pair, near: bool) -> tuple[list[Problem], str | None, bytes | None]:
+def _examine(
+    pair: _Pair, published: Published, near: bool
+) -> tuple[list[Problem], str | None, bytes | None]:
     """What is wrong with an image and its mask; hashes of its pixels and of how it looks."""
     problems = []
     facts = check(pair.image, pair.mask)
@@ -156,6 +167,7 @@ def _examine(pair: _Pair, near: bool) -> tuple[list[Problem], str | None, bytes 
         problems += _mask_problems(pair, facts)
     if isinstance(facts, str):
         return problems, None, None
+    problems += _changed(pair, facts, published)
     if facts.orientation != 1:
         message = (
             f"{pair.id} has the EXIF orientation {facts.orientation}, which is not applied: "
@@ -163,6 +175,17 @@ def _examine(pair: _Pair, near: bool) -> tuple[list[Problem], str | None, bytes 
         )
         problems.append(_problem("note", "orientation", pair, message, pair.image))
     return problems, facts.pixels_sha256, perceptual_hash(pair.image) if near else None
+
+
+def _changed(pair: _Pair, facts: Facts, published: Published) -> list[Problem]:
+    """A file that is not what its archive held: decoders do not notice a damaged middle."""
+    problems = []
+    for file, crc in ((pair.image, facts.crc), (pair.mask, facts.mask_crc)):
+        path = Path(file)
+        if crc is not None and published.get(path.parent.name, {}).get(path.name, crc) != crc:
+            message = f"{printable(path.name)} is not what its archive held; fetch the file again."
+            problems.append(_problem("error", "files", pair, message, file))
+    return problems
 
 
 def _mask_problems(pair: _Pair, facts: Facts) -> list[Problem]:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from utils.console import progress
+from utils.console import progress, say
 from utils.decode import read_image
 from utils.files import locked, write_atomic
 from utils.tables import read_labels
@@ -31,6 +31,7 @@ from utils.tree import (
 )
 
 FOLDER = IMAGE_FOLDERS["train"][1]
+PATIENCE = 1800  # seconds for one call: without a network it tries for a long time
 BATCH = 100  # ids in one call: a query of 2.6 kB, which travels in the address
 _ISIC_ID = re.compile(r"ISIC_[0-9]{7}")
 _IMAGES = {".jpg", ".jpeg", ".png"}
@@ -166,8 +167,27 @@ def _ask(program: str, ids: list[str], folder: Path) -> None:
         if path.is_file() and not (path.suffix.lower() in _IMAGES and _is_whole(path)):
             path.unlink()
     search = " OR ".join(f"isic_id:{id_}" for id_ in ids)
-    done = subprocess.run(
-        [program, "image", "download", "--search", search, "--limit", "0", str(folder)],
+    say(f"asking the archive for {len(ids)} images")
+    call = [program, "image", "download", "--search", search, "--limit", "0", str(folder)]
+    try:
+        done = _run(call)
+    except subprocess.TimeoutExpired as error:
+        raise DataError(
+            f"isic-cli has not ended after {PATIENCE // 60} minutes. What came is kept: look "
+            "whether the archive can be reached, and call the same command again."
+        ) from error
+    if done.returncode:
+        raise DataError(
+            f"isic-cli failed with exit status {done.returncode}. What came is kept: call the same "
+            "command again, later if the archive is busy; if isic-cli is too old, pip install "
+            f"--upgrade isic-cli. It said:{_last_lines(done.stdout)}"
+        )
+
+
+def _run(call: list[str]) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        call,
+        timeout=PATIENCE,
         stdin=subprocess.DEVNULL,  # it asks whether to go on with a full disk, to report a bug, …
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -175,12 +195,6 @@ def _ask(program: str, ids: list[str], folder: Path) -> None:
         errors="replace",
         check=False,
     )
-    if done.returncode:
-        raise DataError(
-            f"isic-cli failed with exit status {done.returncode}. What came is kept: call the same "
-            "command again, later if the archive is busy; if isic-cli is too old, pip install "
-            f"--upgrade isic-cli. It said:{_last_lines(done.stdout)}"
-        )
 
 
 def _last_lines(said: str) -> str:

@@ -27,7 +27,13 @@ class Source:
 
 def sources(parts: tuple[str, ...] = PARTS, splits: tuple[str, ...] = SPLITS) -> list[Source]:
     """The files of these parts and splits, the small ones first."""
-    return [_source(part, split) for part in reversed(PARTS) if part in parts for split in splits]
+    return [
+        _source(part, split)
+        for part in reversed(PARTS)
+        if part in parts
+        for split in SPLITS
+        if split in splits
+    ]
 
 
 def _source(part: str, split: str) -> Source:

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 
-from bench import images, loop, machine, memory, preparing, report, training
+from bench import images, loop, machine, memory, preparing, report, scoring, training
 from bench.report import Result
 from bench.settings import QUICK, SEGMENTERS, Settings
 from utils import data
@@ -75,8 +75,10 @@ def segmentation(data_dir: Path, settings: Settings) -> Iterator[list[Result]]:
     row = settings.segmenter("lite_unet")
     yield [loop.training_loop(row, settings.mask_loop_batches, data_dir, settings)]
     yield [images.prepared_set_with_masks(data_dir, settings)]
+    yield [scoring.prepared_set(data_dir, settings)]
     if settings.fullres:
         yield [images.originals_with_masks(settings)]
+        yield [scoring.originals(settings)]
 
 
 def main(given: list[str] | None = None) -> Path:

@@ -13,7 +13,6 @@ from referee.masks import REAL, Pair, read_grey, real_pairs, segmentation_cases,
 
 from utils.curves import average_precision
 from utils.data import CLASSES, PROJECT
-from utils.decode import read_mask
 from utils.evaluation import OFFICIAL_CLASSES, Counts, count, official
 from utils.evaluation_seg import METRICS as MASK_METRICS
 from utils.evaluation_seg import official as official_masks
@@ -131,11 +130,14 @@ def means(case: str) -> dict:
 
 
 def counted(folder: Path, pairs: dict[str, Pair]) -> Counts:
-    """Counts (n,) of the files that the referee is given, read as the project reads masks."""
+    """Counts (n,) of the files that the referee is given, cut where it cuts: grey ones, too.
+
+    The project itself refuses masks that hold other values than 0 and 255.
+    """
     truths, predictions = write_segmentation(folder, pairs)
     each = []
     for file in sorted(truths.iterdir()):
-        truth, prediction = read_mask(file), read_mask(predictions / file.name)
+        truth, prediction = read_grey(file) > 128, read_grey(predictions / file.name) > 128
         each.append(count(truth.ravel(), prediction.ravel()))
     return Counts(*map(np.array, zip(*each, strict=True)))
 

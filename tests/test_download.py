@@ -934,10 +934,13 @@ def test_two_processes_fetch_one_file_once(server, tmp_path):
 
 
 INTERRUPTED = """
+import signal
 import sys
 from pathlib import Path
 from utils.fetching.download import Job, fetch_all
 
+# What a shell starts in the background ignores Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 jobs = [Job(f"{sys.argv[1]}/{n}.zip", Path(sys.argv[2]) / f"{n}.zip", "zip") for n in "ab"]
 try:
     fetch_all(jobs)

@@ -28,6 +28,7 @@ WAYS = {
     "cleaned": ("whole", {"clean_up": True}),
     "cropped": ("centre crop", {}),
 }
+BINARY = cv2.INTER_NEAREST  # any other way leaves greys, and the project refuses such masks
 pytestmark = pytest.mark.skipif(not SCORER.exists(), reason="needs the scorer: make referee")
 
 
@@ -68,7 +69,7 @@ def named(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Given:
     for number, row in enumerate(rows.itertuples()):
         size = (96 + 7 * number, 72 - number)
         _rewrite(row.image, lambda image, size=size: cv2.resize(image, size))
-        _rewrite(row.mask, lambda mask, size=size: cv2.resize(mask, size))
+        _rewrite(row.mask, lambda mask, size=size: cv2.resize(mask, size, interpolation=BINARY))
     for mask in rows["mask"].iloc[-2:]:
         _rewrite(mask, np.zeros_like)
     _rewrite(rows["image"].iloc[-1], lambda image: np.full_like(image, 255))

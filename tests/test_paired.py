@@ -9,7 +9,8 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from utils.data import CLASSES
 from utils.paired import Difference, paired_difference
-from utils.statistics import bootstrap, classification_scores
+from utils.significance import delong_test
+from utils.statistics import bootstrap, bootstrap_p_value, classification_scores
 
 MELANOMA = ("official", "melanoma", "auc")
 
@@ -49,7 +50,8 @@ def test_equals_a_loop_of_scikit_learn():
     assert found.second == pytest.approx(melanoma_auc(second), abs=1e-12)
     assert found.value == pytest.approx(found.first - found.second, abs=1e-15)
     assert found.each == pytest.approx([found.value])
-    assert all(type(number) is float for number in (*found[:5], *found.each))
+    assert found.p_value == bootstrap_p_value(loop)
+    assert all(type(number) is float for number in (*found[:5], *found.each, found.p_value))
 
 
 def test_accuracy_takes_what_comes():
@@ -68,29 +70,16 @@ def test_accuracy_takes_what_comes():
     assert found[1:3] == pytest.approx(np.quantile(loop, [0.025, 0.975]), abs=1e-12)
 
 
-def delong(first: pd.DataFrame, second: pd.DataFrame) -> tuple[float, float]:
-    """Difference of two melanoma AUCs and its standard error, from the placements of the paper."""
-    truth = (first["label"] == 0).to_numpy()
-    found, above, below = [], [], []
-    for table in (first, second):
-        score = table["melanoma"].to_numpy()
-        wins = np.sign(score[truth][:, None] - score[~truth]) / 2 + 0.5
-        found.append(wins.mean())
-        above.append(wins.mean(axis=1))  # of each melanoma
-        below.append(wins.mean(axis=0))  # of each other image
-    variance = np.var(above[0] - above[1], ddof=1) / truth.sum()
-    variance += np.var(below[0] - below[1], ddof=1) / (~truth).sum()
-    return found[0] - found[1], math.sqrt(variance)
-
-
 @pytest.mark.parametrize("share", [0.2, 0.9])
 def test_against_delong(share):
     first, second = runs(500, share=share)
     found = paired_difference(first, second, MELANOMA)
-    value, error = delong(first, second)
-    assert found.value == pytest.approx(value, abs=1e-12)
-    assert found.low == pytest.approx(value - 1.96 * error, abs=0.15 * error)
-    assert found.high == pytest.approx(value + 1.96 * error, abs=0.15 * error)
+    formula = delong_test(first["label"] == 0, first["melanoma"], second["melanoma"])
+    error = (formula.high - formula.low) / 3.92
+    assert found.value == pytest.approx(formula.value, abs=1e-12)
+    assert found.low == pytest.approx(formula.low, abs=0.15 * error)
+    assert found.high == pytest.approx(formula.high, abs=0.15 * error)
+    assert formula.p_value == pytest.approx(found.p_value, rel=0.3, abs=3e-3)
 
 
 def test_pairing_is_what_makes_it_narrow():
@@ -108,10 +97,12 @@ def test_a_run_against_itself_and_the_other_way_round():
     first, second = runs(60)
     nothing = paired_difference(first, first, resamples=50)
     assert (nothing.value, nothing.low, nothing.high, nothing.each) == (0, 0, 0, (0,))
+    assert nothing.p_value == 1
     one, other = (
         paired_difference(*pair, resamples=50) for pair in ((first, second), (second, first))
     )
     assert (one.value, one.low, one.high) == pytest.approx((-other.value, -other.high, -other.low))
+    assert one.p_value == other.p_value < 1
 
 
 def test_several_seeds_are_averaged_and_share_the_images():
@@ -151,7 +142,8 @@ def test_a_missing_class_is_undefined():
     first, second = (table[table["label"] != 1] for table in runs(60))
     found = paired_difference(first, second, resamples=50)
     assert isinstance(found, Difference)
-    assert np.isnan([found.value, found.low, found.high, found.first, *found.each]).all()
+    assert np.isnan([found.value, found.low, found.high, found.first, found.p_value]).all()
+    assert np.isnan(found.each).all()
     assert not math.isnan(paired_difference(first, second, MELANOMA, 50).low)
 
 

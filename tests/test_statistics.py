@@ -2,12 +2,14 @@
 
 import json
 import math
+import time
 import tracemalloc
 
 import numpy as np
 import pytest
 import scipy.stats
 from sklearn.metrics import roc_auc_score
+from statsmodels.stats.proportion import proportion_confint
 
 from utils import statistics
 from utils.data import CLASSES
@@ -98,6 +100,51 @@ def test_memory_is_bounded():
     tracemalloc.stop()
     # 200 resamples of 20 000 images would be 32 MB an array; a chunk is 8 MB, and a few are alive.
     assert peak < 80e6
+
+
+def test_ten_thousand_resamples_take_seconds():
+    labels, probabilities = study(600)
+    truth, score = labels == 0, probabilities[:, 0]
+    start = time.process_time()
+    statistics.bootstrap_interval(lambda weights: auc(truth, score, weights), truth, 10_000)
+    assert time.process_time() - start < 10
+
+
+# --- p values ---
+
+
+def test_p_values_by_hand():
+    # Of 19 resamples two lie below 0: 2 (2 + 1) / (19 + 1).
+    assert statistics.bootstrap_p_value([-2, -1, *range(1, 18)]) == pytest.approx(0.3)
+    # None does: small, and never 0.
+    assert statistics.bootstrap_p_value(np.arange(1, 20)) == pytest.approx(0.1)
+    assert statistics.bootstrap_p_value(-np.arange(1.0, 1000.0)) == pytest.approx(0.002)
+    # At 0 itself they are on both sides.
+    assert statistics.bootstrap_p_value([0, 0, 0]) == 1
+    assert statistics.bootstrap_p_value([0, *range(1, 19)]) == pytest.approx(0.2)
+    # Undefined ones are left out.
+    assert statistics.bootstrap_p_value([math.nan, *range(1, 20)]) == pytest.approx(0.1)
+    assert math.isnan(statistics.bootstrap_p_value([math.nan]))
+
+
+def test_p_value_against_the_normal_formula():
+    # A mean that lies two standard errors above 0.
+    values = np.random.default_rng(0).normal(size=400)
+    values = (values - values.mean()) / values.std() + 2 / math.sqrt(400)
+    resampled = statistics.bootstrap(
+        lambda weights: weights @ values / len(values), np.zeros(400), resamples=20_000
+    )
+    expected = scipy.stats.norm.sf(2) * 2
+    assert statistics.bootstrap_p_value(resampled) == pytest.approx(expected, rel=0.1)
+
+
+def test_p_value_and_interval_say_the_same():
+    rng = np.random.default_rng(0)
+    for shift in np.linspace(1.5, 2.5, 41):
+        resampled = rng.normal(shift, 1, 1000)
+        low, _ = statistics.percentile_interval(resampled)
+        if abs(low) > 0.05:
+            assert (statistics.bootstrap_p_value(resampled) < 0.05) == (low > 0)
 
 
 # --- intervals ---
@@ -206,30 +253,50 @@ def test_scores_repeat():
     assert statistics.classification_scores(labels, probabilities, 100, seed=1) != first
 
 
-def test_only_areas_are_stratified():
+def test_areas_are_stratified():
     labels, probabilities = study(80)
-    scores = statistics.classification_scores(labels, probabilities, 300, seed=2)
+    found = statistics.classification_scores(labels, probabilities, 300, seed=2)
     melanoma = labels == 0
-
-    def share(weights: np.ndarray) -> np.ndarray:
-        right = (probabilities[:, 0] > 0.5) == melanoma
-        return weights @ right / len(labels)
-
     area = statistics.bootstrap_interval(
         lambda weights: auc(melanoma, probabilities[:, 0], weights), labels, 300, 2
     )
-    plain = statistics.bootstrap_interval(share, np.zeros(80), 300, 2)
-    found = scores["official"][MELANOMA]
-    assert (found["auc"]["low"], found["auc"]["high"]) == tuple(area)
-    assert (found["accuracy"]["low"], found["accuracy"]["high"]) == pytest.approx(tuple(plain))
+    leaf = found["official"][MELANOMA]["auc"]
+    assert (leaf["low"], leaf["high"]) == tuple(area)
 
 
-def test_accuracy_interval_is_the_binomial_one():
-    labels, probabilities = study(600)
-    accuracy = statistics.classification_scores(labels, probabilities)["coursework"]["accuracy"]
-    half = 1.96 * math.sqrt(accuracy["value"] * (1 - accuracy["value"]) / 600)
-    assert accuracy["low"] == pytest.approx(accuracy["value"] - half, abs=0.006)
-    assert accuracy["high"] == pytest.approx(accuracy["value"] + half, abs=0.006)
+def test_shares_have_wilson_intervals():
+    labels, probabilities = study(150)
+    found = statistics.classification_scores(labels, probabilities, 20)
+    answers = {
+        "official": [column > 0.5 for column in probabilities.T],
+        "coursework": [probabilities.argmax(axis=1) == index for index in range(3)],
+    }
+    for convention, each in answers.items():
+        for name in found[convention].keys() & set(CLASSES):
+            index = CLASSES.index(name)
+            truth, yes = labels == index, each[index]
+            for metric, right in {
+                "accuracy": yes == truth,
+                "sensitivity": yes[truth],
+                "specificity": ~yes[~truth],
+            }.items():
+                leaf = found[convention][name][metric]
+                expected = proportion_confint(right.sum(), len(right), method="wilson")
+                assert leaf["value"] == pytest.approx(right.mean(), abs=1e-12)
+                assert (leaf["low"], leaf["high"]) == pytest.approx(expected, abs=1e-12)
+    right = probabilities.argmax(axis=1) == labels
+    overall = found["coursework"]["accuracy"]
+    expected = proportion_confint(right.sum(), 150, method="wilson")
+    assert (overall["low"], overall["high"]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_no_share_is_without_width():
+    # All right, all six of them: that is no certainty.
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    found = statistics.classification_scores(labels, np.eye(3)[labels], 20)
+    leaf = found["official"][MELANOMA]["sensitivity"]
+    assert (leaf["value"], leaf["high"]) == (1, 1)
+    assert leaf["low"] < 0.4
 
 
 def test_melanoma_alone():

@@ -154,6 +154,14 @@ def pair(n: int = 60) -> tuple[Counts, Counts]:
     return count(truth, truth ^ errors), count(truth, truth ^ (errors | more))
 
 
+def unclear(n: int = 200) -> tuple[Counts, Counts]:
+    """Two answers to the same masks, the first a little better, each wrong in other places."""
+    rng = np.random.default_rng(7)
+    truth = rng.random((n, 400)) < rng.uniform(0.05, 0.6, (n, 1))
+    errors = rng.random((2, n, 400)) < rng.uniform(0, [[[0.27]], [[0.3]]], (2, n, 1))
+    return count(truth, truth ^ errors[0]), count(truth, truth ^ errors[1])
+
+
 def test_difference_by_hand():
     # Jaccards 4/5 and 1/5 against 2/5 and 2/6.
     first = Counts(tp=[4, 1], fp=[1, 2], fn=[0, 2], tn=[5, 5])
@@ -198,6 +206,18 @@ def test_difference_is_paired():
 def test_a_run_does_not_differ_from_itself():
     found = statistics_seg.jaccard_difference(study(), study())
     assert (found.value, found.low, found.high) == (0, 0, 0)
+    assert found.p_value == 1
+
+
+def test_p_value_of_a_difference():
+    first, second = pair(25)
+    # So clear that no resample turns it round: the smallest p that 150 resamples can give.
+    assert statistics_seg.jaccard_difference(first, second, 150).p_value == pytest.approx(2 / 151)
+    found = statistics_seg.jaccard_difference(*unclear(), resamples=4000)
+    gains = [per_image(one)["jaccard"] for one in unclear()]
+    expected = scipy.stats.ttest_rel(*gains).pvalue
+    assert 0.02 < expected < 0.5
+    assert found.p_value == pytest.approx(expected, rel=0.2)
 
 
 @pytest.mark.parametrize(

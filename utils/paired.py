@@ -2,8 +2,7 @@
 
 Two intervals that overlap say little: both runs find the same images hard. Here each resample of
 the images serves both, so that this cancels out. For the AUCs of one class there is a formula,
-too, which agrees where there are many images: DeLong et al., "Comparing the areas under two or more
-correlated receiver operating characteristic curves", Biometrics 1988.
+too, which agrees where there are many images: `utils.significance.delong_test`.
 """
 
 from collections.abc import Sequence
@@ -14,11 +13,18 @@ import pandas as pd
 
 from utils.data import CLASSES, name_offenders
 from utils.evaluation import Number
-from utils.statistics import Key, bootstrap, flat_scores, percentile_interval, strata_of
+from utils.statistics import (
+    Key,
+    bootstrap,
+    bootstrap_p_value,
+    flat_scores,
+    percentile_interval,
+    strata_of,
+)
 
 
 class Difference(NamedTuple):
-    """First minus second, with its interval: above zero where the first is higher."""
+    """First minus second, with interval and p value: above zero where the first is higher."""
 
     value: float
     low: float
@@ -26,6 +32,7 @@ class Difference(NamedTuple):
     first: float  # the score itself, the mean over seeds
     second: float
     each: tuple[float, ...]  # the difference of each pair: how far seeds lie apart
+    p_value: float  # for no difference, from the resamples: `utils.statistics.bootstrap_p_value`
 
 
 def paired_difference(
@@ -66,6 +73,7 @@ def paired_difference(
         *percentile_interval(resampled),
         *means,
         tuple((ours - theirs).tolist()),
+        bootstrap_p_value(resampled),
     )
 
 

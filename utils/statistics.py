@@ -1,6 +1,9 @@
-"""How sure a score is: bootstrap intervals over images.
+"""How sure a score is: intervals over images, for what other images of the same kind would give.
 
-Percentile bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+AUCs: percentile bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter
+13), as many images of each class in each resample. Accuracy, sensitivity and specificity are shares
+of images, and get Wilson's interval: a bootstrap is too narrow for them near 0 and 1, and without
+any width at 0 and 1 themselves.
 A resample is a row of multiplicities, how often each image was drawn, and scores take those as
 weights: no image is copied, and thousands of resamples are scored in one call.
 
@@ -18,7 +21,6 @@ melanoma alone both conventions hold "melanoma" and nothing else.
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,21 +28,14 @@ from numpy.typing import ArrayLike
 
 from utils.data import CLASSES
 from utils.evaluation import Number, Scores, checked, coursework, official
+from utils.intervals import LEVEL, Interval, wilson
 
-LEVEL = 0.95
 CHUNK = 2**20  # multiplicities held at once: 8 MB, whatever the number of images or resamples
 METRICS = {"auc": "AUC", "accuracy": "ACC", "sensitivity": "SE", "specificity": "SP"}
 CONVENTIONS = {"official": "official (score > 0.5)", "coursework": "coursework (argmax)"}
 
 Key = tuple[str, ...]  # ("official", "melanoma", "auc")
 Statistic = Callable[[np.ndarray], np.ndarray]  # multiplicities (r, n) to values (r,) or (r, k)
-
-
-class Interval(NamedTuple):
-    """Both ends, nan where undefined."""
-
-    low: float
-    high: float
 
 
 def bootstrap(
@@ -95,6 +90,22 @@ def bootstrap_interval(
     return percentile_interval(bootstrap(statistic, strata, resamples, seed), level)
 
 
+def bootstrap_p_value(values: ArrayLike) -> float:
+    """Two-sided p value for a true value of 0, from resampled differences (R,); nan left out.
+
+    The interval turned round: twice the share of resamples on the rarer side of 0, those at 0 being
+    on both; p < 0.05 where the 95 % interval leaves 0 out. One is added to the count and to R, so p
+    is never 0 (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 4.2).
+    nan where none is left.
+    """
+    values = np.asarray(values, dtype=float)
+    values = values[~np.isnan(values)]
+    if len(values) == 0:
+        return math.nan
+    rarer = min((values <= 0).sum(), (values >= 0).sum())
+    return min(1.0, float(2 * (rarer + 1) / (len(values) + 1)))
+
+
 def classification_scores(
     labels: ArrayLike, probabilities: ArrayLike, resamples: int = 2000, seed: int = 0
 ) -> dict:
@@ -104,10 +115,8 @@ def classification_scores(
     """
     labels, probabilities = checked(labels, probabilities)
     values = flat_scores(labels, probabilities)
-    areas = [path for path in values if _is_area(path)]
-    rates = [path for path in values if not _is_area(path)]
-    intervals = _intervals(labels, probabilities, areas, resamples, seed)
-    intervals |= _intervals(labels, probabilities, rates, resamples, seed)
+    intervals = _area_intervals(labels, probabilities, resamples, seed)
+    intervals |= _share_intervals(labels, values)
     counts = np.bincount(labels, minlength=len(CLASSES)).tolist()
     scores = {
         "n": len(labels),
@@ -141,7 +150,7 @@ def flat_scores(
 
 
 def strata_of(path: Key, labels: np.ndarray) -> np.ndarray:
-    """What the resamples behind a score keep: (n,), see `bootstrap`.
+    """What the resamples behind a score, or a difference of scores, keep: (n,), see `bootstrap`.
 
     Behind an AUC the number of images per class: it compares classes, and says nothing on how
     frequent they are. The rest takes what comes, as the next n patients would.
@@ -180,14 +189,11 @@ def _is_area(path: Key) -> bool:
     return path[-1].endswith("auc")
 
 
-def _intervals(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    paths: list[Key],
-    resamples: int,
-    seed: int,
+def _area_intervals(
+    labels: np.ndarray, probabilities: np.ndarray, resamples: int, seed: int
 ) -> dict[Key, Interval]:
-    """The intervals of the scores at `paths`, all areas or none, all from the same resamples."""
+    """Of every AUC, all from the same resamples."""
+    paths = [path for path in flat_scores(labels, probabilities) if _is_area(path)]
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         resampled = flat_scores(labels, probabilities, weights)
@@ -195,6 +201,21 @@ def _intervals(
 
     columns = bootstrap(statistic, strata_of(paths[0], labels), resamples, seed).T
     return dict(zip(paths, map(percentile_interval, columns), strict=True))
+
+
+def _share_intervals(labels: np.ndarray, values: dict[Key, float]) -> dict[Key, Interval]:
+    """Of every score that is a share of images: of all, of a class, or of the rest."""
+    intervals = {}
+    for path, value in values.items():
+        if _is_area(path):
+            continue
+        *_, name, metric = path  # ("coursework", "accuracy") is about all images as well
+        n = len(labels)
+        if metric != "accuracy":
+            positives = int((labels == CLASSES.index(name)).sum())
+            n = positives if metric == "sensitivity" else n - positives
+        intervals[path] = wilson(round(value * n) if n else 0, n)
+    return intervals
 
 
 def _nested(values: dict[Key, float], intervals: dict[Key, Interval]) -> dict:

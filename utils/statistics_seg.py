@@ -26,7 +26,7 @@ from utils.evaluation_seg import (
     per_image,
 )
 from utils.paired import Difference
-from utils.statistics import LEVEL, bootstrap, cell, percentile_interval
+from utils.statistics import LEVEL, bootstrap, bootstrap_p_value, cell, percentile_interval
 
 CONVENTIONS = {
     "official": "official (mean of images)",
@@ -102,7 +102,13 @@ def jaccard_difference(
     resampled = bootstrap(lambda weights: weights @ gains / n, np.zeros(n), resamples, seed)
     means = float(ours.mean()), float(theirs.mean())
     value = means[0] - means[1]
-    return Difference(value, *percentile_interval(resampled), *means, (value,))
+    return Difference(
+        value,
+        *percentile_interval(resampled),
+        *means,
+        (value,),
+        bootstrap_p_value(resampled),
+    )
 
 
 def _flat(counts: Counts, weights: np.ndarray | None = None) -> dict[tuple[str, str], Number]:

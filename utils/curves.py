@@ -92,7 +92,7 @@ def average_precision(
 
     truth (n,) bool with at least one True, score (n,), weights (n,) or (R, n) as in `evaluation`.
     """
-    recall, precision = _precision_points(*_cumulated(truth, score, weights))
+    recall, precision = _precision_points(*cumulated(truth, score, weights))
     return (np.diff(recall, axis=-1) * precision[..., 1:]).sum(axis=-1)
 
 
@@ -122,7 +122,7 @@ def _curves(
         if truth.all() or not truth.any():
             curves.append(_curve(name, truth.mean()))
             continue
-        points = kind.points(*_cumulated(truth, score))
+        points = kind.points(*cumulated(truth, score))
         profiles[name] = _profiles(kind, truth, score, labels, resamples, seed)
         curves.append(_curve(name, truth.mean(), *points, profiles[name]))
     if len(names) > 1:
@@ -145,7 +145,7 @@ def _profiles(
 
     def profile(weights: np.ndarray) -> np.ndarray:
         weights = np.repeat(weights, decisions, axis=1)
-        points = kind.points(*_cumulated(truth, score, weights))
+        points = kind.points(*cumulated(truth, score, weights))
         heights = np.stack([kind.at(x, y) for x, y in zip(*points, strict=True)])
         return np.column_stack([heights, kind.area(truth, score, weights)])
 
@@ -169,7 +169,7 @@ def _curve(
     return Curve(name, x, y, GRID, low, high, float(own[-1]), interval, float(prevalence))
 
 
-def _cumulated(
+def cumulated(
     truth: np.ndarray, score: np.ndarray, weights: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """True and false positives as the threshold falls past each distinct score: (…, scores)."""

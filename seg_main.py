@@ -34,6 +34,7 @@ MORE: dict[str, dict[str, object]] = {
     "compile_network": {**YES_NO, "help": "1: torch.compile, slow to start, then faster"},
     "workers": {"type": int, "help": "processes that load images"},
     "train_list": {"help": "official or extended"},
+    "train_images": {"type": int, "help": "train on so many of the images only, drawn by class"},
     "select_on": {"help": "the images that choose the best epoch: holdout or validation"},
     "encoder_from": {"metavar": "RUN", "help": "a classification run of yours, e.g. 1-5-s0"},
     "depth": {"type": int, "help": "of the encoder, for res and arl: 18, 34, 50 …"},

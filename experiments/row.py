@@ -28,6 +28,7 @@ LEAST = {  # the smallest value that makes sense
     "clip_norm": 0,
     "patience": 0,
     "seed": 0,
+    "train_images": 6,  # two of each class, so that they can be drawn by class
 }
 
 
@@ -47,7 +48,7 @@ def _check_value(name: str, value: Any, kinds: tuple[type, ...]) -> None:
         raise ValueError(f"{name} is {value!r}; expected {names}.")
     if name in CHOICES and value not in CHOICES[name]:
         raise ValueError(f"{name} is {value!r}; expected one of {', '.join(CHOICES[name])}.")
-    if name in LEAST and value < LEAST[name]:
+    if name in LEAST and value is not None and value < LEAST[name]:
         raise ValueError(f"{name} is {value!r}; expected at least {LEAST[name]}.")
 
 
@@ -88,6 +89,7 @@ class Row:
     train_list: str = "official"
     select_on: str = "holdout"
     allow_missing: bool = False
+    train_images: int | None = None  # train on so many of the images at most, drawn by the seed
     colour: float = 0.2  # strength of the colour jitter
     # training
     epochs: int = 15

@@ -327,6 +327,28 @@ def test_holdout_comes_from_the_official_images():
     assert held_out["id"].tolist() == official["id"].tolist()
 
 
+def test_a_part_of_the_training_images_is_drawn_by_class_and_fixed_by_the_seed():
+    rows, _ = data.training_rows(many_rows(), "holdout", seed=0)
+    some, again, other = (data.drawn(rows, 170, seed) for seed in (0, 0, 1))
+    # a tenth of 318, 216 and 1166, to the next whole numbers that make 170
+    assert some["label"].value_counts().to_dict() == {2: 117, 0: 32, 1: 21}
+    pd.testing.assert_frame_equal(some, again)
+    assert set(some["id"]) != set(other["id"])
+    assert some["id"].is_unique
+    assert set(some["id"]) <= set(rows["id"])
+    assert some.index.tolist() == list(range(170))
+    for everything in (None, len(rows), 5000):
+        assert data.drawn(rows, everything, 0) is rows
+
+
+def test_too_small_a_part_of_the_training_images_is_refused():
+    rows, _ = data.training_rows(many_rows(), "holdout", seed=0)
+    for count in (2, 1698):
+        expected = rf"train_images is {count} of 1700; expected at least 3.*at most 1697"
+        with pytest.raises(DataError, match=expected):
+            data.drawn(rows, count, 0)
+
+
 def test_training_needs_its_splits(tmp_path):
     trees.add_split(tmp_path, "test", "mkb")
     with pytest.raises(DataError, match=r"'holdout' needs the train split; found test\."):

@@ -49,6 +49,7 @@ def test_new_run_writes_its_settings(tmp_path):
     assert config["row"]["question"] == "does it learn?"
     assert config["data"] == DATA
     assert config["versions"]["torch"].split(".")[0].isdigit()
+    assert config["machine"]["cores"] == os.cpu_count()
     assert config["versions"]["python"].startswith(f"{sys.version_info[0]}.{sys.version_info[1]}")
     assert isinstance(config["git"], str)
 

@@ -167,6 +167,25 @@ def training_rows(
     return kept.reset_index(drop=True), held_out.sort_values("id").reset_index(drop=True)
 
 
+def drawn(rows: pd.DataFrame, count: int | None, seed: int) -> pd.DataFrame:
+    """`count` of the rows at most, drawn by class and fixed by the seed; all of them for None.
+
+    Classes keep their shares, and each at least one image. Raises DataError where count has no room
+    for that.
+    """
+    if count is None or count >= len(rows):
+        return rows
+    rest = len(rows) - count
+    if count < len(CLASSES) or rest < len(CLASSES):
+        raise DataError(
+            f"train_images is {count} of {len(rows)}; expected at least {len(CLASSES)}, an image "
+            f"of each class, and at most {len(rows) - len(CLASSES)}, or all of them (None)."
+        )
+    _check_classes(rows, f"drawing {count} training images by class", 2)
+    kept, _ = train_test_split(rows, train_size=count, stratify=rows["label"], random_state=seed)
+    return kept.sort_index().reset_index(drop=True)
+
+
 def _check_classes(rows: pd.DataFrame, what: str, least: int) -> None:
     counts = rows["label"].value_counts().reindex(range(len(CLASSES)), fill_value=0)
     if counts.min() < least:

@@ -7,6 +7,7 @@ import pandas as pd
 import psutil
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 
 def attention_weights(network: nn.Module) -> dict[str, float]:
@@ -34,6 +35,21 @@ def trace_shapes(network: nn.Module, images: torch.Tensor) -> pd.DataFrame:
     for hook in hooks:
         hook.remove()
     return pd.DataFrame(rows, columns=["part", "output", "parameters"]).set_index("part")
+
+
+@torch.no_grad()
+def cost(network: nn.Module, image: torch.Tensor) -> dict[str, float]:
+    """Parameters, and GFLOPs of one image on its way forward; a multiply and an add are two.
+
+    image (1, 3, H, W) uint8. Counted are matrix products and convolutions, which is nearly all; the
+    network is left as it was.
+    """
+    was_training = network.training
+    with FlopCounterMode(display=False) as counter:
+        network.eval()(image)
+    network.train(was_training)
+    size = sum(parameter.numel() for parameter in network.parameters())
+    return {"parameters": size, "gflops": counter.get_total_flops() / 1e9}
 
 
 def _parts(network: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:

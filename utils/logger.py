@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 
 from utils.console import say
 from utils.files import locked, write_atomic, write_json
+from utils.machine import machine
 
 FIGURE_DPI = 150
 
@@ -149,7 +150,7 @@ def start_run(path: str | Path, row: Any, data: dict[str, Any], resume: str = "a
             trained = False
         if not trained:  # nothing is lost: a run that failed at its start leaves no settings behind
             facts = {"row": settings, "data": data, "versions": versions(), "git": git_revision()}
-            run.save_json("config.json", facts)
+            run.save_json("config.json", facts | {"machine": machine()})
         elif different := differences(run, row, data["fingerprint"]):
             raise RunError(
                 f"{run.path} holds a run with other settings: {'; '.join(different)}. Its results "

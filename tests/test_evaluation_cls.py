@@ -15,7 +15,8 @@ from ways import contents, outputs, papermill, run, script
 
 NOTEBOOK = "Evaluation-Cls.ipynb"
 SHARED = {"alpha", "case", "side-by-side", "threshold"}
-EACH = {"confusion", "roc", "precision-recall", "maps", "attention", "least-certain-cases"}
+TRUST = {"reliability", "operating-points", "decision", "subgroups"}
+EACH = {"confusion", "roc", "precision-recall", "maps", "attention", "least-certain-cases", *TRUST}
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +41,20 @@ def test_papermill_evaluates_every_kind_of_run(
     assert len(outputs(executed, "image/png")) == len(names)
     printed = "".join(outputs(executed, "stdout"))
     assert "each run minus 1-3-s0" in printed
+    assert printed.count("fitted on 8 images (validation), reported on 8 (test)") == len(folders)
+    for name in ("calibration", "operating-points", "read-off", "decision-curves", "subgroups"):
+        table = pd.read_csv(made / f"{name}.csv")
+        assert table["run"].unique().tolist() == [folder.name for folder in folders]
+        alone = table[table["run"] == "1-4-s0"]
+        assert alone["class"].unique().tolist() == ["melanoma"]
     assert "the epoch was chosen on these very images" not in printed
     drawn = (folders[0].parent / "evaluation-cls-test/scores.csv").read_bytes()
     again = papermill(NOTEBOOK, tmp_path, runs=wanted, data_dir=demo_set)
     assert outputs(again, "image/png") == outputs(executed, "image/png")
     assert (folders[0].parent / "evaluation-cls-test/scores.csv").read_bytes() == drawn
     for folder in folders:
-        table = pd.read_csv(folder / "predictions-test.csv")
-        assert len(table) == 8
+        for part in ("test", "validation"):  # what is reported, and what everything is fitted on
+            assert len(pd.read_csv(folder / f"predictions-{part}.csv")) == 8
         scores = json.loads((folder / "scores-test.json").read_text())
         assert scores["data"] == "synthetic demo data"
     assert pd.read_csv(folders[0] / "submission-test.csv").columns.tolist() == [
@@ -71,7 +78,9 @@ def test_a_script_twice_in_a_row_on_another_split_with_other_views(
     first = contents(made) | contents(folders[0])
     assert "1-3-s0/predictions-validation-2-views.csv" in first
     assert "1-3-s0/submission-validation-2-views.csv" in first
-    assert "1-3-s0/predictions-validation.csv" not in first
+    assert "8 of the 8 reported images are those that chose the epoch" in printed
+    assert "evaluation-cls-validation-2-views/calibration.csv" not in first
+    assert not [name for name in first if "reliability" in name]
     run([sys.executable, str(file)], elsewhere)
     assert contents(made) | contents(folders[0]) == first
 

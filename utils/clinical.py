@@ -113,6 +113,13 @@ def selection_rows(data_dir: Path, row: Any) -> pd.DataFrame:
     return training_rows(rows, row.select_on, row.seed)[1]
 
 
+def gathered(found: Mapping[str, Assessment], name: str) -> pd.DataFrame:
+    """The table called name of several assessments, the run's name in the first column."""
+    tables = [getattr(one, name).assign(run=run) for run, one in found.items()]
+    together = pd.concat(tables, ignore_index=True)
+    return together[["run", *together.columns.drop("run")]]
+
+
 def readable(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
     """A table of an `Assessment` to look at: values and intervals as "0.810 [0.732, 0.869]".
 

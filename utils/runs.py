@@ -16,7 +16,9 @@ from utils.logger import RunError, RunFolder
 from utils.model import best_epoch
 
 MODELS = PROJECT / "model"
-OWN = ("figures/*.png", "scores.csv", "differences.csv")  # what an evaluation leaves
+# What an evaluation leaves.
+OWN = ("figures/*.png", "scores.csv", "differences.csv", "calibration.csv", "operating-points.csv",
+       "read-off.csv", "decision-curves.csv", "subgroups.csv")  # fmt: skip
 _FOLDER = re.compile(r"(?P<row>.+)-s(?P<seed>\d+)")
 
 

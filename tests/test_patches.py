@@ -123,6 +123,12 @@ def test_a_damaged_image_is_named_and_the_others_are_kept(tree, rows):
     assert len(pictures(tree)) == 15 * 61
 
 
+def test_without_training_images_nothing_is_made(tree, rows):
+    with pytest.raises(DataError, match=r"no training images to cut .* download --splits train$"):
+        patches.make(tree, rows[:0], SMALL)
+    assert not list(tree.glob("*[Pp]atch*"))
+
+
 def test_too_little_room_is_said_before(tree, rows, monkeypatch):
     monkeypatch.setattr(room, "free_space", lambda _: 10_000)
     with pytest.raises(DataError, match=r"915 crops would take .* make them smaller \(--side\)"):

@@ -305,3 +305,9 @@ def test_a_name_that_is_no_folder(name, server, tmp_path, capsys):
     folder = name if name.startswith("~") else tmp_path / name
     assert downloaded(folder, server) == 1
     assert "name another" in capsys.readouterr().err
+
+
+def test_the_command_line_loads_nothing_that_it_does_not_need():
+    code = "import prepare_data, sys; print({'sklearn', 'scipy', 'torch'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr

@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 
 import pandas as pd
-from sklearn.model_selection import train_test_split
 
 from utils import demo, patches
 from utils.tree import (
@@ -160,9 +159,7 @@ def training_rows(
             "an image of each class; bring more images, or choose the epoch on the validation "
             "split (select_on='validation')."
         )
-    _, held_out = train_test_split(
-        official, test_size=HOLDOUT_SHARE, stratify=official["label"], random_state=seed
-    )
+    _, held_out = _parted(official, seed, test_size=HOLDOUT_SHARE)
     kept = train[~pd.Series(patches.source(train["id"]), train.index).isin(held_out["id"])]
     return kept.reset_index(drop=True), held_out.sort_values("id").reset_index(drop=True)
 
@@ -182,8 +179,14 @@ def drawn(rows: pd.DataFrame, count: int | None, seed: int) -> pd.DataFrame:
             f"of each class, and at most {len(rows) - len(CLASSES)}, or all of them (None)."
         )
     _check_classes(rows, f"drawing {count} training images by class", 2)
-    kept, _ = train_test_split(rows, train_size=count, stratify=rows["label"], random_state=seed)
+    kept, _ = _parted(rows, seed, train_size=count)
     return kept.sort_index().reset_index(drop=True)
+
+
+def _parted(rows: pd.DataFrame, seed: int, **size: float) -> list[pd.DataFrame]:
+    from sklearn.model_selection import train_test_split  # brings scipy: only who parts rows waits
+
+    return train_test_split(rows, stratify=rows["label"], random_state=seed, **size)
 
 
 def _check_classes(rows: pd.DataFrame, what: str, least: int) -> None:

@@ -73,9 +73,14 @@ def make(data_dir: Path, rows: pd.DataFrame, settings: Settings, workers: int | 
     number.
 
     Works in `<folder>.partial`, where a second call goes on; the folder appears when it is whole,
-    and the csv after it. Raises DataError where images cannot be read, where the disk has too
-    little room, and where the folder was made in another way.
+    and the csv after it. Raises DataError where there are no rows, where images cannot be read,
+    where the disk has too little room, and where the folder was made in another way.
     """
+    if rows.empty:
+        raise DataError(
+            f"{data_dir} has no training images to cut crops from; fetch them: python "
+            "prepare_data.py download --splits train"
+        )
     folder = data_dir / FOLDER
     partial = folder.with_name(f".{FOLDER}.partial")
     images = {

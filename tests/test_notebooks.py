@@ -16,7 +16,7 @@ import reproduce
 from utils import data, logger, loss
 
 NOTEBOOK = data.PROJECT / "ARL-CNN.ipynb"
-OUTPUTS = RUN_FILES | {"predictions-test.csv", "scores-test.json"}
+OUTPUTS = RUN_FILES | {"predictions-test.csv", "predictions-validation.csv", "scores-test.json"}
 
 
 def test_papermill_with_other_parameters_from_another_folder(
@@ -48,12 +48,14 @@ def test_a_converted_script_in_another_folder_twice_in_a_row(
     assert not list(elsewhere.iterdir())
     first = contents(tmp_path / "run")
     assert "run/predictions-test.csv" in first
+    (tmp_path / "run/predictions-validation.csv").unlink()  # early runs lack it: it is made again
     again = run([sys.executable, str(file)], elsewhere)
     assert "is finished after 2 epochs; nothing to train" in again
     assert contents(tmp_path / "run") == first
-    table = pd.read_csv(tmp_path / "run/predictions-test.csv")
-    assert table.columns.tolist() == ["id", "label", *data.CLASSES]
-    assert len(table) == 8
+    for part in ("test", "validation"):
+        table = pd.read_csv(tmp_path / f"run/predictions-{part}.csv")
+        assert table.columns.tolist() == ["id", "label", *data.CLASSES]
+        assert len(table) == 8
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])

@@ -1,0 +1,120 @@
+"""Run folders as trainings leave them, made in a moment: for tests of what reads them."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+import experiments
+from utils.data import CLASSES
+from utils.evaluation import Counts
+from utils.evaluation_seg import per_image
+from utils.logger import RunFolder
+from utils.statistics import classification_scores
+from utils.statistics_seg import segmentation_scores
+
+IMAGES = 60
+HOSTILE = ("<script>alert(1)</script>", '" onerror="alert(2)', "a&b'c", "x_y%$#{}~^\\z")
+BLOCKS = ("layer1.0.alpha", "layer2.0.alpha", "layer3.0.alpha", "layer4.0.alpha")
+NOTE = "synthetic demo data"
+
+
+def ids(count: int = IMAGES) -> list[str]:
+    """Names of images; the first ones are hostile."""
+    return [*HOSTILE, *(f"ISIC_{number:07}" for number in range(count - len(HOSTILE)))]
+
+
+def predictions(skill: float, seed: int, count: int = IMAGES, classes: int = 3) -> pd.DataFrame:
+    """Labels, and probabilities that know them a little."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    logits = random.normal(size=(count, 3)) + skill * np.eye(3)[labels]
+    values = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    table = pd.DataFrame({"id": ids(count), "label": labels})
+    for number, name in enumerate(CLASSES[:classes]):
+        table[name] = values[:, number]
+    return table
+
+
+def classifier(folder: Path, row: experiments.Row, skill: float = 1.0) -> RunFolder:
+    """A finished run of a classifier, its test split of `IMAGES` images."""
+    blocks = BLOCKS if row.network.startswith("arl") and row.train_alpha else ()
+    areas = {name: [0.6, 0.7] for name in ("auc_melanoma", "auc_seborrheic_keratosis", "auc_mean")}
+    alphas = {f"α {name}": [0.001, 0.01 * (2 - place)] for place, name in enumerate(blocks)}
+    run = _begun(folder, row, areas | alphas)
+    table = predictions(skill, row.seed, classes=row.num_classes)
+    run.save_table("predictions-test.csv", table)
+    chosen_on = predictions(skill, 100 + row.seed, classes=row.num_classes)
+    chosen_on["id"] = [f"OTHER_{number}" for number in range(IMAGES)]
+    run.save_table(f"predictions-{row.select_on}.csv", chosen_on)
+    names = [name for name in CLASSES if name in table]
+    scores = classification_scores(table["label"], table[names].to_numpy(), resamples=100)
+    run.save_json("scores-test.json", {"data": NOTE, "split": "test"} | scores)
+    return run
+
+
+def segmenter(folder: Path, row: experiments.Row, skill: float = 0.8) -> RunFolder:
+    """A finished run of a segmenter, its test split of `IMAGES` images."""
+    run = _begun(folder, row, {"jaccard": [0.5, 0.6], "dice": [0.6, 0.7]})
+    random = np.random.default_rng(row.seed)
+    lesion, size = 400, 10_000
+    hit = np.clip(random.normal(skill, 0.15, IMAGES), 0.1, 1) * lesion // 1
+    false = random.integers(0, 100, IMAGES)
+    counts = Counts(hit, false, lesion - hit, size - lesion - false)
+    table = pd.DataFrame({"id": ids(), "width": 100, "height": 100, **counts._asdict()})
+    run.save_table("per-image-test.csv", table.assign(**per_image(counts)))
+    scores = segmentation_scores(counts, resamples=100)
+    run.save_json("scores-test.json", {"data": NOTE, "split": "test"} | scores)
+    return run
+
+
+def _begun(folder: Path, row: experiments.Row, scores: dict[str, list[float]]) -> RunFolder:
+    run = RunFolder(folder)
+    config: dict[str, Any] = {
+        "row": json.loads(json.dumps(asdict(row))),
+        "data": {"set": NOTE, "folder": "demo", "fingerprint": "0123456789abcdef"},
+        "versions": {"python": "3.11.7", "platform": "Linux-somewhere", "torch": "2.15.0"},
+        "git": "0123456789ab",
+        "precision": "fp32",
+        "device": "cpu",
+        "network": {"parameters": 8_020_000, "gflops": 1.25},
+        "machine": {"processor": "A processor", "cores": 2, "memory_gb": 7.8},
+        "finished": True,
+    }
+    run.save_json("config.json", config)
+    epochs = {"epoch": [1, 2], "learning_rate": [0.001, 0.0], "loss": [1.1, 0.9]}
+    run.save_table("history.csv", pd.DataFrame(epochs | scores))
+    timing = {"epoch": [1, 2], "seconds": [10.0, 12.0], "images": [64, 64]}
+    run.save_table("timing.csv", pd.DataFrame(timing | {"peak_memory_mb": [900.0, 950.0]}))
+    (folder / "figures").mkdir()
+    pixels = np.random.default_rng(row.seed).integers(0, 255, (60, 120, 3), dtype=np.uint8)
+    Image.fromarray(pixels).resize((1200, 600)).save(folder / "figures" / "gallery.png")
+    return run
+
+
+def study(folder: Path) -> tuple[dict[str, RunFolder], dict[str, experiments.Row]]:
+    """Runs of four classifiers, one of them with two seeds, and two segmenters; their recipes."""
+    runs, rows = {}, {}
+    for name, seed, skill in (
+        ("1-1", 0, 1.0),
+        ("1-2", 0, 0.2),
+        ("1-3", 0, 1.2),
+        ("1-3", 1, 1.0),
+        ("4-1", 0, 1.0),
+        ("1-4", 0, 1.0),
+    ):
+        rows[name] = experiments.get(name, "best")
+        row = experiments.get(name, "best", seed=seed, epochs=2, weights="none")
+        runs[f"{name}-s{seed}"] = classifier(folder / f"{name}-s{seed}", row, skill)
+    for name, skill in (("seg-1", 0.7), ("seg-6", 0.9)):
+        rows[name] = experiments.get(name, "best")
+        row = experiments.get(name, "best", epochs=2)
+        runs[f"{name}-s0"] = segmenter(folder / f"{name}-s0", row, skill)
+    return runs, rows
+
+
+AGAINST = {"1-1": "1-2", "1-3": "1-1", "4-1": "1-3", "1-4": "1-1", "seg-6": "seg-1"}

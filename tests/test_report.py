@@ -1,0 +1,334 @@
+import ast
+import csv
+import html.parser
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import study_folders
+from PIL import Image
+
+import experiments
+from utils import report, report_pairs, report_runs, report_trust
+from utils.data import PROJECT
+from utils.logger import RunFolder
+from utils.report_figures import gallery
+
+SECTIONS = (
+    "summary",
+    "published",
+    "paired",
+    "forest",
+    "curves",
+    "cases",
+    "attention",
+    "trust",
+    "record",
+    "cost",
+)
+
+
+class Page(html.parser.HTMLParser):
+    """Tags with their attributes, and the text of each section."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.texts: dict[str, str] = {}
+        self.open: list[str] = []
+        self.section = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag == "section":
+            self.section = dict(attrs)["id"]
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts[self.section] = self.texts.get(self.section, "") + data
+
+
+def write(folder: Path, data: Path, **changes: object) -> Path:
+    """The report of the study in the folder."""
+    runs = {path.name: RunFolder(path) for path in sorted((folder / "model").glob("*-s?"))}
+    rows = {run.rpartition("-s")[0]: None for run in runs}
+    rows = {name: experiments.get(name, "best") for name in rows}
+    arguments = {"runs": runs, "rows": rows, "data_dir": data, "split": "test"}
+    arguments |= {"output": folder / "out", "against": study_folders.AGAINST} | changes
+    return report.write(**arguments)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fewer_resamples() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report_pairs, "RESAMPLES", 2000)
+        patch.setattr(report_trust, "RESAMPLES", 50)
+        yield
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory, demo_set: Path) -> Path:
+    """A folder with the runs of a study in `model`, and its report in `out`."""
+    folder = tmp_path_factory.mktemp("study")
+    study_folders.study(folder / "model")
+    links = {"Classifiers & 'more'": folder / "out" / 'cls & "x".html'}
+    write(folder, demo_set, failed=["row 9-9: no <b>bold</b>"], notebooks=links)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def text(study: Path) -> str:
+    """The page."""
+    return (study / "out" / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    """The page, parsed: every tag that is opened is closed."""
+    page = Page(text)
+    assert not page.open
+    return page
+
+
+@pytest.fixture
+def small(study: Path, tmp_path: Path) -> Path:
+    """A copy with a classifier and a segmenter, to be changed."""
+    for name in ("1-3-s0", "seg-6-s0"):
+        shutil.copytree(study / "model" / name, tmp_path / "model" / name)
+    return tmp_path
+
+
+def outside_cost(file: Path) -> str:
+    """The page without what may change from one execution to another."""
+    text, cuts = re.subn(
+        r'<section id="cost">.*?</section>', "", file.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
+    assert cuts == 1
+    return text
+
+
+def test_every_section_is_there_in_order_and_linked(page: Page) -> None:
+    ids = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
+    assert tuple(ids) == SECTIONS
+    links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert {f"#{name}" for name in SECTIONS} < set(links)
+
+
+def test_nothing_is_fetched_or_executed(page: Page, text: str) -> None:
+    assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
+    for tag, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+        if tag == "img":
+            assert attributes["src"].startswith("data:image/webp;base64,")
+            assert attributes["alt"]
+        if tag == "a":
+            assert re.fullmatch(r"#\w+|[\w%.\-]+\.html", attributes["href"])
+    assert "url(" not in text
+    assert "@import" not in text
+
+
+def test_hostile_ids_messages_and_paths_are_texts(page: Page) -> None:
+    assert "no <b>bold</b>" in page.texts["summary"]
+    assert "Classifiers & 'more'" in page.texts["summary"]
+    assert ("a", {"href": "cls%20%26%20%22x%22.html"}) in page.tags
+    assert ("b", {}) not in page.tags
+
+
+def test_hostile_ids_are_named_among_the_failures(
+    study: Path, tmp_path: Path, demo_set: Path
+) -> None:
+    shutil.copytree(study / "model" / "seg-6-s0", tmp_path / "model" / "seg-6-s0")
+    file = tmp_path / "model" / "seg-6-s0" / "per-image-test.csv"
+    table = pd.read_csv(file)
+    table.loc[table["id"].isin(study_folders.HOSTILE), "jaccard"] = 0.001
+    table.to_csv(file, index=False)
+    page = Page(write(tmp_path, demo_set).read_text(encoding="utf-8"))
+    for name in study_folders.HOSTILE:
+        assert f"{name} (0.00)" in page.texts["cases"]
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert not [one for _, attributes in page.tags for one in attributes if one.startswith("on")]
+
+
+def test_the_csv_holds_every_score_of_every_file(study: Path) -> None:
+    with (study / "out" / "results.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert list(lines[0]) == [
+        *("run", "row", "seed", "profile", "data", "split"),
+        *("convention", "metric", "value", "low", "high", "n"),
+    ]
+    found = {(line["run"], line["convention"], line["metric"]): line for line in lines}
+    assert len(found) == len(lines)
+    for folder in (study / "model").iterdir():
+        scores = json.loads((folder / "scores-test.json").read_text())
+        for convention in ("official", "coursework"):
+            for name, score in scores[convention].items():
+                inner = score if "value" not in score else {"": score}
+                for metric, one in inner.items():
+                    line = found.pop((folder.name, convention, f"{name}_{metric}".rstrip("_")))
+                    assert [float(line[end]) for end in one] == list(one.values())
+                    assert line["n"] == str(study_folders.IMAGES)
+    assert {key[1] for key in found} == {"lesion"}  # of segmenters
+
+
+def test_the_page_shows_the_numbers_of_the_files(study: Path, page: Page) -> None:
+    scores = json.loads((study / "model" / "1-1-s0" / "scores-test.json").read_text())
+    score = scores["official"]["melanoma"]["auc"]
+    shown = "{value:.3f} [{low:.3f}, {high:.3f}]".format(**score)
+    assert shown in page.texts["published"]
+    assert f"{score['value'] - 0.875:+.3f}".replace("-", "−") in page.texts["published"]
+    jaccard = json.loads((study / "model" / "seg-6-s0" / "scores-test.json").read_text())
+    best = "{value:.3f} [{low:.3f}, {high:.3f}]".format(**jaccard["official"]["jaccard"])
+    assert f"2 segmenters is that of row seg-6 (lite_unet): {best}" in page.texts["summary"]
+
+
+def test_the_summary_says_what_ran_and_what_began_from_random_weights(page: Page) -> None:
+    words = page.texts["summary"]
+    assert "7 rows of the experiment table (5 classifiers and 2 segmenters), 8 runs" in words
+    assert "seeds 0 and 1, profile best, trained on the official list" in words
+    assert "The data are synthetic" in words
+    assert "From random weights: 1-1, 1-2, 1-3, 1-4, 4-1 and seg-1." in words
+    assert "Of these, 1-1, 1-2 and 1-4 should begin with pretrained weights" in words
+    assert "seg-6 higher than seg-1" in words
+    assert "Not shown either way: 1-4 against 1-1." in words
+
+
+def test_overrides_stand_beside_the_recipe(page: Page) -> None:
+    assert "weights none (imagenet), epochs 2 (15)" in page.texts["record"]
+    assert "0123456789abcdef" in page.texts["record"]
+
+
+def test_machines_and_times_stand_in_the_cost_alone(page: Page) -> None:
+    for fact in ("A processor", "7.8 GB", "Linux-somewhere", "950 MB", "8.02 M", "1.25", "5.8"):
+        assert fact in page.texts["cost"]
+    for section in SECTIONS[:-1]:
+        assert "processor" not in page.texts[section]
+        assert "Linux" not in page.texts[section]
+
+
+def test_equal_runs_make_equal_pages_outside_the_cost(small: Path, demo_set: Path) -> None:
+    first = outside_cost(write(small, demo_set))
+    tables = [(small / "out" / f"results.{kind}").read_bytes() for kind in ("csv", "tex")]
+    for folder in (small / "model").iterdir():
+        timing = pd.read_csv(folder / "timing.csv")
+        timing.assign(seconds=[31.5, 99.0]).to_csv(folder / "timing.csv", index=False)
+        config = json.loads((folder / "config.json").read_text())
+        config |= {"machine": {"processor": "Another", "cores": 64, "memory_gb": 256.0}}
+        config["versions"] |= {"platform": "elsewhere"}
+        (folder / "config.json").write_text(json.dumps(config | {"device": "a card"}))
+    moved = small / "moved"
+    moved.mkdir()
+    (small / "model").rename(moved / "model")
+    page = write(moved, demo_set)
+    assert outside_cost(page) == first
+    assert [(moved / "out" / f"results.{kind}").read_bytes() for kind in ("csv", "tex")] == tables
+    assert "Another" in page.read_text(encoding="utf-8")
+
+
+def test_old_runs_and_broken_pictures_leave_a_page(small: Path, demo_set: Path) -> None:
+    for file in (small / "model").glob("*/config.json"):
+        config = json.loads(file.read_text())
+        del config["network"], config["machine"]
+        file.write_text(json.dumps(config))
+    for file in (small / "model").glob("*/figures/gallery.png"):
+        file.write_text("no picture")
+    page = Page(write(small, demo_set).read_text(encoding="utf-8"))
+    assert page.texts["cost"].count("not recorded") == 2 * 2 + 3
+    assert "None of the runs has figures/gallery.png" in page.texts["cases"]
+
+
+@pytest.mark.parametrize(
+    ("file", "cure"),
+    [
+        ("predictions-test.csv", "--split test"),
+        ("predictions-holdout.csv", "--split test"),
+        ("scores-test.json", "--split test"),
+        ("history.csv", "--resume restart"),
+        ("timing.csv", "--resume restart"),
+        ("config.json", "--resume restart"),
+    ],
+)
+@pytest.mark.parametrize("damage", ["missing", "damaged"])
+def test_a_file_that_cannot_be_read_is_noted_with_its_command(
+    study: Path, tmp_path: Path, file: str, cure: str, damage: str
+) -> None:
+    folder = tmp_path / "1-3-s1"
+    shutil.copytree(study / "model" / "1-3-s1", folder)
+    (folder / file).unlink()
+    if damage == "damaged":
+        (folder / file).write_bytes(b'{"a": [\xff')
+    found = report_runs.read("1-3-s1", RunFolder(folder), "test", "'my data'")
+    command = f"python reproduce.py 1-3 --profile best --data-dir 'my data' --seeds 1 {cure}"
+    lack = report_runs.Lack("1-3-s1", file, damage, command)
+    assert lack in found.lacks
+    assert len(found.lacks) == 1
+
+
+def test_empty_run_folders_without_data_leave_a_page(tmp_path: Path) -> None:
+    for name in ("1-3-s0", "seg-1-s0"):
+        (tmp_path / "model" / name).mkdir(parents=True)
+    page = Page(write(tmp_path, tmp_path / "nowhere").read_text(encoding="utf-8"))
+    words = page.texts["summary"]
+    assert "python reproduce.py 1-3 --profile best --data-dir 'nowhere' --seeds 0" in words
+    assert "predictions-test.csv" in words
+    assert "per-image-test.csv" in words
+    assert "The images could not be counted: no ISIC 2017 data in" in page.texts["record"]
+    assert tuple(t[1]["id"] for t in page.tags if t[0] == "section") == SECTIONS
+
+
+def test_no_run_at_all_is_an_error(tmp_path: Path, demo_set: Path) -> None:
+    with pytest.raises(ValueError, match="no run to report; expected one run folder"):
+        write(tmp_path, demo_set)
+
+
+def test_the_page_stays_small_whatever_the_galleries_are(text: str) -> None:
+    # Eight runs whose galleries are noise, which packs worst of all.
+    assert len(text.encode()) < 1_900_000
+
+
+def test_latex_tables_are_whole(study: Path) -> None:
+    text = (study / "out" / "results.tex").read_text(encoding="utf-8")
+    tables = re.findall(r"\\begin\{longtable\}\{(l+)\}(.*?)\\end\{longtable\}", text, re.DOTALL)
+    assert len(tables) == 4
+    for columns, body in tables:
+        assert r"\toprule" in body
+        assert r"\bottomrule" in body
+        lines = [line for line in body.splitlines() if " & " in line]
+        assert lines
+        for line in lines:
+            assert len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1, line
+    assert not re.search(r"(?<!\\)[%#_](?!.*usepackage)", text.split("\n", 1)[1])
+
+
+def test_no_network_is_needed() -> None:
+    seen, todo = set(), {"utils.report"}
+    while todo:
+        name = todo.pop()
+        seen.add(name)
+        file = PROJECT / f"{name.replace('.', '/')}.py"
+        if not name.startswith("utils") or not file.is_file():
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                todo |= {alias.name for alias in node.names} - seen
+            elif isinstance(node, ast.ImportFrom):
+                todo |= {node.module, *(f"{node.module}.{n.name}" for n in node.names)} - seen
+    assert "utils.report_trust" in seen
+    assert not [name for name in seen if name.split(".")[0] in ("torch", "nets", "experiments")]
+
+
+def test_the_gallery_is_a_picture_no_wider_than_said(study: Path) -> None:
+    file = study / "model" / "1-3-s0" / "figures" / "gallery.png"
+    roomy, tight = (gallery(file, "cases", "", bytes_) for bytes_ in (10**9, 1))
+    assert (roomy.width, roomy.height) == (900, 450)
+    assert tight.width == 420
+    assert np.asarray(Image.open(file)).shape[1] == 1200

@@ -1,0 +1,248 @@
+"""What the report says in words: the summary, and what attention does. All of it is computed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from utils import report_tables as tables
+from utils.report_compare import (
+    HIGHER,
+    LOWER,
+    OTHER,
+    SYNTHETIC,
+    Against,
+    against_published,
+    own_scores,
+)
+from utils.report_page import Block, Items, Links, Section, Table, Text
+from utils.report_pairs import PairedTest, paired_tests
+from utils.report_runs import Entry, by_row
+
+RANKED = {False: ("official", "mean_auc"), True: ("official", "jaccard")}
+NAMES = {False: "mean AUC", True: "mean Jaccard"}
+HEADLINE = ("melanoma_auc", "seborrheic_keratosis_auc", "jaccard", "dice")
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that the sections are made of."""
+
+    entries: Sequence[Entry]
+    recipes: Mapping[str, Any]  # by row
+    split: str
+    data: str  # "ISIC 2017" or "synthetic demo data"
+    synthetic: bool
+    images: pd.DataFrame | None  # as `data.read` gives them
+    images_problem: str  # why there are none
+    against: Mapping[str, str]
+
+    @property
+    def rows(self) -> dict[str, list[Entry]]:
+        """The runs of each row."""
+        return by_row(self.entries)
+
+    def published(self) -> list[Against]:
+        """Every published score beside ours."""
+        lines = []
+        for row, entries in self.rows.items():
+            studies = getattr(self.recipes.get(row), "published", ())
+            lines += against_published(row, entries, studies, self.split, self.synthetic)
+        return lines
+
+    def paired(self) -> tuple[list[PairedTest], list[str]]:
+        """Every paired test, those of classifiers and those of segmenters corrected apart."""
+        found: tuple[list[PairedTest], list[str]] = ([], [])
+        for segments in (False, True):
+            rows = {k: v for k, v in self.rows.items() if v[0].segments == segments}
+            for kept, new in zip(found, paired_tests(rows, self.against), strict=True):
+                kept.extend(new)
+        return found
+
+
+def summary(
+    study: Study,
+    lines: Sequence[Against],
+    tests: Sequence[PairedTest],
+    failed: Sequence[str],
+    links: Sequence[tuple[str, str]],
+) -> Section:
+    """What was run, on what, and the three statements that matter most; then what is missing."""
+    blocks: list[Block] = [Text(_what_ran(study))]
+    if study.synthetic:
+        words = "The data are synthetic: the numbers show that everything works, nothing else."
+        blocks.append(Text(words, strong=True))
+    flattered = [e.name for e in study.entries if e.settings.get("select_on") == study.split]
+    if flattered:
+        blocks.append(
+            Text(
+                f"In {listed(flattered)} the epoch was chosen on the very images that are "
+                "reported: these scores flatter."
+            )
+        )
+    blocks += [Text(text) for text in _random_weights(study)]
+    statements = [_best(study), _beside_published(lines), _between_rows(tests)]
+    blocks += [Text("What can be said", strong=True), Items([s for s in statements if s])]
+    if failed:
+        blocks += [Text("Failed, and therefore not on this page", strong=True), Items(failed)]
+    lacks = [lack for entry in study.entries for lack in entry.lacks]
+    if lacks:
+        missing = pd.DataFrame(lacks, columns=["run", "file", "is", "made by"])
+        blocks.append(
+            Table("Files that could not be read, and the command that makes them", missing)
+        )
+    if links:
+        blocks += [Text("The executed evaluations, beside this page", strong=True)]
+        blocks.append(Links(links))
+    return Section("summary", "Summary", blocks)
+
+
+def _what_ran(study: Study) -> str:
+    rows = study.rows
+    kinds = [
+        f"{count} {name}{'s' * (count != 1)}"
+        for name, count in (
+            ("classifier", sum(not runs[0].segments for runs in rows.values())),
+            ("segmenter", sum(runs[0].segments for runs in rows.values())),
+        )
+        if count
+    ]
+    seeds = sorted({entry.seed for entry in study.entries})
+    profiles = unique(entry.settings.get("profile", "unknown") for entry in study.entries)
+    trained = unique(entry.settings.get("train_list", "unknown") for entry in study.entries)
+    counts = unique(str((entry.scores or {}).get("n", "?")) for entry in study.entries)
+    return (
+        f"{len(rows)} row{'s' * (len(rows) != 1)} of the experiment table "
+        f"({' and '.join(kinds) or 'none'}), {len(study.entries)} runs, "
+        f"seed{'s' * (len(seeds) != 1)} {listed(seeds)}, profile {listed(profiles)}, trained on "
+        f"the {listed(trained)} list and scored on the {study.split} split of {study.data} "
+        f"({listed(counts)} images)."
+    )
+
+
+def _random_weights(study: Study) -> list[str]:
+    """Which rows began from random weights, and which of them should not have."""
+    scratch = [
+        row
+        for row, entries in study.rows.items()
+        if any(e.settings and not e.settings.get("weights") for e in entries)
+        and not any(e.settings.get("encoder_from") for e in entries)
+    ]
+    lacking = [row for row in scratch if getattr(study.recipes.get(row), "weights", None)]
+    texts = []
+    if scratch:
+        texts.append(f"From random weights: {listed(scratch)}.")
+    if lacking:
+        texts.append(
+            f"Of these, {listed(lacking)} should begin with pretrained weights by the experiment "
+            "table; none could be had here, so these rows are from scratch and not what the "
+            "published studies ran."
+        )
+    return [" ".join(texts)] if texts else []
+
+
+def _best(study: Study) -> str:
+    parts = []
+    for segments, kind in ((False, "classifier"), (True, "segmenter")):
+        ranked = {}
+        for row, entries in study.rows.items():
+            if entries[0].segments == segments and (own := own_scores(entries)):
+                score = own.get(RANKED[segments])
+                if score:
+                    ranked[row] = score
+        if ranked:
+            row = max(ranked, key=lambda name: ranked[name].value)
+            network = study.rows[row][0].settings.get("network", "")
+            parts.append(
+                f"The highest {NAMES[segments]} of {len(ranked)} {kind}{'s' * (len(ranked) != 1)} "
+                f"is that of row {row} ({network}): {tables.own(ranked[row])}."
+            )
+    return " ".join(parts)
+
+
+def _beside_published(lines: Sequence[Against]) -> str:
+    shown = [line for line in lines if line.metric in HEADLINE]
+    if not shown:
+        return ""
+    comparable = [line for line in shown if line.verdict not in (SYNTHETIC, OTHER)]
+    if not comparable:
+        why = "on other images" if shown[0].verdict == OTHER else "on real lesions, ours synthetic"
+        return f"No verdict on the published numbers: they are {why}. The table shows both."
+    counts = {
+        word: sum(line.verdict.startswith(word) for line in comparable)
+        for word in (HIGHER, LOWER, "not shown")
+    }
+    return (
+        f"Of {len(comparable)} published AUCs, Jaccard and Dice scores ours is {HIGHER} than "
+        f"{counts[HIGHER]}, {LOWER} than {counts[LOWER]}, and a difference is not shown either way "
+        f"for {counts['not shown']}."
+    )
+
+
+def _between_rows(tests: Sequence[PairedTest]) -> str:
+    main = [test for test in tests if test.main]
+    if not main:
+        return ""
+    shown = [test for test in main if test.verdict in (HIGHER, LOWER)]
+    open_ = [f"{test.row} against {test.other}" for test in main if test not in shown]
+    parts = [f"{test.row} {test.verdict} than {test.other} ({_difference(test)})" for test in shown]
+    text = f"{len(main)} pairs of rows were compared on the same images. "
+    text += f"Shown: {'; '.join(parts)}. " if parts else "No difference is shown. "
+    return text + (f"Not shown either way: {listed(open_)}." if open_ else "")
+
+
+def _difference(test: PairedTest) -> str:
+    text = tables.within(test.first - test.second, test.low, test.high, sign=True)
+    return f"{test.what} {text}, p {tables.p_text(test.adjusted)}"
+
+
+def ablations(study: Study, tests: Sequence[PairedTest]) -> list[str]:
+    """A sentence on each pair of rows that differs in attention."""
+    texts = []
+    for test in (test for test in tests if test.main):
+        ours, theirs = (study.rows[name][0].settings for name in (test.row, test.other))
+        words = _role(ours, theirs)
+        if words:
+            first, second = words
+            texts.append(
+                f"{first} (row {test.row}) the {test.what} is {tables.number(test.first)}, "
+                f"{second} (row {test.other}) {tables.number(test.second)}: {_difference(test)}. "
+                + _verdict(test)
+            )
+    return texts
+
+
+def _verdict(test: PairedTest) -> str:
+    if test.verdict in (HIGHER, LOWER):
+        return f"Shown: row {test.row} is {test.verdict}."
+    return f"A difference is {test.verdict}."
+
+
+def _role(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, str] | None:
+    """What the one does and the other does not, where attention is what differs."""
+    frozen = [one.get("alpha") == 0 and not one.get("train_alpha", True) for one in (ours, theirs)]
+    if frozen[0] != frozen[1]:
+        names = ("With α frozen at 0", "with learned α")
+        return names if frozen[0] else ("With learned α", "with α frozen at 0")
+    attends = [str(one.get("network", "")).startswith("arl") for one in (ours, theirs)]
+    if attends[0] != attends[1]:
+        names = ("With attention", "without")
+        return names if attends[0] else ("Without attention", "with it")
+    kinds = [one.get("attention") for one in (ours, theirs)]
+    if all(attends) and kinds[0] != kinds[1]:
+        places = {"spatial": "over positions", "channel": "over channels"}
+        first, second = (places.get(kind, str(kind)) for kind in kinds)
+        return f"With the softmax {first}", second
+    return None
+
+
+def listed(names: Iterable[Any]) -> str:
+    """ "a, b and c"."""
+    *most, last = map(str, names)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def unique(names: Iterable[Any]) -> list[Any]:
+    """Each name once, in the order they come."""
+    return list(dict.fromkeys(names))

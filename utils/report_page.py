@@ -1,0 +1,139 @@
+"""The page of the report: sections of texts, tables and pictures, and one template for all.
+
+Everything that comes from outside (ids, paths, messages) passes through the template, which escapes
+it; nothing here builds HTML by hand. Only pictures are marked as safe: `report_figures` made them.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+
+TEMPLATE = Path(__file__).with_name("report.html")
+LONG = 24  # letters of a word, beyond which it may be broken anywhere
+SHORT = 14  # letters of a cell, up to which it stays on one line
+_NUMBER = re.compile(r"[+\-−]?[\d.,]+( ± [\d.]+)?( \[.*\])?( ?(s|MB|GB|%|M|G))?|p .*|<? ?0\.\d+|–|")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph."""
+
+    text: str
+    strong: bool = False
+    kind: ClassVar[str] = "text"
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list of sentences."""
+
+    items: Sequence[str]
+    kind: ClassVar[str] = "items"
+
+
+@dataclass(frozen=True)
+class Links:
+    """Links to files beside the page: (title, relative address)."""
+
+    links: Sequence[tuple[str, str]]
+    kind: ClassVar[str] = "links"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; its first `heads` columns head the rows, and all cells are texts as they are shown.
+
+    A row that begins with the same cells as the one above shows them once, `group` draws a line
+    wherever the first cell changes.
+    """
+
+    caption: str
+    table: pd.DataFrame
+    heads: int = 1
+    kind: ClassVar[str] = "table"
+
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """(name, class) of each column, which says how its cells are set."""
+        return [
+            (str(name), self._class(name, place)) for place, name in enumerate(self.table.columns)
+        ]
+
+    @property
+    def rows(self) -> list[tuple[bool, list[str]]]:
+        """(whether another group begins, cells); a head that repeats the one above is empty."""
+        rows, above = [], None
+        for cells in self.table.astype(str).itertuples(index=False):
+            shown, same = list(cells), above is not None
+            for place in range(self.heads):
+                same = same and cells[place] == above[place]
+                # The last head is what names the row.
+                if same and place < self.heads - 1:
+                    shown[place] = ""
+            rows.append((above is not None and cells[0] != above[0], shown))
+            above = cells
+        return rows
+
+    def _class(self, name: str, place: int) -> str:
+        cells = [str(cell) for cell in self.table[name]]
+        if max((len(word) for cell in cells for word in cell.split()), default=0) > LONG:
+            return "long"
+        if place and all(_NUMBER.fullmatch(cell) for cell in cells):
+            return "number"
+        return "short" if max(map(len, cells), default=0) <= SHORT else ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as a data: URI, what it shows in words, and its size in CSS pixels."""
+
+    uri: str
+    alt: str
+    width: int
+    height: int
+    caption: str = ""
+    wide: bool = False  # keeps a readable size on a phone, and scrolls in its own box
+    kind: ClassVar[str] = "picture"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Small pictures side by side, as many as there is room for."""
+
+    pictures: Sequence[Picture]
+    kind: ClassVar[str] = "pictures"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Blocks that a reader may open; printed open."""
+
+    summary: str
+    blocks: Sequence["Block"]
+    kind: ClassVar[str] = "fold"
+
+
+Block = Text | Items | Links | Table | Picture | Pictures | Fold
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page with an address."""
+
+    id: str
+    title: str
+    blocks: Sequence[Block] = field(default=())
+
+
+def render(title: str, lead: str, sections: Sequence[Section]) -> str:
+    """The whole page as one text; nothing in it is fetched from anywhere."""
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    return template.render(title=title, lead=lead, sections=sections)

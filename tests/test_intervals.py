@@ -63,11 +63,11 @@ def test_a_level_is_no_percentage(level):
 # --- a published AUC ---
 
 
-def paper_variance(area: float, positives: int, negatives: int) -> float:
-    """Hanley and McNeil 1982, as it stands there."""
+def variance(area: float, positives: float, negatives: float) -> float:
+    """Hanley and McNeil 1982, as it stands there, but for Newcombe's mean of both numbers."""
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    numerator = area * (1 - area)
-    numerator += (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
+    others = (positives + negatives) / 2 - 1
+    numerator = area * (1 - area) + others * (q1 - area**2) + others * (q2 - area**2)
     return numerator / (positives * negatives)
 
 
@@ -75,16 +75,23 @@ def paper_variance(area: float, positives: int, negatives: int) -> float:
 def test_ends_lie_z_deviations_away(area, m, n):
     low, high = hanley_mcneil(area, m, n)
     for end in (low, high):
-        distance = abs(end - area) / math.sqrt(paper_variance(end, m, n))
-        assert distance == pytest.approx(scipy.stats.norm.ppf(0.975), rel=1e-6)
+        deviations = abs(end - area) / math.sqrt(variance(end, m, n))
+        assert deviations == pytest.approx(scipy.stats.norm.ppf(0.975), rel=1e-6)
     assert 0 < low < area < high < 1
 
 
 def test_near_the_symmetric_interval_where_there_are_many():
     area, m, n = 0.8, 4000, 9000
-    half = 1.96 * math.sqrt(paper_variance(area, m, n))
+    half = 1.96 * math.sqrt(variance(area, m, n))
     low, high = hanley_mcneil(area, m, n)
     assert (low, high) == pytest.approx((area - half, area + half), abs=0.02 * half)
+
+
+def test_no_skill_varies_as_mann_and_whitney_have_it():
+    # Of a score that knows nothing: (m + n + 1) / (12 m n).
+    low, high = hanley_mcneil(0.5, 300, 500, level=0.001)
+    expected = scipy.stats.norm.ppf(0.5005) * math.sqrt(801 / (12 * 300 * 500))
+    assert (0.5 - low, high - 0.5) == pytest.approx((expected, expected), rel=1e-3)
 
 
 def test_of_one_pair_of_images_it_is_a_share_of_one():

@@ -57,11 +57,12 @@ def wilson(successes: ArrayLike, n: ArrayLike, level: float = LEVEL) -> Interval
 def hanley_mcneil(auc: float, positives: int, negatives: int, level: float = LEVEL) -> Interval:
     """Interval of an AUC of which only the value and the numbers of images are known.
 
-    The variance is Hanley and McNeil's (Radiology 1982), taken at the ends of the interval and not
-    at its middle, as Newcombe proposes (Statistics in Medicine 2006, 25:559): so it stays inside
-    [0, 1] and has a width at 1, too. It takes the scores as exponentially distributed; with the
-    scores at hand `utils.significance.delong_interval` is better. nan where auc is nan or one of
-    the numbers is 0. Raises ValueError for an AUC outside [0, 1] (percent?), numbers below 0.
+    The variance is Hanley and McNeil's (Radiology 1982) with two changes of Newcombe's (Statistics
+    in Medicine 2006, 25:559, method 5): the mean of both numbers stands in for each, as else it is
+    far too large where positives are rare; and it is taken at the ends of the interval and not at
+    its middle, so that this stays inside [0, 1] and has a width at 1, too. Rather too wide near 1;
+    with the scores at hand `utils.significance.delong_interval` is better. nan where auc is nan or
+    one of the numbers is 0. Raises ValueError for an AUC outside [0, 1], or numbers below 0.
     """
     if auc < 0 or auc > 1:
         raise ValueError(f"the AUC is {auc}; expected a number in [0, 1], no percentage")
@@ -70,10 +71,9 @@ def hanley_mcneil(auc: float, positives: int, negatives: int, level: float = LEV
     if math.isnan(auc) or min(positives, negatives) == 0:
         return Interval(math.nan, math.nan)
     z = deviate(level)
-    # Turned round, the positives are the negatives and the upper end is the lower one.
-    return Interval(
-        _lower_end(auc, positives, negatives, z), 1 - _lower_end(1 - auc, negatives, positives, z)
-    )
+    # Turned round, the upper end is the lower one.
+    low, rest = (_lower_end(area, positives, negatives, z) for area in (auc, 1 - auc))
+    return Interval(low, 1 - rest)
 
 
 def unpaired_difference(
@@ -111,11 +111,11 @@ def deviate(level: float) -> float:
 
 def _lower_end(auc: float, positives: int, negatives: int, z: float) -> float:
     """Where auc lies z standard deviations above the true area, with the variance there."""
+    others = (positives + negatives) / 2 - 1
 
     def excess(area: float) -> float:
         # Q1 - A² and Q2 - A² of the paper, A (1 - A) taken out.
-        spread = 1 + (positives - 1) * (1 - area) / (2 - area)
-        spread += (negatives - 1) * area / (1 + area)
+        spread = 1 + others * ((1 - area) / (2 - area) + area / (1 + area))
         return auc - area - z * math.sqrt(area * (1 - area) * spread / (positives * negatives))
 
     # At 1 itself the variance is 0, which would be a second root for auc = 1.

@@ -14,6 +14,7 @@ import pandas as pd
 from utils.data import CLASSES, name_offenders
 from utils.evaluation import Number
 from utils.statistics import (
+    CONVENTIONS,
     Key,
     bootstrap,
     bootstrap_p_value,
@@ -80,7 +81,9 @@ def paired_difference(
 def _score(
     labels: np.ndarray, probabilities: np.ndarray, path: Key, weights: np.ndarray | None
 ) -> Number:
-    flat = flat_scores(labels, probabilities, weights)
+    # The other convention's scores would take as long again.
+    conventions = path[:1] if path[0] in CONVENTIONS else CONVENTIONS
+    flat = flat_scores(labels, probabilities, weights, conventions)
     if path not in flat:
         raise ValueError(f"no score {path!r} in one of the tables; it has {list(flat)}")
     return flat[path]

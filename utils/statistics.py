@@ -20,7 +20,7 @@ melanoma alone both conventions hold "melanoma" and nothing else.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,7 @@ from utils.intervals import LEVEL, Interval, wilson
 CHUNK = 2**20  # multiplicities held at once: 8 MB, whatever the number of images or resamples
 METRICS = {"auc": "AUC", "accuracy": "ACC", "sensitivity": "SE", "specificity": "SP"}
 CONVENTIONS = {"official": "official (score > 0.5)", "coursework": "coursework (argmax)"}
+_FUNCTIONS = {"official": official, "coursework": coursework}
 
 Key = tuple[str, ...]  # ("official", "melanoma", "auc")
 Statistic = Callable[[np.ndarray], np.ndarray]  # multiplicities (r, n) to values (r,) or (r, k)
@@ -129,18 +130,18 @@ def classification_scores(
 
 
 def flat_scores(
-    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray | None = None
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    weights: np.ndarray | None = None,
+    conventions: Iterable[str] = tuple(CONVENTIONS),
 ) -> dict[Key, Number]:
-    """Every score of both conventions by its path; labels and probabilities as `checked` gives.
+    """Every score of the conventions by its path; labels and probabilities as `checked` gives.
 
     weights (n,) give numbers, (r, n) arrays (r,), as in `utils.evaluation`.
     """
     flat = {}
-    conventions: dict[str, Scores] = {
-        "official": official(labels, probabilities, weights),
-        "coursework": coursework(labels, probabilities, weights),
-    }
-    for convention, entries in conventions.items():
+    for convention in conventions:
+        entries: Scores = _FUNCTIONS[convention](labels, probabilities, weights)
         for name, entry in entries.items():
             if isinstance(entry, dict):
                 flat |= {(convention, name, metric): value for metric, value in entry.items()}

@@ -72,7 +72,7 @@ def test_bins_are_drawn_as_they_are_with_error_and_counts():
         np.testing.assert_array_equal(line.get_ydata(), held["observed"])
         ends = np.array([segment[:, 1] for segment in bars.get_segments()])
         np.testing.assert_allclose(ends, held[["observed_low", "observed_high"]])
-        assert f"{version}: calibration error {errors['melanoma', version]:.3f}" in legend(top)
+        assert f"{version}: calibration error {errors['melanoma', version]:.3f}" in legend(bottom)
     counts = [patch.get_data().values.tolist() for patch in bottom.patches]
     assert counts == [
         ALL.reliability["n"][:10].tolist(),

@@ -37,7 +37,7 @@ def reliability_diagram(table: pd.DataFrame, title: str, note: str) -> Figure:
     classes = _classes(table)
     if not classes:
         return _nothing(title, note)
-    figure = Figure(figsize=(0.6 + 4.0 * len(classes), 5.6), layout="constrained")
+    figure = Figure(figsize=(0.6 + 4.0 * len(classes), 6.1), layout="constrained")
     axes = figure.subplots(2, len(classes), squeeze=False, height_ratios=[3, 1], sharex=True)
     for (top, bottom), name in zip(axes.T, classes, strict=True):
         top.plot([0, 1], [0, 1], ":", color="0.4", label="perfect")
@@ -47,8 +47,9 @@ def reliability_diagram(table: pd.DataFrame, title: str, note: str) -> Figure:
             edges = np.append(bins["low"], bins["high"].iloc[-1])
             bottom.stairs(bins["n"], edges, color=colour, ls=style, lw=1.4)
         top.set(title=name.replace("_", " "), ylim=(-0.03, 1.03), ylabel="observed share")
-        top.legend(loc="upper left")
         bottom.set(xlim=(-0.02, 1.02), ylabel="images", xlabel="predicted probability")
+        # Below both: at the top left lie the bins of few images.
+        bottom.legend(*top.get_legend_handles_labels(), bbox_to_anchor=(0.5, -0.42), **_BELOW)
     return finish(figure, title, f"{note}; bars: 95 % Wilson intervals")
 
 
@@ -84,10 +85,10 @@ def operating_points(roc: pd.DataFrame, points: pd.DataFrame, title: str, note: 
     classes = _classes(roc)
     if not classes:
         return _nothing(title, note)
-    width, height, side = 4.4 * len(classes), 6.1, 3.6  # inches; the axes are squares
+    width, height, side = 4.4 * len(classes), 5.9, 3.6  # inches; the axes are squares
     figure = Figure(figsize=(width, height))
     for number, name in enumerate(classes):
-        left, bottom = (0.6 + 4.4 * number) / width, 1.95 / height
+        left, bottom = (0.6 + 4.4 * number) / width, 1.75 / height
         axis = figure.add_axes((left, bottom, side / width, side / height))
         curve = roc[roc["class"] == name]
         axis.plot(curve["false_positive_rate"], curve["sensitivity"], color=CLASS_COLOURS[1])

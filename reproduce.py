@@ -1,113 +1,278 @@
-"""Run rows of the experiment table by papermill, each in its run folder, and print their scores.
+"""Rerun the study: rows of the experiment table, their evaluation, and one page that compares them.
 
-    python reproduce.py 1-3 3-1 --profile best --data-dir Data/ISIC2017 --seeds 0 1
+    python reproduce.py all --profile demo                    everything, on synthetic images
+    python reproduce.py 3-1 3-2 --seeds 0 1 2 --dry-run       what would run, and for how long
+    python reproduce.py 1-3 4-1 -p epochs 20 -p '4-*:workers' 1
+    python reproduce.py all --finished                        run nothing, report what is there
 
-A row that is finished is left alone, one that was interrupted goes on, one that fails is named at
-the end while the others run. Then Evaluation-Cls.ipynb compares the classifiers, and
-Evaluation-Seg.ipynb the segmenters (rows `seg-…`). Each executed notebook
-(`run.ipynb`) and the same as a page (`run.html`) lie in its folder, beside scores and figures.
+A row is executed by papermill into its run folder. A finished one is left alone, one that was
+interrupted goes on, one that fails is named at the end while the others go on: stop it whenever you
+like, and call it again. Then Evaluation-Cls.ipynb and Evaluation-Seg.ipynb look at all of them, and
+the page model/<set>-<profile>/report-<split>/index.html holds them against the published numbers.
 """
 
 import argparse
-import itertools
 import json
+import math
 import os
+import shutil
+import signal
 import sys
-import tempfile
+from functools import cache
 from pathlib import Path
 
-import nbformat
-import papermill
-from nbconvert import HTMLExporter
-from papermill.exceptions import PapermillExecutionError
+import numpy as np
+from rich.console import Console
+from rich.table import Table
 
 import experiments
-from utils import data, logger, results, results_seg, runs
-from utils.files import write_atomic
+from study.board import board, duration
+from study.executors import Executor, LocalExecutor, SubmititExecutor
+from study.jobs import Job
+from study.plan import Plan, plan
+from study.schedule import run_all
+from study.standing import seconds_left, standing
+from study.work import STOPPED
+from utils import data, logger, report, results, results_seg, runs
 
-TRAINING = {
-    experiments.ClassificationRow: data.PROJECT / "ARL-CNN.ipynb",
-    experiments.SegmentationRow: data.PROJECT / "Segmentation.ipynb",
-}
 EVALUATION = {
     experiments.ClassificationRow: data.PROJECT / "Evaluation-Cls.ipynb",
     experiments.SegmentationRow: data.PROJECT / "Evaluation-Seg.ipynb",
 }
 
 
-def check_parameters(notebook: Path, parameters: dict[str, object]) -> None:
-    """ValueError for a parameter the notebook does not have: papermill would only warn."""
-    known = papermill.inspect_notebook(str(notebook))
-    if unknown := sorted(set(parameters) - set(known)):
-        raise ValueError(
-            f"{notebook.name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}."
-        )
-
-
-def run_row(name: str, profile: str, data_dir: Path, seed: int, resume: str) -> Path:
-    """Execute one row, or leave it if it is finished; returns its run folder.
-
-    What the notebook prints appears at once. Raises RunError when the folder holds a run with other
-    settings, and PapermillExecutionError when a cell fails.
-    """
-    row = experiments.get(name, profile, seed=seed)
-    path = data.PROJECT / "model" / f"{data.set_name(data_dir)}-{profile}" / row.folder()
-    run = logger.RunFolder(path)
-    if resume == "auto" and (run / "last.pt").exists():
-        if different := logger.differences(run, row):
-            raise logger.RunError(
-                f"{path} holds a run with other settings: {'; '.join(different)}. Use --resume "
-                "restart (the old folder is moved aside)."
-            )
-        if run.finished and any(path.glob("scores-*.json")):
-            print(f"{path} is finished")
-            return path
-    parameters = {
-        "experiment": name,
-        "profile": profile,
-        "data_dir": str(data_dir),
-        "run_dir": str(path),
-        "seed": seed,
-        "resume": resume,
-    }
-    run_notebook(TRAINING[type(row)], path, parameters)
-    return path
-
-
-def evaluate(notebook: Path, folders: list[Path], data_dir: Path) -> Path:
-    """Execute the evaluation of finished runs; returns the folder with its page and figures."""
-    split = data.evaluation_split(data.read(data_dir))
-    name = f"{notebook.stem.lower()}-{split}"
-    output = runs.outputs(map(logger.RunFolder, folders), name).path
-    parameters = {"runs": list(map(str, folders)), "data_dir": str(data_dir), "split": split}
-    run_notebook(notebook, output, parameters)
-    return output
-
-
-def run_notebook(notebook: Path, folder: Path, parameters: dict[str, object]) -> None:
-    """Execute a notebook with these parameters; leaves `run.ipynb` and `run.html` in folder."""
-    check_parameters(notebook, parameters)
-    with tempfile.TemporaryDirectory() as scratch:
-        executed = Path(scratch) / "run.ipynb"
-        execute(notebook, executed, parameters)
-        page, _ = HTMLExporter().from_notebook_node(nbformat.read(executed, as_version=4))
-        write_atomic(folder / "run.ipynb", executed.read_bytes())
-        write_atomic(folder / "run.html", page)
-
-
-def execute(notebook: Path, executed: Path, parameters: dict[str, object]) -> None:
-    """Run the notebook by papermill from the project's root, printing what it prints."""
-    papermill.execute_notebook(
-        str(notebook),
-        str(executed),
-        parameters,
-        cwd=str(data.PROJECT),
-        kernel_name="python3",
-        progress_bar=False,
-        log_output=True,
-        stdout_file=sys.stdout,
-        stderr_file=sys.stderr,
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    line = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    rows = f"rows of experiments/, or all: {', '.join(experiments.ROWS)}"
+    known = [*experiments.ROWS, "all"]
+    line.add_argument("rows", nargs="+", choices=known, metavar="ROW", help=rows)
+    line.add_argument("--profile", default="best", choices=experiments.PROFILES, help="the recipe")
+    where = "folder of ISIC 2017, or 'demo' for the synthetic set; default as in the notebooks"
+    line.add_argument("--data-dir", help=f"{where}, for the profile demo the synthetic set")
+    seeds = "one run of each row a seed; default 0"
+    line.add_argument("--seeds", type=int, nargs="+", default=[0], help=seeds)
+    split = "what the evaluation and the report are about; default test, else validation"
+    line.add_argument("--split", choices=("train", "validation", "test"), help=split)
+    change = "another value of a notebook's parameter, for all rows or those that fit: 'seg-*:loss'"
+    line.add_argument(
+        "-p",
+        "--parameter",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help=change,
+    )
+    dry = "only show what would run, what is finished, and how long the rest takes"
+    line.add_argument("--dry-run", action="store_true", help=dry)
+    finished = "run no row: evaluate and report all finished runs of these rows, of any seed"
+    line.add_argument("--finished", action="store_true", help=finished)
+    again = "auto (default) goes on with what was begun; restart moves it aside"
+    line.add_argument("--resume", default="auto", choices=logger.RESUME, help=again)
+    jobs = "how many rows at a time; default one a core, at most 4, and one where there is a GPU"
+    line.add_argument("--jobs", type=int, help=jobs)
+    place = "where: on this machine, or as jobs of a Slurm cluster"
+    line.add_argument("--executor", default="local", choices=("local", "slurm"), help=place)
+    options = "what submitit takes, for instance slurm_partition=gpu gpus_per_node=1"
+    line.add_argument("--slurm", nargs="+", default=[], metavar="OPTION=VALUE", help=options)
+    return line
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line; see the head of this file."""
+    line = parser()
+    chosen = line.parse_args(arguments)
+    # A kill that can be heard is treated as Ctrl-C: the rows are stopped, and can go on.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if chosen.data_dir is None and chosen.profile == "demo":
+        chosen.data_dir = "demo"
+    if chosen.jobs is not None and chosen.jobs < 1:
+        line.error(f"--jobs is {chosen.jobs}; expected at least 1.")
+    try:
+        data_dir = data.locate(chosen.data_dir)
+        split = data.evaluation_split(data.read(data_dir), chosen.split)
+        planned = plan(
+            _rows(chosen.rows, chosen.profile),
+            chosen.seeds,
+            chosen.profile,
+            data_dir,
+            chosen.parameter,
+            chosen.resume,
+        )
+        executor = _executor(chosen, _logs(data_dir, chosen.profile))
+    except (ValueError, FileExistsError) as error:
+        line.error(str(error))
+    if chosen.dry_run:
+        show_plan(planned, data_dir)
+        return
+    try:
+        sys.exit(_run(chosen, planned, executor, data_dir, split))
+    except KeyboardInterrupt:
+        print("\nstopped; call it again to go on", file=sys.stderr)
+        sys.exit(STOPPED)
+
+
+def _run(
+    chosen: argparse.Namespace, planned: Plan, executor: Executor, data_dir: Path, split: str
+) -> int:
+    """Rows, evaluations, report; returns the exit status."""
+    at_once = chosen.jobs or _at_once()
+    failed = dict(planned.refused)
+    if chosen.finished:
+        failed = {}
+    else:
+        for run in planned.runs:
+            if run.finished:
+                print(f"{run.job.folder} is finished")
+        broken = run_all(planned.jobs, executor, at_once, board())
+        failed |= {job.name: lines for job, lines in broken.items()}
+    wanted = [run.job.folder for run in planned.runs if run.job.name not in failed]
+    done = finished_runs(chosen.rows, chosen.profile, data_dir)
+    if not chosen.finished:
+        done = {name: run for name, run in done.items() if run.path in wanted}
+    for run in done.values():
+        print(f"\n{summary(run.path)}\npage: {run / 'run.html'}")
+    if done:
+        jobs = evaluations(done, data_dir, split)
+        broken = run_all(jobs, executor, at_once, board())
+        failed |= {job.name: lines for job, lines in broken.items()}
+        pages = {job.name: job.folder / "run.html" for job in jobs if job not in broken}
+        reasons = [f"{name}: {lines.splitlines()[-1]}" for name, lines in failed.items()]
+        page = write_report(done, data_dir, split, pages, reasons)
+        print(f"\nreport: {page}")
+    if failed:
+        print("\nfailed:", file=sys.stderr)
+        for name, lines in failed.items():
+            print(f"- {name}: {lines}", file=sys.stderr)
+    return 1 if failed or not done else 0
+
+
+def _rows(names: list[str], profile: str) -> list[str]:
+    """The rows that are meant; all means those that the profile has a recipe for."""
+    every = [name for name in experiments.ROWS if profile in experiments.profiles(name)]
+    return every if "all" in names else list(dict.fromkeys(names))
+
+
+def _logs(data_dir: Path, profile: str) -> Path:
+    folder = data.PROJECT / "model" / f"{data.set_name(data_dir)}-{profile}" / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _at_once() -> int:
+    """One row a core, at most four, because each needs memory; one where there is a GPU."""
+    return 1 if shutil.which("nvidia-smi") else min(4, os.cpu_count() or 1)
+
+
+def _executor(chosen: argparse.Namespace, logs: Path) -> Executor:
+    if chosen.executor == "slurm":
+        if wrong := [option for option in chosen.slurm if "=" not in option]:
+            raise ValueError(f"--slurm {wrong[0]}: expected OPTION=VALUE, as slurm_partition=gpu.")
+        options = dict(option.split("=", 1) for option in chosen.slurm)
+        numbers = {key: int(value) for key, value in options.items() if value.isdecimal()}
+        return SubmititExecutor(logs, "slurm", options | numbers)
+    cores = os.cpu_count() or 1
+    return LocalExecutor(logs, max(1, cores // (chosen.jobs or _at_once())))
+
+
+def show_plan(planned: Plan, data_dir: Path) -> None:
+    """Print what would run, what is finished, and how long the rest takes."""
+    names = ("run", "network", "images", "px", "epochs", "state", "an epoch takes", "left")
+    table, left, unknown = Table(*names), 0.0, 0
+    for run in planned.runs:
+        now, row = standing(run.job), run.row
+        each = now.seconds if math.isfinite(now.seconds) else run.guess
+        rest = 0.0 if run.finished else seconds_left(run.job, now, run.guess)
+        left, unknown = left + (rest if math.isfinite(rest) else 0), unknown + math.isnan(rest)
+        begun = f"goes on in epoch {now.epochs + 1}" if now.epochs else "new"
+        table.add_row(
+            run.job.name,
+            row.network,
+            images_of(row, data_dir),
+            "x".join(map(str, np.atleast_1d(row.image_size))),
+            str(row.epochs),
+            "finished" if run.finished else begun,
+            duration(each),
+            duration(rest) or "not measured",
+        )
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    for name, other in planned.same.items():
+        print(f"{name} is the same run as {other}")
+    for name, why in planned.refused.items():
+        print(f"{name} cannot run: {why}")
+    more = f", and {unknown} runs of which no epoch was measured yet" * bool(unknown)
+    print(f"training that is left, one row after the other: {duration(left)}{more}")
+
+
+def images_of(row: experiments.Row, data_dir: Path) -> str:
+    """How many images a row is trained on; why not, where its list is not here."""
+    try:
+        rows = _read(data_dir, row.train_list, row.allow_missing)
+        train, _ = data.training_rows(rows, row.select_on, row.seed)
+        return str(len(data.drawn(train, row.train_images, row.seed)))
+    except data.DataError:
+        return f"no {row.train_list} list"
+
+
+_read = cache(data.read)
+
+
+def finished_runs(names: list[str], profile: str, data_dir: Path) -> dict[str, logger.RunFolder]:
+    """All finished runs of these rows in this profile, by name, in the order of the rows."""
+    found = {}
+    for row in _rows(names, profile):
+        row = experiments.SAME_RUN.get(row, row)
+        folder = data.PROJECT / "model" / f"{data.set_name(data_dir)}-{profile}"
+        for path in sorted(folder.glob(f"{row}-s[0-9]*")):
+            run = logger.RunFolder(path)
+            if path.name.rpartition("-s")[2].isdecimal() and run.finished:
+                found[path.name] = run
+    return found
+
+
+def evaluations(done: dict[str, logger.RunFolder], data_dir: Path, split: str) -> list[Job]:
+    """The evaluation notebooks that look at these runs."""
+    jobs = []
+    for kind, notebook in EVALUATION.items():
+        folders = [run for run in done.values() if _kind(run) is kind]
+        if folders:
+            name = f"{notebook.stem.lower()}-{split}"
+            output = runs.outputs(folders, name).path
+            parameters = {"data_dir": str(data_dir), "split": split}
+            parameters["runs"] = [str(run.path) for run in folders]
+            jobs.append(Job(name, notebook, output, parameters))
+    return jobs
+
+
+def _kind(run: logger.RunFolder) -> type[experiments.Row]:
+    return type(experiments.ROWS[run.config["row"]["name"]])
+
+
+def write_report(
+    done: dict[str, logger.RunFolder],
+    data_dir: Path,
+    split: str,
+    pages: dict[str, Path],
+    failed: list[str],
+) -> Path:
+    """The page of all runs, with the executed evaluations beside it; returns where it lies."""
+    folder = next(iter(done.values())).path.parent / f"report-{split}"
+    folder.mkdir(exist_ok=True)
+    beside = {}
+    for name, page in pages.items():
+        beside[name] = Path(shutil.copy2(page, folder / f"{name}.html"))
+    rows = {name: row for run in done.values() for name, row in _recipe(run).items()}
+    against = experiments.AGAINST
+    return report.write(done, rows, data_dir, split, folder, against, failed, beside)
+
+
+def _recipe(run: logger.RunFolder) -> dict[str, experiments.Row]:
+    """The row of a run as the table has it, without what this run changed."""
+    row = run.config["row"]
+    return {row["name"]: experiments.get(row["name"], row["profile"])}
 
 
 def summary(folder: Path) -> str:
@@ -118,52 +283,6 @@ def summary(folder: Path) -> str:
         segmenter = "jaccard" in found["official"]
         lines.append(results_seg.summary(found) if segmenter else results.summary(found))
     return "\n".join(lines)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """The command line; see the head of this file."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument(
-        "rows",
-        nargs="+",
-        choices=list(experiments.ROWS),
-        metavar="ROW",
-        help=f"rows of experiments/: {', '.join(experiments.ROWS)}",
-    )
-    parser.add_argument("--profile", default="best", choices=experiments.PROFILES)
-    parser.add_argument("--data-dir", help="folder of ISIC 2017, or 'demo' for the synthetic set")
-    parser.add_argument("--resume", default="auto", choices=logger.RESUME)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    chosen = parser.parse_args(arguments)
-    try:
-        data_dir = data.locate(chosen.data_dir)
-    except (data.DataError, FileExistsError) as error:
-        parser.error(str(error))
-    # The kernel is quiet about frozen modules; a debugger has no business in a batch run.
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    failed = []
-    done: dict[type[experiments.Row], list[Path]] = {kind: [] for kind in TRAINING}
-    for row, seed in itertools.product(chosen.rows, chosen.seeds):
-        name = experiments.SAME_RUN.get(row, row)
-        try:
-            path = run_row(name, chosen.profile, data_dir, seed, chosen.resume)
-            done[type(experiments.ROWS[name])].append(path)
-        except PapermillExecutionError as error:
-            failed.append(f"row {row}, seed {seed}: {error.ename}: {error.evalue}")
-        except ValueError as error:  # a RunError, or a profile that the row has no recipe for
-            failed.append(f"row {row}, seed {seed}: {error}")
-    for kind, paths in done.items():
-        folders = list(dict.fromkeys(paths))
-        for path in folders:
-            print(f"\n{summary(path)}\npage: {path / 'run.html'}")
-        notebook = EVALUATION[kind]
-        try:
-            if folders:
-                print(f"\nevaluation: {evaluate(notebook, folders, data_dir) / 'run.html'}")
-        except PapermillExecutionError as error:
-            failed.append(f"{notebook.name}: {error.ename}: {error.evalue}")
-    if failed:
-        sys.exit("\nfailed:\n" + "\n".join(failed))
 
 
 if __name__ == "__main__":

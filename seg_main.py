@@ -18,7 +18,9 @@ from pathlib import Path
 from papermill.exceptions import PapermillExecutionError
 
 import experiments
-from reproduce import TRAINING, run_notebook, summary
+from reproduce import summary
+from study.notebooks import run_notebook
+from study.plan import TRAINING
 from utils import console, data
 
 ROWS = {"dense": "seg-3", "res": "seg-4", "unet": "seg-1", "arl": "seg-5", "lite": "seg-6"}

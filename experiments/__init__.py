@@ -17,6 +17,7 @@ from experiments.classification import SAME_RUN
 from experiments.row import ClassificationRow, Published, Row, SegmentationRow
 
 __all__ = [
+    "AGAINST",
     "PROFILES",
     "ROWS",
     "SAME_RUN",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 ROWS: dict[str, Row] = {**classification.ROWS, **segmentation.ROWS}
+AGAINST = {**classification.AGAINST, **segmentation.AGAINST}
 PROFILES = tuple(classification.RECIPES)
 
 

@@ -15,6 +15,8 @@ import nets
 import reproduce
 from experiments import PROFILES, SAME_RUN, SegmentationRow, classification, get, restore
 from experiments import ClassificationRow as Row
+from study.notebooks import check_parameters
+from study.plan import TRAINING
 from utils import evaluation, loaders, loss, recipe
 
 ROWS = classification.ROWS
@@ -309,11 +311,11 @@ def notebook(tmp_path):
 
 
 def test_misspelt_parameter_is_an_error(notebook):
-    reproduce.check_parameters(notebook, {"experiment": "1-1"})
-    reproduce.check_parameters(notebook, {})
+    check_parameters(notebook, {"experiment": "1-1"})
+    check_parameters(notebook, {})
     expected = r"lesson.ipynb has no parameter epoch, seeds; it has experiment, epochs"
     with pytest.raises(ValueError, match=expected):
-        reproduce.check_parameters(notebook, {"seeds": 1, "epoch": 3, "experiment": "1-1"})
+        check_parameters(notebook, {"seeds": 1, "epoch": 3, "experiment": "1-1"})
 
 
 def test_parameters_of_the_notebook_are_the_ones_agreed_on():
@@ -323,7 +325,7 @@ def test_parameters_of_the_notebook_are_the_ones_agreed_on():
     )
     for kind, more in ((Row, ""), (SegmentationRow, " encoder_from views clean_up")):
         names = (agreed + more).split()
-        reproduce.check_parameters(reproduce.TRAINING[kind], dict.fromkeys(names))
+        check_parameters(TRAINING[kind], dict.fromkeys(names))
         fields = {field.name for field in dataclasses.fields(kind)}
         assert set(names) - fields == {"experiment", "data_dir", "run_dir", "resume"}
 

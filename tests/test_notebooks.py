@@ -13,7 +13,8 @@ from ways import RUN_FILES, contents, outputs, papermill, run, script
 import experiments
 import nets
 import reproduce
-from utils import data, logger, loss
+from study.notebooks import check_parameters
+from utils import data, loss
 
 NOTEBOOK = data.PROJECT / "ARL-CNN.ipynb"
 OUTPUTS = RUN_FILES | {"predictions-test.csv", "predictions-validation.csv", "scores-test.json"}
@@ -71,10 +72,10 @@ def test_workers_start_from_a_converted_script(method: str, demo_set: Path, tmp_
 
 def test_a_wrong_parameter_is_refused_before_any_work() -> None:
     with pytest.raises(ValueError, match=r"ARL-CNN.ipynb has no parameter epoch; it has experim"):
-        reproduce.check_parameters(NOTEBOOK, {"experiment": "1-3", "epoch": 3})
+        check_parameters(NOTEBOOK, {"experiment": "1-3", "epoch": 3})
     evaluation = reproduce.EVALUATION[experiments.ClassificationRow]
     with pytest.raises(ValueError, match=r"Evaluation-Cls.ipynb has no parameter run; it has runs"):
-        reproduce.check_parameters(evaluation, {"run": "1-3"})
+        check_parameters(evaluation, {"run": "1-3"})
 
 
 def test_every_row_of_every_profile_can_be_built() -> None:
@@ -83,24 +84,3 @@ def test_every_row_of_every_profile_can_be_built() -> None:
         with torch.device("meta"):
             nets.build(row.network, row.num_classes, row.weights, **row.network_options())
         loss.build(row.loss, row.class_weights, row.gamma)
-
-
-def test_a_finished_row_is_left_alone_and_a_changed_one_refused(
-    demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    monkeypatch.setattr(reproduce.data, "PROJECT", tmp_path)
-    row = experiments.get("1-3", "demo", seed=0)
-    run = logger.start_run(tmp_path / "model/demo-demo/1-3-s0", row, {"fingerprint": "x"})
-    (run / "last.pt").touch()
-    run.remember("finished", True)
-    run.save_json("scores-test.json", {"data": "d", "split": "test", "n": 1, "official": {}})
-    executed = []
-    monkeypatch.setattr(reproduce, "run_notebook", lambda *call: executed.append(call))
-    reproduce.main(["1-3", "--profile", "demo", "--data-dir", str(demo_set)])
-    assert "1-3-s0 is finished" in capsys.readouterr().out
-    ((notebook, folder, parameters),) = executed  # it is not trained again, only evaluated
-    assert (notebook.name, folder.name) == ("Evaluation-Cls.ipynb", "evaluation-cls-test")
-    assert parameters["runs"] == [str(run.path)]
-    run.save_json("config.json", run.config | {"row": run.config["row"] | {"epochs": 99}})
-    with pytest.raises(SystemExit, match=r"epochs is 99 there and 16 here.*--resume restart"):
-        reproduce.main(["1-3", "--profile", "demo", "--data-dir", str(demo_set)])

@@ -10,7 +10,7 @@ import pytest
 
 from utils.data import PROJECT
 
-PACKAGES = ("bench", "experiments", "nets", "utils")
+PACKAGES = ("bench", "experiments", "nets", "study", "utils")
 MODULES = sorted(
     [*PROJECT.glob("*.py"), *(f for name in PACKAGES for f in PROJECT.glob(f"{name}/**/*.py"))]
 )
@@ -22,8 +22,9 @@ MAY_IMPORT = {
     "experiments": {"experiments"},
     "bench": {"bench", "experiments", "nets", "utils"},
     "prepare_data": {"utils"},
-    "reproduce": {"experiments", "utils"},
-    "seg_main": {"experiments", "reproduce", "utils"},
+    "study": {"experiments", "study", "utils"},
+    "reproduce": {"experiments", "study", "utils"},
+    "seg_main": {"experiments", "reproduce", "study", "utils"},
 }
 
 

@@ -1,0 +1,6 @@
+"""Many runs by one command: what is to be done, by whom, how far it is.
+
+`notebooks` executes one notebook by papermill, `jobs` is one such execution as it is planned,
+`work` the process that does it, `executors` start such processes here or on a Slurm cluster,
+`standing` reads from a run folder how far it is, `board` shows it, `schedule` keeps it all going.
+"""

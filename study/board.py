@@ -1,0 +1,95 @@
+"""What a person sees while jobs run: a live table in a terminal, plain lines in a log."""
+
+import math
+import sys
+from collections.abc import Mapping
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from study.jobs import Job
+from study.standing import Standing, seconds_left
+from utils.console import say
+
+States = Mapping[Job, tuple[str, Standing]]  # "waiting", "running", "done", "failed"
+
+
+class Board(Protocol):
+    """Shows how far the jobs are."""
+
+    def __enter__(self) -> "Board": ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def show(self, states: States) -> None:
+        """Show what has changed since the last call."""
+
+
+def board() -> Board:
+    """A live table where someone looks, plain lines elsewhere."""
+    return LiveTable() if sys.stdout.isatty() else Lines()
+
+
+class Lines:
+    """A line when a job begins or ends, and one for each epoch."""
+
+    def __init__(self) -> None:
+        self.known: dict[Job, tuple[str, int]] = {}
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """There is nothing to put away."""
+
+    def show(self, states: States) -> None:
+        """Print what has changed since the last call."""
+        for job, (state, now) in states.items():
+            before = self.known.get(job, ("waiting", now.epochs))
+            self.known[job] = (state, now.epochs)
+            if state != before[0]:
+                say(f"{job.name}: {state}")
+            elif now.epochs != before[1]:
+                left = seconds_left(job, now)
+                say(
+                    f"{job.name}: epoch {now.epochs}/{job.epochs}, best {job.score} "
+                    f"{now.best:.3f}, {duration(left)} left"
+                )
+
+
+class LiveTable:
+    """A table that is drawn anew in place."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.live = Live(console=console, auto_refresh=False, vertical_overflow="visible")
+
+    def __enter__(self) -> "LiveTable":
+        self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.live.stop()
+
+    def show(self, states: States) -> None:
+        """Draw the table of all jobs."""
+        table = Table("run", "state", "epoch", "best score", "an epoch takes", "left")
+        styles = {"running": "bold", "failed": "red", "waiting": "dim"}
+        for job, (state, now) in states.items():
+            epoch = f"{now.epochs}/{job.epochs}" if job.epochs else ""
+            best = f"{job.score} {now.best:.3f}" if math.isfinite(now.best) else ""
+            left = seconds_left(job, now) if job.epochs and state != "done" else math.nan
+            cells = (job.name, state, epoch, best, duration(now.seconds), duration(left))
+            table.add_row(*cells, style=styles.get(state))
+        self.live.update(table, refresh=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: '42 s', '3 min', '2 h 05 min'; "" for nan."""
+    if not math.isfinite(seconds):
+        return ""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,125 @@
+"""Where jobs run: as processes of this machine, or on a Slurm cluster (by submitit)."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import submitit
+
+from study.jobs import Job
+from study.work import execute, kill_tree
+from utils.data import PROJECT
+
+PATIENCE = 15.0  # seconds that a job has to end by itself after Ctrl-C
+
+
+class Handle(Protocol):
+    """A job that was started."""
+
+    log: Path
+
+    def failed(self) -> bool | None:
+        """None while it runs, then whether it failed."""
+
+    def cancel(self) -> None:
+        """End it, with all that it started."""
+
+
+class Executor(Protocol):
+    """Starts jobs."""
+
+    def submit(self, job: Job) -> Handle:
+        """Start a job, or queue it."""
+
+
+class LocalExecutor:
+    """Each job a process of this machine, which ends when this one ends.
+
+    logs is the folder of what they print, threads how many each may compute with.
+    """
+
+    def __init__(self, logs: Path, threads: int) -> None:
+        self.logs, self.threads = logs, threads
+
+    def submit(self, job: Job) -> "LocalHandle":
+        """Start a process for the job; what it prints goes to `<logs>/<job>.log`."""
+        file = job.save(self.logs / f"{job.name}.json")
+        threads = {"OMP_NUM_THREADS": str(self.threads)}
+        with (self.logs / f"{job.name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "study.work", str(file)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=PROJECT,
+                env=threads | os.environ,  # who sets it himself knows better
+                start_new_session=True,  # Ctrl-C is for this process, which then ends its jobs
+            )
+        return LocalHandle(process, Path(log.name))
+
+
+class LocalHandle:
+    """A process that works on a job."""
+
+    def __init__(self, process: subprocess.Popen, log: Path) -> None:
+        self.process, self.log = process, log
+
+    def failed(self) -> bool | None:
+        """None while it runs, then whether it failed."""
+        status = self.process.poll()
+        if status is not None and self.process.stdin:
+            self.process.stdin.close()
+        return None if status is None else status != 0
+
+    def cancel(self) -> None:
+        """Ask it to end, so that it can clear up after itself, and see to it."""
+        if os.name == "posix":
+            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(PATIENCE)
+        kill_tree(self.process.pid)
+        self.process.wait()
+        self.failed()
+
+
+class SubmititExecutor:
+    """Each job a job of the cluster ("slurm"); "local" is submitit's stand-in for trying it.
+
+    options are submitit's: slurm_partition="gpu", timeout_min=600, …
+    """
+
+    def __init__(self, logs: Path, cluster: str, options: Mapping[str, Any]) -> None:
+        self.logs = logs
+        self.executor = submitit.AutoExecutor(folder=logs / "submitit", cluster=cluster)
+        self.executor.update_parameters(**{"timeout_min": 24 * 60, "name": "lesions", **options})
+
+    def submit(self, job: Job) -> "SubmititHandle":
+        """Queue the job."""
+        return SubmititHandle(
+            self.executor.submit(execute, job.save(self.logs / f"{job.name}.json"))
+        )
+
+
+class SubmititHandle:
+    """A job of the cluster."""
+
+    def __init__(self, job: submitit.Job) -> None:
+        self.job = job
+
+    @property
+    def log(self) -> Path:
+        """What it printed, and why it failed."""
+        return self.job.paths.stderr if self.failed() else self.job.paths.stdout
+
+    def failed(self) -> bool | None:
+        """None while it waits or runs, then whether it failed."""
+        return self.job.exception() is not None if self.job.done() else None
+
+    def cancel(self) -> None:
+        """Take it off the queue, or end it."""
+        self.job.cancel()

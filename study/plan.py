@@ -1,0 +1,195 @@
+"""What is to be run: from rows, seeds and overrides to jobs, without those that are done."""
+
+import ast
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import experiments
+from study.jobs import Job
+from study.notebooks import check_parameters
+from study.standing import likeness, measured, standing
+from utils import data, encoder, logger
+
+TRAINING = {
+    experiments.ClassificationRow: data.PROJECT / "ARL-CNN.ipynb",
+    experiments.SegmentationRow: data.PROJECT / "Segmentation.ipynb",
+}
+OWN = ("experiment", "profile", "data_dir", "run_dir", "seed", "resume")  # not for overrides
+
+Override = tuple[str, str]  # "image_size", or for some rows only "seg-*:image_size"; and its value
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A row with its seed: how it will be run, and what stands there already."""
+
+    row: experiments.Row
+    job: Job
+    finished: bool
+    begun: bool
+    guess: float  # seconds an epoch of a run like it; nan where none was measured
+
+
+@dataclass
+class Plan:
+    """What is to be done, what need not be, and what cannot."""
+
+    runs: list[Planned] = field(default_factory=list)
+    same: dict[str, str] = field(default_factory=dict)  # runs that another one stands for
+    refused: dict[str, str] = field(default_factory=dict)  # runs that cannot be, and why
+
+    @property
+    def jobs(self) -> list[Job]:
+        """Those that are left to run."""
+        return [planned.job for planned in self.runs if not planned.finished]
+
+
+def plan(
+    names: Sequence[str],
+    seeds: Sequence[int],
+    profile: str,
+    data_dir: Path,
+    overrides: Sequence[Override] = (),
+    resume: str = "auto",
+) -> Plan:
+    """The runs of these rows with these seeds, each once, in their order.
+
+    Rows that differ in nothing but their name are one run, under the first name. Raises ValueError
+    for an override that a notebook does not have as parameter, or that fits no row.
+    """
+    known = measured((data.PROJECT / "model").glob(f"{data.set_name(data_dir)}-*/*"))
+    made, first = Plan(), {}
+    _check_fit(names, overrides)
+    for seed, asked in itertools.product(seeds, names):
+        name = experiments.SAME_RUN.get(asked, asked)
+        chosen, run = _overrides(name, overrides), f"{asked}-s{seed}"
+        try:
+            row = experiments.get(name, profile, **_of_row(name, chosen), seed=seed)
+        except ValueError as error:
+            made.refused[run] = str(error)
+            continue
+        # What is trained; the rest says why.
+        trained = replace(row, name="", question="", published=())
+        if trained not in first:
+            first[trained] = row.folder()
+            _add(made, row, data_dir, chosen, resume, known)
+        if first[trained] != run:
+            made.same[run] = first[trained]
+    return replace(made, runs=[_after(planned, made.runs) for planned in made.runs])
+
+
+def _add(
+    made: Plan,
+    row: experiments.Row,
+    data_dir: Path,
+    chosen: dict[str, Any],
+    resume: str,
+    known: dict[tuple[str, ...], float],
+) -> None:
+    """Put a run into the plan; among the refused where its folder holds another one."""
+    set_name = data.set_name(data_dir)
+    folder = data.PROJECT / "model" / f"{set_name}-{row.profile}" / row.folder()
+    run = logger.RunFolder(folder)
+    parameters = {
+        "experiment": row.name,
+        "profile": row.profile,
+        "data_dir": str(data_dir),
+        "run_dir": str(folder),
+        "seed": row.seed,
+        "resume": resume,
+    }
+    job = Job(
+        row.folder(),
+        TRAINING[type(row)],
+        folder,
+        parameters | chosen,
+        row.epochs,
+        row.select_score,
+    )
+    try:
+        begun = resume == "auto" and (run / "last.pt").exists()
+        if begun and (different := logger.differences(run, _as_stored(row, data_dir))):
+            raise logger.RunError(
+                f"{folder} holds a run with other settings: {'; '.join(different)}. Use --resume "
+                "restart (the old folder is moved aside), or -p to ask for these settings."
+            )
+        finished = begun and run.finished and _has_results(run, row)
+    except logger.RunError as error:
+        made.refused[row.folder()] = str(error)
+        return
+    guess = known.get(likeness(asdict(row)), float("nan"))
+    made.runs.append(Planned(row, job, finished, begun and standing(job).epochs > 0, guess))
+
+
+def _as_stored(row: experiments.Row, data_dir: Path) -> experiments.Row:
+    """The row as its run's settings hold it: with the full name of the run its encoder is from."""
+    if getattr(row, "encoder_from", None) is None:
+        return row
+    return encoder.start_of(row, data_dir, experiments.classification.ROWS).row
+
+
+def _has_results(run: logger.RunFolder, row: experiments.Row) -> bool:
+    """Whether everything that its notebook writes at the end is there."""
+    if isinstance(row, experiments.ClassificationRow):
+        return any(run.path.glob("scores-*.json")) and _chose(run, row).exists()
+    return any(run.path.glob("scores-*.json"))
+
+
+def _chose(run: logger.RunFolder, row: experiments.Row) -> Path:
+    """The predictions on the images that chose the epoch."""
+    return run / f"predictions-{row.select_on}.csv"
+
+
+def _after(planned: Planned, runs: Sequence[Planned]) -> Planned:
+    """The same, waiting for the run its encoder comes from where that is planned, too."""
+    wanted = getattr(planned.row, "encoder_from", None)
+    if wanted is None:
+        return planned
+    wanted = wanted.rpartition("/")[2]
+    before = [
+        other.job.name
+        for other in runs
+        if wanted in (other.row.name, other.job.name) and not other.finished
+    ]
+    return replace(planned, job=replace(planned.job, after=tuple(before)))
+
+
+def _overrides(name: str, overrides: Sequence[Override]) -> dict[str, Any]:
+    """What is changed in row `name`. ValueError for what its notebook does not know."""
+    chosen = {}
+    for key, value in overrides:
+        pattern, _, parameter = key.rpartition(":")
+        if fnmatchcase(name, pattern or "*"):
+            chosen[parameter] = _literal(value)
+    if own := [parameter for parameter in chosen if parameter in OWN]:
+        raise ValueError(
+            f"-p cannot change {', '.join(own)}; use the rows' names, --profile, --data-dir, "
+            "--seeds and --resume."
+        )
+    check_parameters(TRAINING[type(experiments.ROWS[name])], chosen)
+    return chosen
+
+
+def _check_fit(names: Sequence[str], overrides: Sequence[Override]) -> None:
+    for key, _ in overrides:
+        pattern = key.rpartition(":")[0]
+        if pattern and not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(f"-p {key} fits none of the rows {', '.join(names)}.")
+
+
+def _of_row(name: str, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Those overrides that are fields of the row; others are for the notebook alone."""
+    own = {entry.name for entry in fields(experiments.ROWS[name])}
+    return {key: value for key, value in chosen.items() if key in own}
+
+
+def _literal(text: str) -> Any:
+    """The value that a text stands for; the text itself where it is none: 20, [1, 2], none."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text

@@ -1,0 +1,72 @@
+"""How far a run is, read from its folder, and how long the rest will take."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from study.jobs import Job
+from utils.logger import RunError, RunFolder
+
+
+class Standing(NamedTuple):
+    """What a run folder says of its training; nan and 0 before the first epoch has ended."""
+
+    epochs: int  # that are done
+    best: float  # highest score so far
+    seconds: float  # an epoch, the median
+
+
+def standing(job: Job) -> Standing:
+    """How far the training of a job is."""
+    history, timing = (_table(job.folder / f"{name}.csv") for name in ("history", "timing"))
+    best = history[job.score].max() if job.score in history else float("nan")
+    seconds = timing["seconds"].median() if "seconds" in timing else float("nan")
+    return Standing(len(history), float(best), float(seconds))
+
+
+def seconds_left(job: Job, now: Standing, guess: float = float("nan")) -> float:
+    """Training time that is left; nan where no epoch was measured, here or in a run like it."""
+    each = now.seconds if now.seconds == now.seconds else guess
+    return max(0, job.epochs - now.epochs) * each if job.epochs > now.epochs else 0.0
+
+
+# What two trainings must share for an epoch of one to take as long as one of the other.
+LIKE = ("network", "image_size", "batch_size", "train_list", "train_images", "precision", "depth")
+
+
+def measured(folders: Iterable[Path]) -> dict[tuple[str, ...], float]:
+    """Seconds an epoch of the runs in these folders, by what `likeness` says of them."""
+    found = {}
+    for folder in folders:
+        timing = _table(folder / "timing.csv")
+        if "seconds" in timing and len(timing):
+            try:
+                row = RunFolder(folder).config.get("row", {})
+            except RunError:
+                continue
+            found[likeness(row)] = float(timing["seconds"].median())
+    return found
+
+
+def likeness(settings: dict) -> tuple[str, ...]:
+    """What the seconds an epoch depend on, of a row as `config.json` holds it."""
+    return tuple(str(settings.get(name)).replace("(", "[").replace(")", "]") for name in LIKE)
+
+
+def _table(file: Path) -> pd.DataFrame:
+    """The table in a file; an empty one where there is none yet."""
+    try:
+        return pd.read_csv(file)
+    except (OSError, pd.errors.EmptyDataError):  # beside the runs lie files, too
+        return pd.DataFrame()
+
+
+def tail(file: Path, lines: int = 12) -> str:
+    """The last lines of a log that are not empty; "" where there is none."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])

@@ -1,0 +1,67 @@
+"""The process that executes one job: `python -m study.work JOB.json`.
+
+It lives as long as its standard input is open. Who started it holds the other end, so that it ends,
+with its notebook's kernel, when that process ends, however that comes about.
+"""
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import psutil
+from papermill.exceptions import PapermillExecutionError
+
+from study.jobs import Job
+from study.notebooks import run_notebook
+
+STOPPED = 130  # the exit status after Ctrl-C
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Execute the job in the file that is named; the exit status is 0 where it was done."""
+    (file,) = sys.argv[1:] if arguments is None else arguments
+    # A shell that starts a program in the background lets it ignore Ctrl-C, and its children too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        execute(Path(file))
+    except KeyboardInterrupt:
+        sys.exit(STOPPED)
+
+
+def execute(file: Path) -> None:
+    """Execute the job in a file. SystemExit with the error as its text where a cell fails."""
+    # The kernel is quiet about frozen modules; a debugger has no business in a batch run.
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    job = Job.load(file)
+    try:
+        run_notebook(job.notebook, job.folder, job.parameters)
+    except PapermillExecutionError as error:
+        sys.exit(f"{error.ename}: {error.evalue}")
+
+
+def _end_with_parent() -> None:
+    # Not by sys.stdin, whose lock Python wants when it ends.
+    while os.read(sys.stdin.fileno(), 1024):
+        continue  # nothing comes but the end, when the other end is closed
+    kill_tree(os.getpid())
+
+
+def kill_tree(pid: int) -> None:
+    """End a process and all that it started, those first; its own process it ends last."""
+    try:
+        process = psutil.Process(pid)
+        family = [*process.children(recursive=True), process]
+    except psutil.NoSuchProcess:
+        return
+    for member in family:
+        try:
+            member.kill()
+        except psutil.NoSuchProcess:
+            continue
+
+
+if __name__ == "__main__":
+    main()

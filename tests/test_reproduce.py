@@ -1,0 +1,184 @@
+"""The command line of the whole study, with notebooks that do not really run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import reproduce
+from study import executors, schedule
+from study.jobs import Job
+from utils import data, logger
+
+
+class Trains:
+    """Does what a training notebook does to its folder; some rows fail."""
+
+    def __init__(self, _logs: Path, _threads: int) -> None:
+        self.log = _logs / "all.log"
+
+    broken: tuple[str, ...] = ()
+    seen: list[Job] = []  # noqa: RUF012
+
+    def submit(self, job: Job) -> "Ended":
+        self.seen.append(job)
+        self.log.write_text("first line\nValueError: no such image\n")
+        broken = job.name in self.broken
+        if not broken and "experiment" in job.parameters:
+            row = reproduce.experiments.get(job.parameters["experiment"], job.parameters["profile"])
+            run = logger.start_run(job.folder, row, {"fingerprint": "x", "set": "demo"})
+            for name in ("last.pt", f"predictions-{row.select_on}.csv", "run.html"):
+                (run / name).touch()
+            scores = {"data": "d", "split": "test", "n": 1, "official": {}}
+            run.save_json("scores-test.json", scores)
+            run.remember("finished", True)
+        elif not broken:
+            job.folder.mkdir(parents=True, exist_ok=True)
+            (job.folder / "run.html").write_text("evaluated")
+        return Ended(self.log, broken)
+
+
+class Ended:
+    """A job that has ended as soon as it was started."""
+
+    def __init__(self, log: Path, broken: bool) -> None:
+        self.log, self.broken = log, broken
+
+    def failed(self) -> bool:
+        return self.broken
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+    """A project in a folder of its own; returns what the report was asked for."""
+    asked: list[dict] = []
+
+    def write(runs, rows, _data_dir, split, output, _against, failed, notebooks):
+        asked.append({"runs": list(runs), "rows": list(rows), "split": split, "failed": failed})
+        asked[-1] |= {"notebooks": notebooks, "output": output}
+        return output / "index.html"
+
+    monkeypatch.setattr(data, "PROJECT", tmp_path)
+    monkeypatch.setattr(schedule, "POLL", 0.0)
+    monkeypatch.setattr(reproduce, "LocalExecutor", Trains)
+    monkeypatch.setattr(reproduce.report, "write", write)
+    Trains.seen, Trains.broken = [], ()
+    return asked
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        reproduce.main([*arguments, "--profile", "demo"])
+    return ended.value.code
+
+
+def test_rows_then_evaluations_then_the_report(study, demo_set, tmp_path, capsys) -> None:
+    assert call("1-3", "seg-6", "2-4", "--data-dir", str(demo_set)) == 0
+    assert [job.name for job in Trains.seen] == [
+        "1-3-s0",
+        "seg-6-s0",
+        "evaluation-cls-test",
+        "evaluation-seg-test",
+    ]
+    assert Trains.seen[2].parameters["runs"] == [str(tmp_path / "model/demo-demo/1-3-s0")]
+    (asked,) = study
+    assert (asked["runs"], asked["rows"]) == (["1-3-s0", "seg-6-s0"], ["1-3", "seg-6"])
+    assert asked["output"] == tmp_path / "model/demo-demo/report-test"
+    assert [page.read_text() for page in asked["notebooks"].values()] == ["evaluated"] * 2
+    assert "report: " in capsys.readouterr().out
+
+
+def test_a_second_call_trains_nothing(study, demo_set, capsys) -> None:
+    call("1-3", "--data-dir", str(demo_set))
+    assert call("1-3", "--data-dir", str(demo_set)) == 0
+    assert [job.name for job in Trains.seen].count("1-3-s0") == 1
+    assert "1-3-s0 is finished" in capsys.readouterr().out
+    assert study[0]["runs"] == study[1]["runs"]
+
+
+def test_a_failure_is_named_and_the_others_go_on(study, demo_set, capsys) -> None:
+    Trains.broken = ("1-3-s0",)
+    assert call("1-3", "2-1", "--data-dir", str(demo_set)) == 1
+    assert study[0]["runs"] == ["2-1-s0"]
+    assert study[0]["failed"] == ["1-3-s0: ValueError: no such image"]
+    said = capsys.readouterr().err
+    assert "failed:\n- 1-3-s0: first line\nValueError: no such image" in said
+
+
+def test_what_is_finished_is_reported_without_training(study, demo_set) -> None:
+    call("1-3", "2-1", "--data-dir", str(demo_set), "--seeds", "0")
+    Trains.seen = []
+    assert call("all", "--finished", "--data-dir", str(demo_set)) == 0
+    assert [job.name for job in Trains.seen] == ["evaluation-cls-test"]
+    assert study[1]["runs"] == ["1-3-s0", "2-1-s0"]
+    assert study[1]["failed"] == []
+
+
+def test_another_split_is_evaluated_and_reported(study, demo_set) -> None:
+    call("1-3", "--split", "validation", "--data-dir", str(demo_set))
+    assert Trains.seen[-1].parameters["split"] == "validation"
+    assert study[0]["split"] == "validation"
+
+
+def test_a_dry_run_only_tells(study, demo_set, capsys) -> None:
+    reproduce.main(["all", "--dry-run", "--profile", "demo", "--data-dir", str(demo_set)])
+    said = capsys.readouterr().out
+    assert Trains.seen == []
+    assert study == []
+    for line in ("1-3-s0", "2-4-s0 is the same run as 1-3-s0", "seg-3-s0 is the same run"):
+        assert line in said
+    assert "of which no epoch was measured yet" in said
+
+
+@pytest.mark.usefixtures("study")
+def test_ctrl_c_stops_with_its_own_status(demo_set, monkeypatch, capsys) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reproduce, "run_all", interrupted)
+    assert call("1-3", "--data-dir", str(demo_set)) == 130
+    assert "call it again to go on" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("study")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["1-3", "-p", "epoch", "3"], "ARL-CNN.ipynb has no parameter epoch"),
+        (["1-3", "--jobs", "0"], "--jobs is 0; expected at least 1"),
+        (["1-3", "--split", "train", "--executor", "slurm", "--slurm", "gpu"], "OPTION=VALUE"),
+        (["9-9"], "'9-9'"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(demo_set, capsys, arguments, said):
+    assert call(*arguments, "--data-dir", str(demo_set)) == 2
+    assert said in capsys.readouterr().err
+    assert Trains.seen == []
+
+
+def test_the_cluster_gets_its_options(monkeypatch, tmp_path) -> None:
+    given = {}
+    monkeypatch.setattr(
+        reproduce,
+        "SubmititExecutor",
+        lambda _logs, cluster, options: given.update(options, cluster=cluster),
+    )
+    chosen = reproduce.parser().parse_args(
+        ["all", "--executor", "slurm", "--slurm", "slurm_partition=gpu", "gpus_per_node=1"]
+    )
+    reproduce._executor(chosen, tmp_path)
+    assert given == {"cluster": "slurm", "slurm_partition": "gpu", "gpus_per_node": 1}
+
+
+def test_jobs_survive_being_written(tmp_path) -> None:
+    job = Job("a", tmp_path / "x.ipynb", tmp_path / "a", {"runs": ["b"]}, 3, "auc", ("c",))
+    loaded = Job.load(job.save(tmp_path / "a.json"))
+    assert (loaded, loaded.parameters) == (job, job.parameters)
+    assert json.loads((tmp_path / "a.json").read_text())["notebook"].endswith("x.ipynb")
+
+
+def test_local_jobs_share_the_cores(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(reproduce, "LocalExecutor", executors.LocalExecutor)
+    monkeypatch.setattr(reproduce.os, "cpu_count", lambda: 8)
+    chosen = reproduce.parser().parse_args(["all", "--jobs", "2"])
+    assert reproduce._executor(chosen, tmp_path).threads == 4

@@ -80,6 +80,8 @@ def parameters_of(chosen: argparse.Namespace, data_dir: Path) -> dict[str, objec
         raise ValueError("UNet has no pretrained weights; use -p 0, or another network (-n).")
     if chosen.pretrained and encoder:
         raise ValueError("-p 1 and --encoder-from both give the encoder weights; use one of them.")
+    if chosen.depth is not None and chosen.net not in ("res", "arl"):
+        raise ValueError(f"--depth is of res and arl alone; leave it out with -n {chosen.net}.")
     from_scratch = not chosen.pretrained and not encoder
     parameters = {name: getattr(chosen, name) for name in (*MORE, "message")}
     flags = [name for name, settings in MORE.items() if settings.get("choices") == (0, 1)]

@@ -282,6 +282,7 @@ class TestCommandLine:
             (("-n", "vgg"), "invalid choice: 'vgg'"),
             (("-p", "2"), "invalid choice: 2"),
             (("--epochs", "0"), "epochs is 0; expected at least 1"),
+            (("--depth", "34"), "--depth is of res and arl alone; leave it out with -n dense"),
         ],
     )
     def test_what_is_refused_on_one_line(self, demo_set, words, message, capsys):

@@ -95,7 +95,7 @@ def test_memory_is_bounded():
     truth = np.arange(20_000) % 5 == 0
     score = np.random.default_rng(0).random(20_000)
     tracemalloc.start()
-    statistics.bootstrap_interval(lambda weights: auc(truth, score, weights), truth, 200)
+    statistics.bootstrap(lambda weights: auc(truth, score, weights), truth, 200)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     # 200 resamples of 20 000 images would be 32 MB an array; a chunk is 8 MB, and a few are alive.
@@ -106,7 +106,7 @@ def test_ten_thousand_resamples_take_seconds():
     labels, probabilities = study(600)
     truth, score = labels == 0, probabilities[:, 0]
     start = time.process_time()
-    statistics.bootstrap_interval(lambda weights: auc(truth, score, weights), truth, 10_000)
+    statistics.bootstrap(lambda weights: auc(truth, score, weights), truth, 10_000)
     assert time.process_time() - start < 10
 
 
@@ -160,11 +160,23 @@ def test_percentiles_by_hand():
     np.testing.assert_equal(tuple(statistics.percentile_interval([math.nan])), (math.nan, math.nan))
 
 
+def test_area_interval_by_hand():
+    # A standard error of 0.01 at 0.9 is one of 0.01 / 0.09 on the logit scale.
+    values = 0.9 + 0.01 * np.array([-1, 1]) / math.sqrt(2)
+    low, high = statistics.area_interval(0.9, values)
+    for end, sign in ((low, -1), (high, 1)):
+        odds = 9 * math.exp(sign * 1.959964 * 0.01 / 0.09)
+        assert end == pytest.approx(odds / (1 + odds), abs=1e-7)
+    assert statistics.area_interval(1.0, [1.0, 1.0]) == (1, 1)
+    assert np.isnan(statistics.area_interval(math.nan, [math.nan])).all()
+
+
 def test_interval_against_scipy():
     values = np.random.default_rng(0).gamma(2.0, size=80)
-    ours = statistics.bootstrap_interval(
+    resampled = statistics.bootstrap(
         lambda weights: weights @ values / len(values), np.zeros(80), resamples=20_000
     )
+    ours = statistics.percentile_interval(resampled)
     theirs = scipy.stats.bootstrap(
         (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1)
     ).confidence_interval
@@ -174,9 +186,10 @@ def test_interval_against_scipy():
 def test_auc_interval_against_scipy():
     labels, probabilities = study(200)
     truth, score = labels == 0, probabilities[:, 0]
-    ours = statistics.bootstrap_interval(
+    resampled = statistics.bootstrap(
         lambda weights: auc(truth, score, weights), truth, resamples=4000
     )
+    ours = statistics.percentile_interval(resampled)
 
     def area(above: np.ndarray, below: np.ndarray) -> float:
         return np.mean(above[:, None] > below)
@@ -211,9 +224,10 @@ def test_covers_the_truth():
     covered = 0
     for seed in range(200):
         score = rng.normal(size=120) + truth
-        low, high = statistics.bootstrap_interval(
+        values = statistics.bootstrap(
             lambda weights, score=score: auc(truth, score, weights), truth, 400, seed
         )
+        low, high = statistics.area_interval(auc(truth, score), values)
         covered += low <= expected <= high
     assert 0.90 <= covered / 200 <= 0.99
 
@@ -257,9 +271,10 @@ def test_areas_are_stratified():
     labels, probabilities = study(80)
     found = statistics.classification_scores(labels, probabilities, 300, seed=2)
     melanoma = labels == 0
-    area = statistics.bootstrap_interval(
+    values = statistics.bootstrap(
         lambda weights: auc(melanoma, probabilities[:, 0], weights), labels, 300, 2
     )
+    area = statistics.area_interval(auc(melanoma, probabilities[:, 0]), values)
     leaf = found["official"][MELANOMA]["auc"]
     assert (leaf["low"], leaf["high"]) == tuple(area)
 

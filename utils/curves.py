@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from utils.data import CLASSES
 from utils.evaluation import Counts, Number, accuracy, auc, checked, count, sensitivity, specificity
-from utils.statistics import LEVEL, Interval, bootstrap, percentile_interval
+from utils.statistics import LEVEL, Interval, area_interval, bootstrap
 
 GRID = np.linspace(0, 1, 201)
 GRID.flags.writeable = False
@@ -165,7 +165,7 @@ def _curve(
         return Curve(name, _NONE, _NONE, _NONE, _NONE, _NONE, math.nan, nothing, float(prevalence))
     own, resampled = profiles[0], profiles[1:]
     low, high = np.quantile(resampled[:, :-1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    interval = percentile_interval(resampled[:, -1])
+    interval = area_interval(float(own[-1]), resampled[:, -1])
     return Curve(name, x, y, GRID, low, high, float(own[-1]), interval, float(prevalence))
 
 

@@ -1,7 +1,8 @@
 """How sure a score is: intervals over images, for what other images of the same kind would give.
 
-AUCs: percentile bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter
-13), as many images of each class in each resample. Accuracy, sensitivity and specificity are shares
+AUCs: bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993), as many images of
+each class in each resample; its standard error is taken to the logit scale, because percentiles are
+too low near 1 (`area_interval`). Accuracy, sensitivity and specificity are shares
 of images, and get Wilson's interval: a bootstrap is too narrow for them near 0 and 1, and without
 any width at 0 and 1 themselves.
 A resample is a row of multiplicities, how often each image was drawn, and scores take those as
@@ -25,6 +26,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from scipy.special import expit, logit
+from scipy.stats import norm
 
 from utils.data import CLASSES
 from utils.evaluation import Number, Scores, checked, coursework, official
@@ -80,15 +83,20 @@ def percentile_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     return Interval(float(low), float(high))
 
 
-def bootstrap_interval(
-    statistic: Statistic,
-    strata: ArrayLike,
-    resamples: int = 2000,
-    seed: int = 0,
-    level: float = LEVEL,
-) -> Interval:
-    """Percentile interval of a statistic (r, n) -> (r,); arguments and errors as `bootstrap`."""
-    return percentile_interval(bootstrap(statistic, strata, resamples, seed), level)
+def area_interval(value: float, values: ArrayLike, level: float = LEVEL) -> Interval:
+    """Interval of an area in (0, 1), such as an AUC, from its resampled values (R,).
+
+    expit(logit(A) ± z s / (A (1 - A))) with s their standard deviation: the resampled areas lie
+    below the true one near 1, where percentiles hold an AUC of 0.96 in 92 % of studies only (117 of
+    600 images positive; this holds it in 94 %, `tests/test_coverage.py`). For an area of 0 or 1 the
+    percentiles, without width; nan for nan.
+    """
+    values = np.asarray(values, dtype=float)
+    values = values[~np.isnan(values)]
+    if len(values) < 2 or not 0 < value < 1:
+        return percentile_interval(values, level)
+    reach = float(norm.isf((1 - level) / 2)) * values.std(ddof=1) / (value * (1 - value))
+    return Interval(*map(float, expit(logit(value) + reach * np.array([-1, 1]))))
 
 
 def bootstrap_p_value(values: ArrayLike) -> float:
@@ -194,14 +202,15 @@ def _area_intervals(
     labels: np.ndarray, probabilities: np.ndarray, resamples: int, seed: int
 ) -> dict[Key, Interval]:
     """Of every AUC, all from the same resamples."""
-    paths = [path for path in flat_scores(labels, probabilities) if _is_area(path)]
+    own = {p: value for p, value in flat_scores(labels, probabilities).items() if _is_area(p)}
+    paths = list(own)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         resampled = flat_scores(labels, probabilities, weights)
         return np.stack([resampled[path] for path in paths], axis=-1)
 
     columns = bootstrap(statistic, strata_of(paths[0], labels), resamples, seed).T
-    return dict(zip(paths, map(percentile_interval, columns), strict=True))
+    return dict(zip(paths, map(area_interval, own.values(), columns), strict=True))
 
 
 def _share_intervals(labels: np.ndarray, values: dict[Key, float]) -> dict[Key, Interval]:

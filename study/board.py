@@ -63,7 +63,7 @@ class LiveTable:
     """A table that is drawn anew in place."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.live = Live(console=console, auto_refresh=False, vertical_overflow="visible")
+        self.live = Live(console=console, auto_refresh=False)
 
     def __enter__(self) -> "LiveTable":
         self.live.start()

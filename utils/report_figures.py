@@ -9,6 +9,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from utils.visualize import (
 
 DPI = 150
 SIDE = 2.6  # inches of a small figure
+LETTERS = 13  # of a note in an inch
 GALLERY = 1_200_000  # bytes of all galleries together
 WAYS = ((900, 70), (900, 55), (800, 50), (700, 45), (560, 40), (420, 35))  # px wide, WebP quality
 LINES = (("-", CLASS_COLOURS[0]), ("--", CLASS_COLOURS[1]))  # of melanoma, of the other class
@@ -209,7 +211,11 @@ def forest(points: pd.DataFrame, metrics: Mapping[str, str], title: str, note: s
     points as `results.side_by_side` or `results_seg.points` give them.
     """
     shown = points[points["metric"].isin(list(metrics))]
-    return visualize_cls.score_intervals(shown.replace({"metric": dict(metrics)}), title, note)
+    figure = visualize_cls.score_intervals(shown.replace({"metric": dict(metrics)}), title, note)
+    # A single panel is narrower than its note.
+    note = fill(figure.get_supxlabel(), int(LETTERS * figure.get_figwidth()))
+    figure.supxlabel(note, fontsize=8, color="0.35")
+    return figure
 
 
 def _square(x: str, y: str) -> tuple[Figure, Axes]:

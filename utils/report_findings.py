@@ -21,6 +21,7 @@ from utils.report_pairs import PairedTest, paired_tests
 from utils.report_runs import Entry, by_row
 
 RANKED = {False: ("official", "mean_auc"), True: ("official", "jaccard")}
+FEW = 4
 NAMES = {False: "mean AUC", True: "mean Jaccard"}
 HEADLINE = ("melanoma_auc", "seborrheic_keratosis_auc", "jaccard", "dice")
 
@@ -114,7 +115,8 @@ def _what_ran(study: Study) -> str:
     counts = unique(str((entry.scores or {}).get("n", "?")) for entry in study.entries)
     return (
         f"{len(rows)} row{'s' * (len(rows) != 1)} of the experiment table "
-        f"({' and '.join(kinds) or 'none'}), {len(study.entries)} runs, "
+        f"({' and '.join(kinds) or 'none'}), {len(study.entries)} "
+        f"run{'s' * (len(study.entries) != 1)}, "
         f"seed{'s' * (len(seeds) != 1)} {listed(seeds)}, profile {listed(profiles)}, trained on "
         f"the {listed(trained)} list and scored on the {study.split} split of {study.data} "
         f"({listed(counts)} images)."
@@ -186,7 +188,11 @@ def _between_rows(tests: Sequence[PairedTest]) -> str:
         return ""
     shown = [test for test in main if test.verdict in (HIGHER, LOWER)]
     open_ = [f"{test.row} against {test.other}" for test in main if test not in shown]
-    parts = [f"{test.row} {test.verdict} than {test.other} ({_difference(test)})" for test in shown]
+    few = len(shown) <= FEW  # else the table has the numbers
+    parts = [
+        f"{test.row} {test.verdict} than {test.other}" + f" ({_difference(test)})" * few
+        for test in shown
+    ]
     text = f"{len(main)} pairs of rows were compared on the same images. "
     text += f"Shown: {'; '.join(parts)}. " if parts else "No difference is shown. "
     return text + (f"Not shown either way: {listed(open_)}." if open_ else "")

@@ -48,13 +48,14 @@ class Links:
 class Table:
     """A table; its first `heads` columns head the rows, and all cells are texts as they are shown.
 
-    A row that begins with the same cells as the one above shows them once, `group` draws a line
-    wherever the first cell changes.
+    A head that repeats the one above, and so do those before it, is shown once; so is a cell of the
+    `quiet` columns under the same heads. The last head names the row and is always shown.
     """
 
     caption: str
     table: pd.DataFrame
     heads: int = 1
+    quiet: Sequence[str] = ()
     kind: ClassVar[str] = "table"
 
     @property
@@ -66,16 +67,19 @@ class Table:
 
     @property
     def rows(self) -> list[tuple[bool, list[str]]]:
-        """(whether another group begins, cells); a head that repeats the one above is empty."""
-        rows, above = [], None
-        for cells in self.table.astype(str).itertuples(index=False):
-            shown, same = list(cells), above is not None
-            for place in range(self.heads):
-                same = same and cells[place] == above[place]
-                # The last head is what names the row.
-                if same and place < self.heads - 1:
-                    shown[place] = ""
-            rows.append((above is not None and cells[0] != above[0], shown))
+        """(whether another group begins, cells as they are shown)."""
+        quiet = [place for place, name in enumerate(self.table.columns) if name in self.quiet]
+        rows, above = [], ()
+        for cells in self.table.astype(str).itertuples(index=False, name=None):
+            same = [cell == other for cell, other in zip(cells, above, strict=False)]
+            agree = 0  # heads that are those above
+            while above and agree < self.heads - 1 and same[agree]:
+                agree += 1
+            hidden = set(range(agree))
+            if above and agree == self.heads - 1:
+                hidden |= {place for place in quiet if same[place]}
+            shown = ["" if place in hidden else cell for place, cell in enumerate(cells)]
+            rows.append((bool(above) and agree == 0, shown))
             above = cells
         return rows
 

@@ -29,11 +29,11 @@ CSV = (
     "n",
 )
 CONVENTIONS = {  # of classifiers, of segmenters
-    ("official", False): "official: probability > 0.5",
-    ("coursework", False): "coursework: most probable class",
-    ("official", True): "official: mean of images",
-    ("coursework", True): "coursework: pixels pooled, mean of lesion and background",
-    ("lesion", True): "pixels pooled, lesion",
+    ("official", False): "official (> 0.5)",
+    ("coursework", False): "coursework (argmax)",
+    ("official", True): "official (mean of images)",
+    ("coursework", True): "coursework (pooled, with background)",
+    ("lesion", True): "lesion (pooled)",
 }
 _SHORT = {"auc": "AUC", "accuracy": "ACC", "sensitivity": "SE", "specificity": "SP"}
 # Free to differ, or named elsewhere on the page.
@@ -119,15 +119,15 @@ def published(lines: Sequence[Against]) -> pd.DataFrame:
         table.append(
             {
                 "row": line.row,
-                "trained on": line.trained_on,
                 "published": line.study.source,
-                "theirs trained on": line.study.training_list,
-                "convention": CONVENTIONS[line.study.convention, segments],
                 "score": metric_name(line.metric, segments),
                 "ours": own(line.ours),
                 "theirs": printed(line.theirs),
                 "difference": within(line.difference, line.low, line.high, sign=True),
                 "verdict": line.verdict,
+                "convention": CONVENTIONS[line.study.convention, segments],
+                "ours trained on": line.trained_on,
+                "theirs trained on": line.study.training_list,
             }
         )
     return pd.DataFrame(table)

@@ -80,7 +80,7 @@ def _blocks(found: dict[str, clinical.Assessment]) -> list[Block]:
         Fold(
             "Sensitivity at fixed specificity, and the reverse",
             [Table("Read off the reported ROC: no threshold that could have been chosen", read_off,
-                   heads=4)],
+                   heads=2)],
         ),
         Text("Decision curves, melanoma: net benefit of the scaled probabilities", strong=True),
         Pictures(decision),
@@ -148,17 +148,13 @@ def _rate(line: dict, rate: str) -> str:
 
 
 def _read_off(table: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {
-                "class": line["class"].replace("_", " "),
-                "rate": line["rate"],
-                "at": line["at"],
-                "value": within(line["value"], line["low"], line["high"]),
-            }
-            for line in table.to_dict("records")
-        ]
-    )
+    """A line a class: what the table has one below the other stands side by side."""
+    lines: dict[str, dict[str, str]] = {}
+    for line in table.to_dict("records"):
+        name = line["class"].replace("_", " ")
+        cells = lines.setdefault(name, {"class": name})
+        cells[f"{line['rate']} at {line['at']}"] = within(line["value"], line["low"], line["high"])
+    return pd.DataFrame(lines.values())
 
 
 def _groups(table: pd.DataFrame) -> pd.DataFrame:

@@ -112,14 +112,14 @@ def _what_ran(study: Study) -> str:
     seeds = sorted({entry.seed for entry in study.entries})
     profiles = unique(entry.settings.get("profile", "unknown") for entry in study.entries)
     trained = unique(entry.settings.get("train_list", "unknown") for entry in study.entries)
-    counts = unique(str((entry.scores or {}).get("n", "?")) for entry in study.entries)
+    counts = unique(entry.scores["n"] for entry in study.entries if entry.scores)
     return (
         f"{len(rows)} row{'s' * (len(rows) != 1)} of the experiment table "
         f"({' and '.join(kinds) or 'none'}), {len(study.entries)} "
         f"run{'s' * (len(study.entries) != 1)}, "
         f"seed{'s' * (len(seeds) != 1)} {listed(seeds)}, profile {listed(profiles)}, trained on "
         f"the {listed(trained)} list and scored on the {study.split} split of {study.data} "
-        f"({listed(counts)} images)."
+        f"({listed(counts or ['no'])} images)."
     )
 
 

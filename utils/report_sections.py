@@ -208,6 +208,7 @@ def attention(study: Study, tests: Sequence[PairedTest]) -> Section:
         pictures = [
             figures.drawn(figures.alphas(e.history), f"α of each block of {e.name}", e.name)
             for e in shown
+            if e.history[alpha_columns(e.history)].any(axis=None)  # not frozen at 0
         ]
         blocks += [Table("α of each block at the epoch that was kept", table), Pictures(pictures)]
     return Section("attention", "Attention", blocks or [Text("No run here has attention weights.")])

@@ -145,7 +145,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         run_notebook(TRAINING[type(row)], path, parameters | {"run_dir": str(path)})
     except PapermillExecutionError as error:
-        sys.exit(f"\n{error.ename}: {error.evalue}")
+        cure = "\nHere resume='restart' is -c 0." * ("resume='restart'" in error.evalue)
+        sys.exit(f"\n{error.ename}: {error.evalue}{cure}")
     console.say(f"\n{summary(path)}\npage: {path / 'run.html'}")
 
 

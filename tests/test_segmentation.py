@@ -16,6 +16,7 @@ import pytest
 import small_run
 import small_seg
 import torch
+from papermill.exceptions import PapermillExecutionError
 from safetensors.torch import load_file
 from ways import RUN_FILES, contents, outputs, papermill, run, script
 
@@ -309,3 +310,13 @@ class TestCommandLine:
         assert json.loads((folder / "config.json").read_text())["message"] == "first try"
         run(words, tmp_path)  # -c=0: begun again, the old one kept
         assert (tmp_path / "run.1/best.safetensors").exists()
+
+    def test_the_cure_for_changed_settings_is_one_of_this_command_line(
+        self, demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def changed(*_: object) -> None:
+            raise PapermillExecutionError(1, 1, "", "RunError", "Use resume='restart' …", [])
+
+        monkeypatch.setattr(seg_main, "run_notebook", changed)
+        with pytest.raises(SystemExit, match=r"RunError: Use .*\n.*resume='restart' is -c 0"):
+            seg_main.main(["--data-dir", str(demo_set), "--run-dir", str(tmp_path)])

@@ -119,6 +119,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "image_size": 64,
         "stored_size": 80,
         "epochs": 8,
+        "batch_size": 16,
         "learning_rate": 1e-3,
         "patch_scales": (0.8, 0.9, 1.0),
         "select_on": "validation",

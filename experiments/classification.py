@@ -118,7 +118,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "demo": {
         "image_size": 64,
         "stored_size": 80,
-        "epochs": 8,
+        "epochs": 6,
         "batch_size": 16,
         "learning_rate": 1e-3,
         "patch_scales": (0.8, 0.9, 1.0),
@@ -143,9 +143,12 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     # That study cut its crops once, into a folder (`python prepare_data.py patches`).
     ("paper", "1-4"): {"train_list": "patches", "stored_size": 256, "patch_scales": (1.0,)},
     ("coursework", "1-4"): {"train_list": "official"},
-    # Fifty layers are slow: half of the images, and not to the end.
-    **{("demo", name): {"train_images": 240, "epochs": 4} for name in ("1-1", "1-2", "1-4")},
+    # Fifty layers are slow: a third of the images, and fewer views.
+    **{
+        ("demo", name): {"train_images": 160, "epochs": 4, "views": 3}
+        for name in ("1-1", "1-2", "1-4")
+    },
     # EfficientNet-Lite0's weights come with a package, so the demo need not do without them.
-    ("demo", "3-1"): {"weights": "imagenet"},
-    ("demo", "3-2"): {"weights": "imagenet"},
+    ("demo", "3-1"): {"weights": "imagenet", "epochs": 4},
+    ("demo", "3-2"): {"weights": "imagenet", "epochs": 4},
 }

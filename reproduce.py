@@ -85,8 +85,9 @@ def main(arguments: list[str] | None = None) -> None:
     """The command line; see the head of this file."""
     line = parser()
     chosen = line.parse_args(arguments)
-    # A kill that can be heard is treated as Ctrl-C: the rows are stopped, and can go on.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A kill that can be heard is treated as Ctrl-C, which a background shell has switched off.
+    for heard in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(heard, signal.default_int_handler)
     if chosen.data_dir is None and chosen.profile == "demo":
         chosen.data_dir = "demo"
     if chosen.jobs is not None and chosen.jobs < 1:

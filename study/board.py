@@ -51,7 +51,7 @@ class Lines:
             self.known[job] = (state, now.epochs)
             if state != before[0]:
                 say(f"{job.name}: {state}")
-            elif now.epochs != before[1]:
+            elif now.epochs > before[1]:  # fewer are there when a run was moved aside
                 left = seconds_left(job, now)
                 say(
                     f"{job.name}: epoch {now.epochs}/{job.epochs}, best {job.score} "

@@ -1,11 +1,11 @@
 """Where jobs run: as processes of this machine, or on a Slurm cluster (by submitit)."""
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from study.jobs import Job
 from study.work import execute, kill_tree
 from utils.data import PROJECT
 
-PATIENCE = 15.0  # seconds that a job has to end by itself after Ctrl-C
+PATIENCE = 5.0  # seconds that a job has to end by itself after Ctrl-C
 
 
 class Handle(Protocol):
@@ -26,8 +26,11 @@ class Handle(Protocol):
     def failed(self) -> bool | None:
         """None while it runs, then whether it failed."""
 
-    def cancel(self) -> None:
-        """End it, with all that it started."""
+    def interrupt(self) -> None:
+        """Ask it to end, so that it can clear up after itself."""
+
+    def end(self) -> None:
+        """See to it that it ends, with all that it started."""
 
 
 class Executor(Protocol):
@@ -76,12 +79,15 @@ class LocalHandle:
             self.process.stdin.close()
         return None if status is None else status != 0
 
-    def cancel(self) -> None:
-        """Ask it to end, so that it can clear up after itself, and see to it."""
-        if os.name == "posix":
+    def interrupt(self) -> None:
+        """Ask it to end, where the system has a word for that."""
+        if os.name == "posix" and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(PATIENCE)
+
+    def end(self) -> None:
+        """Give it some seconds to end by itself, then kill it with all that it started."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(PATIENCE)
         kill_tree(self.process.pid)
         self.process.wait()
         self.failed()
@@ -120,6 +126,9 @@ class SubmititHandle:
         """None while it waits or runs, then whether it failed."""
         return self.job.exception() is not None if self.job.done() else None
 
-    def cancel(self) -> None:
+    def interrupt(self) -> None:
         """Take it off the queue, or end it."""
         self.job.cancel()
+
+    def end(self) -> None:
+        """The cluster does that."""

@@ -36,7 +36,9 @@ def run_all(jobs: Sequence[Job], executor: Executor, at_once: int, board: Board)
                 time.sleep(POLL)
         finally:
             for handle in handles.values():
-                handle.cancel()
+                handle.interrupt()
+            for handle in handles.values():
+                handle.end()
 
 
 def _start(

@@ -90,14 +90,18 @@ class FakeHandle:
     """A job that ends after so many looks."""
 
     def __init__(self, log: Path, looks: int, broken: bool) -> None:
-        self.log, self.looks, self.broken, self.cancelled = log, looks, broken, False
+        self.log, self.looks, self.broken = log, looks, broken
+        self.ended: list[str] = []
 
     def failed(self) -> bool | None:
         self.looks -= 1
         return None if self.looks > 0 else self.broken
 
-    def cancel(self) -> None:
-        self.cancelled = True
+    def interrupt(self) -> None:
+        self.ended.append("asked")
+
+    def end(self) -> None:
+        self.ended.append("ended")
 
 
 class FakeExecutor:
@@ -161,7 +165,7 @@ class TestSchedule:
         monkeypatch.setattr(time, "sleep", interrupt)
         with pytest.raises(KeyboardInterrupt):
             schedule.run_all([job(tmp_path, name) for name in "abc"], executor, 2, board.Lines())
-        assert [handle.cancelled for handle in executor.handles] == [True, True]
+        assert [handle.ended for handle in executor.handles] == [["asked", "ended"]] * 2
 
     def test_nothing_to_do(self, tmp_path: Path) -> None:
         assert schedule.run_all([], FakeExecutor(tmp_path), 1, board.Lines()) == {}
@@ -244,7 +248,8 @@ class TestExecutors:
         handle = executors.LocalExecutor(lesson.parent / "logs", threads=1).submit(work)
         kernel = self.kernel(file)
         assert handle.failed() is None
-        handle.cancel()
+        handle.interrupt()
+        handle.end()
         assert handle.failed()
         kernel.wait(30)
 

@@ -135,7 +135,11 @@ def _run(
     if not chosen.finished:
         done = {name: run for name, run in done.items() if run.path in wanted}
     for run in done.values():
-        print(f"\n{summary(run.path)}\npage: {run / 'run.html'}")
+        print(f"\n{summary(run.path)}")
+        if (run / "run.html").exists():  # a run that was made in Jupyter has none
+            print(f"page: {run / 'run.html'}")
+    if chosen.finished and not done:
+        print("none of these rows has a finished run; leave --finished out", file=sys.stderr)
     if done:
         jobs = evaluations(done, data_dir, split)
         broken = run_all(jobs, executor, at_once, board())
@@ -174,7 +178,10 @@ def _executor(chosen: argparse.Namespace, logs: Path) -> Executor:
             raise ValueError(f"--slurm {wrong[0]}: expected OPTION=VALUE, as slurm_partition=gpu.")
         options = dict(option.split("=", 1) for option in chosen.slurm)
         numbers = {key: int(value) for key, value in options.items() if value.isdecimal()}
-        return SubmititExecutor(logs, "slurm", options | numbers)
+        try:
+            return SubmititExecutor(logs, "slurm", options | numbers)
+        except (RuntimeError, NameError) as error:  # no Slurm here; no such option
+            raise ValueError(f"--executor slurm: {error}") from error
     cores = os.cpu_count() or 1
     return LocalExecutor(logs, max(1, cores // (chosen.jobs or _at_once())))
 
@@ -186,9 +193,10 @@ def show_plan(planned: Plan, data_dir: Path) -> None:
     for run in planned.runs:
         now, row = standing(run.job), run.row
         each = now.seconds if math.isfinite(now.seconds) else run.guess
-        rest = 0.0 if run.finished else seconds_left(run.job, now, run.guess)
+        done = now if run.begun else now._replace(epochs=0)  # a restart has them to do again
+        rest = 0.0 if run.finished else seconds_left(run.job, done, run.guess)
         left, unknown = left + (rest if math.isfinite(rest) else 0), unknown + math.isnan(rest)
-        begun = f"goes on in epoch {now.epochs + 1}" if now.epochs else "new"
+        begun = f"goes on in epoch {now.epochs + 1}" if run.begun else "new"
         table.add_row(
             run.job.name,
             row.network,
@@ -229,8 +237,11 @@ def finished_runs(names: list[str], profile: str, data_dir: Path) -> dict[str, l
         folder = data.PROJECT / "model" / f"{data.set_name(data_dir)}-{profile}"
         for path in sorted(folder.glob(f"{row}-s[0-9]*")):
             run = logger.RunFolder(path)
-            if path.name.rpartition("-s")[2].isdecimal() and run.finished:
-                found[path.name] = run
+            try:
+                if path.name.rpartition("-s")[2].isdecimal() and run.finished:
+                    found[path.name] = run
+            except logger.RunError as error:
+                print(f"passed over: {error}", file=sys.stderr)
     return found
 
 

@@ -2,7 +2,7 @@
 
 import ast
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -66,7 +66,7 @@ def plan(
     _check_fit(names, overrides)
     for seed, asked in itertools.product(seeds, names):
         name = experiments.SAME_RUN.get(asked, asked)
-        chosen, run = _overrides(name, overrides), f"{asked}-s{seed}"
+        chosen, run = _overrides(name, overrides, {asked, name}), f"{asked}-s{seed}"
         try:
             row = experiments.get(name, profile, **_of_row(name, chosen), seed=seed)
         except ValueError as error:
@@ -74,6 +74,12 @@ def plan(
             continue
         # What is trained; the rest says why.
         trained = replace(row, name="", question="", published=())
+        if trained not in first and row.folder() in first.values():
+            made.refused[run] = (
+                f"it is run as {row.folder()}, which is to run with other parameters; give -p to "
+                f"{name} and {asked} alike."
+            )
+            continue
         if trained not in first:
             first[trained] = row.folder()
             _add(made, row, data_dir, chosen, resume, known)
@@ -158,12 +164,15 @@ def _after(planned: Planned, runs: Sequence[Planned]) -> Planned:
     return replace(planned, job=replace(planned.job, after=tuple(before)))
 
 
-def _overrides(name: str, overrides: Sequence[Override]) -> dict[str, Any]:
-    """What is changed in row `name`. ValueError for what its notebook does not know."""
+def _overrides(name: str, overrides: Sequence[Override], called: Iterable[str]) -> dict[str, Any]:
+    """What is changed in row `name`, whatever it is called.
+
+    ValueError for what its notebook does not know.
+    """
     chosen = {}
     for key, value in overrides:
         pattern, _, parameter = key.rpartition(":")
-        if fnmatchcase(name, pattern or "*"):
+        if any(fnmatchcase(one, pattern or "*") for one in called):
             chosen[parameter] = _literal(value)
     if own := [parameter for parameter in chosen if parameter in OWN]:
         raise ValueError(
@@ -175,9 +184,10 @@ def _overrides(name: str, overrides: Sequence[Override]) -> dict[str, Any]:
 
 
 def _check_fit(names: Sequence[str], overrides: Sequence[Override]) -> None:
+    called = {*names, *(experiments.SAME_RUN.get(name, name) for name in names)}
     for key, _ in overrides:
         pattern = key.rpartition(":")[0]
-        if pattern and not any(fnmatchcase(name, pattern) for name in names):
+        if pattern and not any(fnmatchcase(name, pattern) for name in called):
             raise ValueError(f"-p {key} fits none of the rows {', '.join(names)}.")
 
 

@@ -9,6 +9,7 @@ from study.jobs import Job
 from study.standing import standing, tail
 
 POLL = 1.0  # seconds between two looks
+WORDLESS = "it was ended without a word: too little memory, or by someone"
 
 
 def run_all(jobs: Sequence[Job], executor: Executor, at_once: int, board: Board) -> dict[Job, str]:
@@ -28,7 +29,7 @@ def run_all(jobs: Sequence[Job], executor: Executor, at_once: int, board: Board)
                         del handles[job]
                         states[job] = "failed" if broken else "done"
                         if broken:
-                            failed[job] = tail(handle.log)
+                            failed[job] = tail(handle.log) or WORDLESS
                 _start(states, handles, failed, executor, at_once)
                 board.show({job: (state, standing(job)) for job, state in states.items()})
                 if not handles:

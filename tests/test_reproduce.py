@@ -114,6 +114,30 @@ def test_what_is_finished_is_reported_without_training(study, demo_set) -> None:
     assert study[1]["failed"] == []
 
 
+def test_nothing_that_is_finished_is_said(study, demo_set, capsys) -> None:
+    assert call("1-3", "--finished", "--data-dir", str(demo_set)) == 1
+    assert "none of these rows has a finished run" in capsys.readouterr().err
+    assert study == []
+
+
+def test_a_damaged_run_does_not_stop_the_report_of_the_others(study, demo_set, capsys) -> None:
+    call("1-3", "2-1", "--data-dir", str(demo_set))
+    (study[0]["output"].parent / "1-3-s0" / "config.json").write_text("{")
+    assert call("1-3", "2-1", "--data-dir", str(demo_set)) == 1
+    assert study[1]["runs"] == ["2-1-s0"]
+    assert "config.json is damaged" in study[1]["failed"][0]
+    assert "passed over: " in capsys.readouterr().err
+
+
+def test_the_page_of_a_run_is_named_where_there_is_one(study, demo_set, capsys) -> None:
+    call("1-3", "--data-dir", str(demo_set))
+    page = study[0]["output"].parent / "1-3-s0" / "run.html"
+    assert f"page: {page}" in capsys.readouterr().out
+    page.unlink()  # as in Jupyter
+    call("1-3", "--data-dir", str(demo_set))
+    assert "page: " not in capsys.readouterr().out
+
+
 def test_another_split_is_evaluated_and_reported(study, demo_set) -> None:
     call("1-3", "--split", "validation", "--data-dir", str(demo_set))
     assert Trains.seen[-1].parameters["split"] == "validation"
@@ -128,6 +152,19 @@ def test_a_dry_run_only_tells(study, demo_set, capsys) -> None:
     for line in ("1-3-s0", "2-4-s0 is the same run as 1-3-s0", "seg-3-s0 is the same run"):
         assert line in said
     assert "of which no epoch was measured yet" in said
+
+
+def test_a_dry_run_of_a_restart_counts_every_epoch(study, demo_set, capsys) -> None:
+    call("1-3", "--data-dir", str(demo_set))
+    run = study[0]["output"].parent / "1-3-s0"
+    (run / "history.csv").write_text("epoch,auc_mean\n1,0.5\n2,0.6\n")
+    (run / "timing.csv").write_text("epoch,seconds\n1,600\n2,600\n")
+    arguments = ["1-3", "--dry-run", "--profile", "demo", "--data-dir", str(demo_set)]
+    capsys.readouterr()
+    reproduce.main([*arguments, "--resume", "restart"])
+    said = capsys.readouterr().out
+    assert " new " in said
+    assert "one row after the other: 60 min" in said
 
 
 @pytest.mark.usefixtures("study")
@@ -168,6 +205,17 @@ def test_the_cluster_gets_its_options(monkeypatch, tmp_path) -> None:
     )
     reproduce._executor(chosen, tmp_path)
     assert given == {"cluster": "slurm", "slurm_partition": "gpu", "gpus_per_node": 1}
+
+
+@pytest.mark.parametrize("trouble", [RuntimeError("no srun"), NameError("slurm_partitoin")])
+def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch, tmp_path, trouble) -> None:
+    def refuse(*_: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr(reproduce, "SubmititExecutor", refuse)
+    chosen = reproduce.parser().parse_args(["all", "--executor", "slurm"])
+    with pytest.raises(ValueError, match=f"--executor slurm: {trouble}"):
+        reproduce._executor(chosen, tmp_path)
 
 
 def test_jobs_survive_being_written(tmp_path) -> None:

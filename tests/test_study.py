@@ -149,6 +149,19 @@ class TestSchedule:
         }
         assert executor.started == ["a", "c"]
 
+    def test_one_that_leaves_no_word_has_a_reason_all_the_same(self, tmp_path: Path) -> None:
+        executor = FakeExecutor(tmp_path, broken=("a",))
+        start = executor.submit
+
+        def submit(work: Job) -> FakeHandle:
+            handle = start(work)
+            handle.log.write_text("")
+            return handle
+
+        executor.submit = submit
+        work = job(tmp_path)
+        assert schedule.run_all([work], executor, 1, board.Lines()) == {work: schedule.WORDLESS}
+
     def test_one_waits_for_its_forerunner(self, tmp_path: Path) -> None:
         executor = FakeExecutor(tmp_path)
         jobs = [job(tmp_path, "b", after=("a", "elsewhere")), job(tmp_path, "a")]
@@ -327,6 +340,14 @@ class TestPlan:
         assert "loss" not in first.job.parameters
         assert (second.row.loss, second.job.parameters["loss"]) == ("dice", "dice")
         assert second.job.parameters["save_masks"] is True
+
+    def test_a_row_under_another_name_is_changed_by_either_name(self, demo_set: Path) -> None:
+        for key in ("2-4:epochs", "1-3:epochs"):
+            (run,) = plan.plan(["2-4"], [0], "demo", demo_set, [(key, "2")]).runs
+            assert (run.job.name, run.row.epochs) == ("1-3-s0", 2)
+        made = plan.plan(["1-3", "2-4"], [0], "demo", demo_set, [("2-*:epochs", "2")])
+        assert [run.row.epochs for run in made.runs] == [6]
+        assert "run as 1-3-s0, which is to run with other parameters" in made.refused["2-4-s0"]
 
     @pytest.mark.parametrize(
         ("key", "said"),

@@ -13,25 +13,19 @@ the page model/<set>-<profile>/report-<split>/index.html holds them against the 
 
 import argparse
 import json
-import math
 import os
 import shutil
 import signal
 import sys
-from functools import cache
 from pathlib import Path
 
-import numpy as np
-from rich.console import Console
-from rich.table import Table
-
 import experiments
-from study.board import board, duration
+from study.board import board
 from study.executors import Executor, LocalExecutor, SubmititExecutor
 from study.jobs import Job
 from study.plan import Plan, plan
+from study.preview import show_plan
 from study.schedule import run_all
-from study.standing import seconds_left, standing
 from study.work import STOPPED
 from utils import data, logger, report, results, results_seg, runs
 
@@ -184,49 +178,6 @@ def _executor(chosen: argparse.Namespace, logs: Path) -> Executor:
             raise ValueError(f"--executor slurm: {error}") from error
     cores = os.cpu_count() or 1
     return LocalExecutor(logs, max(1, cores // (chosen.jobs or _at_once())))
-
-
-def show_plan(planned: Plan, data_dir: Path) -> None:
-    """Print what would run, what is finished, and how long the rest takes."""
-    names = ("run", "network", "images", "px", "epochs", "state", "an epoch takes", "left")
-    table, left, unknown = Table(*names), 0.0, 0
-    for run in planned.runs:
-        now, row = standing(run.job), run.row
-        each = now.seconds if math.isfinite(now.seconds) else run.guess
-        done = now if run.begun else now._replace(epochs=0)  # a restart has them to do again
-        rest = 0.0 if run.finished else seconds_left(run.job, done, run.guess)
-        left, unknown = left + (rest if math.isfinite(rest) else 0), unknown + math.isnan(rest)
-        begun = f"goes on in epoch {now.epochs + 1}" if run.begun else "new"
-        table.add_row(
-            run.job.name,
-            row.network,
-            images_of(row, data_dir),
-            "x".join(map(str, np.atleast_1d(row.image_size))),
-            str(row.epochs),
-            "finished" if run.finished else begun,
-            duration(each),
-            duration(rest) or "not measured",
-        )
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
-    for name, other in planned.same.items():
-        print(f"{name} is the same run as {other}")
-    for name, why in planned.refused.items():
-        print(f"{name} cannot run: {why}")
-    more = f", and {unknown} runs of which no epoch was measured yet" * bool(unknown)
-    print(f"training that is left, one row after the other: {duration(left)}{more}")
-
-
-def images_of(row: experiments.Row, data_dir: Path) -> str:
-    """How many images a row is trained on; why not, where its list is not here."""
-    try:
-        rows = _read(data_dir, row.train_list, row.allow_missing)
-        train, _ = data.training_rows(rows, row.select_on, row.seed)
-        return str(len(data.drawn(train, row.train_images, row.seed)))
-    except data.DataError:
-        return f"no {row.train_list} list"
-
-
-_read = cache(data.read)
 
 
 def finished_runs(names: list[str], profile: str, data_dir: Path) -> dict[str, logger.RunFolder]:

@@ -1,0 +1,59 @@
+"""What would run, what is finished, and how long the rest takes: a table, before anything runs."""
+
+import math
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import experiments
+from study.board import duration
+from study.plan import Plan
+from study.standing import seconds_left, standing
+from utils import data
+from utils.console import say
+
+_read = cache(data.read)
+
+
+def show_plan(planned: Plan, data_dir: Path) -> None:
+    """Print what would run, what is finished, and how long the rest takes."""
+    names = ("run", "network", "images", "px", "epochs", "state", "an epoch takes", "left")
+    table, left, unknown = Table(*names), 0.0, 0
+    for run in planned.runs:
+        now, row = standing(run.job), run.row
+        each = now.seconds if math.isfinite(now.seconds) else run.guess
+        done = now if run.begun else now._replace(epochs=0)  # a restart has them to do again
+        rest = 0.0 if run.finished else seconds_left(run.job, done, run.guess)
+        left, unknown = left + (rest if math.isfinite(rest) else 0), unknown + math.isnan(rest)
+        begun = f"goes on in epoch {now.epochs + 1}" if run.begun else "new"
+        table.add_row(
+            run.job.name,
+            row.network,
+            images_of(row, data_dir),
+            "x".join(map(str, np.atleast_1d(row.image_size))),
+            str(row.epochs),
+            "finished" if run.finished else begun,
+            duration(each),
+            duration(rest) or "not measured",
+        )
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    for name, other in planned.same.items():
+        say(f"{name} is the same run as {other}")
+    for name, why in planned.refused.items():
+        say(f"{name} cannot run: {why}")
+    more = f", and {unknown} runs of which no epoch was measured yet" * bool(unknown)
+    say(f"training that is left, one row after the other: {duration(left)}{more}")
+
+
+def images_of(row: experiments.Row, data_dir: Path) -> str:
+    """How many images a row is trained on; why not, where its list is not here."""
+    try:
+        rows = _read(data_dir, row.train_list, row.allow_missing)
+        train, _ = data.training_rows(rows, row.select_on, row.seed)
+        return str(len(data.drawn(train, row.train_images, row.seed)))
+    except data.DataError:
+        return f"no {row.train_list} list"

@@ -202,6 +202,21 @@ def test_the_summary_says_what_ran_and_what_began_from_random_weights(page: Page
     assert "Not shown either way: 1-4 against 1-1." in words
 
 
+def test_images_that_were_trained_on_flatter(small: Path, demo_set: Path) -> None:
+    page = Page(write(small, demo_set, split="train").read_text(encoding="utf-8"))
+    assert "trained on the reported images: all scores flatter" in page.texts["summary"]
+
+
+def test_a_table_with_an_empty_cell_is_damaged(small: Path) -> None:
+    run = RunFolder(small / "model" / "1-3-s0")
+    table = pd.read_csv(run / "predictions-test.csv")
+    table.loc[3, "melanoma"] = np.nan
+    run.save_table("predictions-test.csv", table)
+    found = report_runs.read("1-3-s0", run, "test", "demo")
+    assert found.predictions is None
+    assert [(lack.file, lack.why) for lack in found.lacks] == [("predictions-test.csv", "damaged")]
+
+
 def test_overrides_stand_beside_the_recipe(page: Page) -> None:
     assert "weights none (imagenet), epochs 2 (15)" in page.texts["record"]
     assert "0123456789abcdef" in page.texts["record"]

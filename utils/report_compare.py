@@ -1,8 +1,8 @@
 """Our rows against the published studies: differences, intervals, verdicts.
 
 The published studies gave no answer for each image, so their interval comes from the printed value
-and the numbers of images alone (Hanley and McNeil for an AUC, Wilson for a share), and that of the
-difference from both intervals (MOVER).
+and the numbers of images alone (Hanley and McNeil for an AUC, Wilson for a share; masks are taken
+to vary between images as ours do), and that of the difference from both intervals (MOVER).
 """
 
 import math

@@ -82,6 +82,8 @@ def summary(
                 "reported: these scores flatter."
             )
         )
+    if study.split == "train":
+        blocks.append(Text("The networks were trained on the reported images: all scores flatter."))
     blocks += [Text(text) for text in _random_weights(study)]
     statements = [_best(study), _beside_published(lines), _between_rows(tests)]
     blocks += [Text("What can be said", strong=True), Items([s for s in statements if s])]

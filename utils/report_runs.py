@@ -129,6 +129,8 @@ class _Reader:
             table = pd.read_csv(path, **(_IDS if "id" in columns else {}))
             if not columns <= set(table.columns) or table.empty:
                 raise ValueError("columns or rows are missing")
+            if "id" in columns and table.isna().any(axis=None):
+                raise ValueError("a cell is empty")
             return table
 
         return self._read(file, parse)

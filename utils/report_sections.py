@@ -35,8 +35,10 @@ def published(study: Study, lines: Sequence[Against]) -> Section:
         "study in that study's own convention only: the mean over images as the challenge has it, "
         "or all pixels pooled and averaged over lesion and background. The studies printed no "
         "answers for single images: their interval is computed from the printed value and the 600 "
-        "official test images (117 melanomas, 90 seborrheic keratoses), and the difference "
-        "combines both intervals (MOVER), as for independent images. ± is the deviation over seeds."
+        "official test images (117 melanomas, 90 seborrheic keratoses); scores of masks are taken "
+        "to vary between images as ours do. The difference combines both intervals (MOVER), as for "
+        "independent images; verdicts are not corrected for their number. ± is the deviation over "
+        "seeds."
     )
     blocks: list[Block] = [Text(words)]
     where = f"{study.split} split of {study.data}"

@@ -27,11 +27,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
-from scipy.stats import norm
 
 from utils.data import CLASSES
 from utils.evaluation import Number, Scores, checked, coursework, official
-from utils.intervals import LEVEL, Interval, wilson
+from utils.intervals import LEVEL, Interval, deviate, wilson
 
 CHUNK = 2**20  # multiplicities held at once: 8 MB, whatever the number of images or resamples
 METRICS = {"auc": "AUC", "accuracy": "ACC", "sensitivity": "SE", "specificity": "SP"}
@@ -95,7 +94,7 @@ def area_interval(value: float, values: ArrayLike, level: float = LEVEL) -> Inte
     values = values[~np.isnan(values)]
     if len(values) < 2 or not 0 < value < 1:
         return percentile_interval(values, level)
-    reach = float(norm.isf((1 - level) / 2)) * values.std(ddof=1) / (value * (1 - value))
+    reach = deviate(level) * values.std(ddof=1) / (value * (1 - value))
     return Interval(*map(float, expit(logit(value) + reach * np.array([-1, 1]))))
 
 

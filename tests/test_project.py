@@ -45,6 +45,16 @@ def test_a_module_imports_only_what_the_picture_allows(file: Path) -> None:
     assert imported(file.read_text(encoding="utf-8")) & OURS <= MAY_IMPORT[place]
 
 
+def test_nothing_calls_the_report_but_reproduce() -> None:
+    users = [
+        file.name
+        for file in (*MODULES, *NOTEBOOKS)
+        if not file.name.startswith("report")
+        and re.search(r"utils(\.| import (.*, )?)report\b|utils\.report_", file.read_text("utf-8"))
+    ]
+    assert users == ["reproduce.py"]
+
+
 @pytest.mark.parametrize("file", MODULES, ids=lambda file: file.name)
 def test_a_module_is_short_enough_to_read_in_one_sitting(file: Path) -> None:
     limit = 200 if file.parent.name == "nets" else 300

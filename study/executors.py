@@ -60,7 +60,8 @@ class LocalExecutor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=PROJECT,
-                env=threads | os.environ,  # who sets it himself knows better
+                # Who sets the threads himself knows better. Notebooks print α everywhere.
+                env=threads | os.environ | {"PYTHONIOENCODING": "utf-8"},
                 start_new_session=True,  # Ctrl-C is for this process, which then ends its jobs
             )
         return LocalHandle(process, Path(log.name))

@@ -231,6 +231,16 @@ class TestExecutors:
         assert "a &lt; b" in (lesson.parent / "good" / "run.html").read_text()
         assert not (lesson.parent / "bad" / "run.html").exists()
 
+    def test_what_is_printed_is_utf_8_whatever_the_system_has(
+        self, lesson: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
+        given = {}
+        monkeypatch.setattr(subprocess, "Popen", lambda *_, env, **__: given.update(env))
+        executors.LocalExecutor(lesson.parent, threads=1).submit(self.work(lesson, "good"))
+        assert (given["PYTHONIOENCODING"], given["OMP_NUM_THREADS"]) == ("utf-8", "3")
+
     @pytest.mark.skipif(os.name != "posix", reason="submitit needs a POSIX system")
     def test_the_way_of_the_cluster(self, lesson: Path) -> None:
         executor = executors.SubmititExecutor(lesson.parent / "logs", "local", {"timeout_min": 5})

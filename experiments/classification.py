@@ -143,11 +143,12 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     # That study cut its crops once, into a folder (`python prepare_data.py patches`).
     ("paper", "1-4"): {"train_list": "patches", "stored_size": 256, "patch_scales": (1.0,)},
     ("coursework", "1-4"): {"train_list": "official"},
-    # Fifty layers are slow: a third of the images, and fewer views.
+    # Deep networks are slow: a part of the images, and fewer views.
     **{
-        ("demo", name): {"train_images": 160, "epochs": 4, "views": 3}
+        ("demo", name): {"train_images": 120, "epochs": 3, "views": 3}
         for name in ("1-1", "1-2", "1-4")
     },
+    ("demo", "1-5"): {"train_images": 240, "views": 3},
     # EfficientNet-Lite0's weights come with a package, so the demo need not do without them.
     ("demo", "3-1"): {"weights": "imagenet", "epochs": 4},
     ("demo", "3-2"): {"weights": "imagenet", "epochs": 4},

@@ -78,10 +78,10 @@ RECIPES: dict[str, dict[str, Any]] = {
         "patience": 45,
         "attention": "channel",  # as its code is
     },
-    # A UNet of full width costs a CPU a second an image: few of them, small ones, not to the end.
+    # A UNet of full width is slow on a CPU: few images, small ones, not to the end.
     "demo": {
         "stored_size": (80, 80),
-        "image_size": (48, 48),
+        "image_size": (32, 32),
         "epochs": 3,
         "batch_size": 8,
         "train_images": 60,

@@ -356,7 +356,7 @@ class TestPlan:
             (run,) = plan.plan(["2-4"], [0], "demo", demo_set, [(key, "2")]).runs
             assert (run.job.name, run.row.epochs) == ("1-3-s0", 2)
         made = plan.plan(["1-3", "2-4"], [0], "demo", demo_set, [("2-*:epochs", "2")])
-        assert [run.row.epochs for run in made.runs] == [6]
+        assert [run.row for run in made.runs] == [experiments.get("1-3", "demo")]
         assert "run as 1-3-s0, which is to run with other parameters" in made.refused["2-4-s0"]
 
     @pytest.mark.parametrize(

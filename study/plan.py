@@ -123,7 +123,7 @@ def _add(
                 f"{folder} holds a run with other settings: {'; '.join(different)}. Use --resume "
                 "restart (the old folder is moved aside), or -p to ask for these settings."
             )
-        finished = begun and run.finished and _has_results(run, row)
+        finished = begun and _has_results(run, row) and _on_these_data(run, data_dir)
     except logger.RunError as error:
         made.refused[row.folder()] = str(error)
         return
@@ -138,8 +138,18 @@ def _as_stored(row: experiments.Row, data_dir: Path) -> experiments.Row:
     return encoder.start_of(row, data_dir, experiments.classification.ROWS).row
 
 
+def _on_these_data(run: logger.RunFolder, data_dir: Path) -> bool:
+    """Whether the data it was trained on bear this name; else its notebook compares fingerprints.
+
+    The name of a run folder cannot tell: it is the same for every folder of ISIC 2017.
+    """
+    return run.config.get("data", {}).get("folder", data_dir.name) == data_dir.name
+
+
 def _has_results(run: logger.RunFolder, row: experiments.Row) -> bool:
-    """Whether everything that its notebook writes at the end is there."""
+    """Whether it was trained to its end, and all that its notebook writes then is there."""
+    if not run.finished:
+        return False
     if isinstance(row, experiments.ClassificationRow):
         return any(run.path.glob("scores-*.json")) and _chose(run, row).exists()
     return any(run.path.glob("scores-*.json"))

@@ -335,6 +335,15 @@ class TestPlan:
         (run / f"predictions-{first.row.select_on}.csv").unlink()  # not all of it is there
         assert plan.plan(["1-3"], [0], "demo", demo_set).jobs
 
+    def test_a_run_on_other_data_is_left_to_its_notebook(self, demo_set: Path) -> None:
+        (first,) = plan.plan(["1-3"], [0], "demo", demo_set).runs
+        run = self.finish(first)
+        for folder, finished in ((demo_set.name, True), ("another", False)):
+            run.save_json("config.json", run.config | {"data": {"folder": folder}})
+            made = plan.plan(["1-3"], [0], "demo", demo_set)
+            assert [planned.finished for planned in made.runs] == [finished]
+            assert made.refused == {}
+
     def test_a_run_with_other_settings_is_refused(self, demo_set: Path) -> None:
         (first,) = plan.plan(["1-3"], [0], "demo", demo_set).runs
         self.finish(first, epochs=99)

@@ -6,6 +6,8 @@ is none. Fewer resamples than in a real study: this moves the ends of one interv
 coverage.
 """
 
+import logging
+import os
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -35,12 +37,18 @@ def rngs() -> Iterator[np.random.Generator]:
 def covered(truth: float, study: Callable[[np.random.Generator], tuple[float, float]]) -> float:
     """Share of the studies whose interval holds the truth."""
     ends = np.array([study(rng) for rng in rngs()])
-    return float(np.mean((ends[:, 0] <= truth) & (truth <= ends[:, 1])))
+    return told("coverage", float(np.mean((ends[:, 0] <= truth) & (truth <= ends[:, 1]))))
 
 
 def alarms(study: Callable[[np.random.Generator], float]) -> float:
     """Share of the studies with p < 0.05."""
-    return float(np.mean([study(rng) < 0.05 for rng in rngs()]))
+    return told("alarms", float(np.mean([study(rng) < 0.05 for rng in rngs()])))
+
+
+def told(what: str, share: float) -> float:
+    """The share, which `--log-cli-level=INFO` shows."""
+    logging.info("%s %.3f: %s", what, share, os.environ["PYTEST_CURRENT_TEST"])
+    return share
 
 
 def distance(area: float) -> float:

@@ -15,6 +15,7 @@ from sklearn.metrics import (
 
 from utils import curves, statistics
 from utils.data import CLASSES
+from utils.intervals import hanley_mcneil
 
 MELANOMA, KERATOSIS, BENIGN = CLASSES
 BOTH = [curves.roc_curves, curves.precision_recall_curves]
@@ -163,6 +164,19 @@ def test_the_intervals_are_those_of_the_scores_to_the_last_bit():
         assert (found[name].area, *found[name].interval) == tuple(area.values())
     alone = curves.roc_curves(labels, probabilities[:, :1])[0]
     assert alone.interval == found[MELANOMA].interval
+
+
+def test_the_intervals_of_areas_of_1_are_those_of_the_scores_and_have_a_width():
+    labels = np.array([0, 0, 1, 1, 2, 2, 2])
+    found = by_name(curves.roc_curves(labels, np.eye(3)[labels], 20))
+    scores = statistics.classification_scores(labels, np.eye(3)[labels], 20)
+    for name in CLASSES:
+        area = scores["coursework"][name]["auc"]
+        assert (found[name].area, *found[name].interval) == tuple(area.values())
+    lows = [found[name].interval.low for name in CLASSES]
+    assert found["macro"].interval.low == pytest.approx(np.mean(lows), abs=1e-15)
+    # Seven images with one decision each that is positive, and two that are negative.
+    assert found["micro"].interval == hanley_mcneil(1, 7, 7)
 
 
 @pytest.mark.parametrize("function", BOTH)

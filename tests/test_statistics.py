@@ -14,6 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 from utils import statistics
 from utils.data import CLASSES
 from utils.evaluation import auc, coursework, official
+from utils.intervals import hanley_mcneil
 
 MELANOMA, KERATOSIS, BENIGN = CLASSES
 
@@ -312,6 +313,21 @@ def test_no_share_is_without_width():
     leaf = found["official"][MELANOMA]["sensitivity"]
     assert (leaf["value"], leaf["high"]) == (1, 1)
     assert leaf["low"] < 0.4
+
+
+def test_no_area_is_without_width():
+    # Melanomas are told apart wholly, keratoses not at all; nothing of it is certain.
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    probabilities = np.array([[0.8, 0.1, 0.1], [0, 0, 1], [0, 0.5, 0.5]])[labels]
+    areas = statistics.classification_scores(labels, probabilities, 20)["official"]
+    first, second = areas[MELANOMA]["auc"], areas[KERATOSIS]["auc"]
+    assert first == {"value": 1, **hanley_mcneil(1, 2, 4)._asdict()}
+    assert second == {"value": 0, **hanley_mcneil(0, 2, 4)._asdict()}
+    assert first["low"] < 0.7
+    mean = areas["mean_auc"]
+    assert mean["value"] == 0.5
+    for end in ("low", "high"):
+        assert mean[end] == pytest.approx((first[end] + second[end]) / 2, abs=1e-15)
 
 
 def test_melanoma_alone():

@@ -13,7 +13,7 @@ of the challenge, which is that of melanoma and seborrheic keratosis.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,11 +21,19 @@ from numpy.typing import ArrayLike
 
 from utils.data import CLASSES
 from utils.evaluation import Counts, Number, accuracy, auc, checked, count, sensitivity, specificity
-from utils.statistics import LEVEL, Interval, area_interval, bootstrap
+from utils.statistics import (
+    LEVEL,
+    Interval,
+    area_interval,
+    auc_interval,
+    bootstrap,
+    mean_area_interval,
+)
 
 GRID = np.linspace(0, 1, 201)
 GRID.flags.writeable = False
 _NONE = np.array([])
+_NOWHERE = Interval(math.nan, math.nan)
 
 
 class Curve(NamedTuple):
@@ -58,6 +66,7 @@ class _Kind(NamedTuple):
     points: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # tp, fp to x, y
     at: Callable[[np.ndarray, np.ndarray], np.ndarray]  # points x, y (p,) to y on GRID
     area: Callable[..., Number]  # of truth, score, weights
+    interval: Callable[..., Interval]  # of an area, resampled ones, numbers of images
 
 
 def roc_curves(
@@ -69,7 +78,8 @@ def roc_curves(
     image, or with all of them, has no curve; nor has macro then. ValueError as in
     `evaluation.checked`, or for no resamples.
     """
-    return _curves(_Kind(_roc_points, _roc_at, auc), labels, probabilities, resamples, seed)
+    kind = _Kind(_roc_points, _roc_at, auc, auc_interval)
+    return _curves(kind, labels, probabilities, resamples, seed)
 
 
 def precision_recall_curves(
@@ -81,7 +91,7 @@ def precision_recall_curves(
     right (so draw "steps-pre"; Davis and Goadrich, ICML 2006, say why). Resamples keep the
     prevalence, on which precision depends.
     """
-    kind = _Kind(_precision_points, _precision_at, average_precision)
+    kind = _Kind(_precision_points, _precision_at, average_precision, _precision_interval)
     return _curves(kind, labels, probabilities, resamples, seed)
 
 
@@ -117,21 +127,41 @@ def _curves(
     decisions = dict(zip(names, zip(truths.T, probabilities.T, strict=True), strict=True))
     if len(names) > 1:
         decisions["micro"] = truths.ravel(), probabilities.ravel()
-    curves, profiles = [], {}
+    curves, profiles, intervals = [], {}, {}
     for name, (truth, score) in decisions.items():
         if truth.all() or not truth.any():
             curves.append(_curve(name, truth.mean()))
             continue
         points = kind.points(*cumulated(truth, score))
         profiles[name] = _profiles(kind, truth, score, labels, resamples, seed)
-        curves.append(_curve(name, truth.mean(), *points, profiles[name]))
+        area, areas = float(profiles[name][0, -1]), profiles[name][1:, -1]
+        intervals[name] = kind.interval(area, areas, *_images_of_each(truth, len(labels)))
+        curves.append(_curve(name, truth.mean(), *points, profiles[name], intervals[name]))
     if len(names) > 1:
-        macro = ()
-        if all(name in profiles for name in names):
-            mean = np.mean([profiles[name] for name in names], axis=0)
-            macro = GRID, mean[0, :-1], mean
+        macro = _macro(profiles, intervals, names) if profiles.keys() >= set(names) else ()
         curves.append(_curve("macro", truths.mean(), *macro))
     return curves
+
+
+def _macro(
+    profiles: dict[str, np.ndarray], intervals: dict[str, Interval], names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, Interval]:
+    """The mean over the classes: x, y, profiles, interval of the area."""
+    mean = np.mean([profiles[name] for name in names], axis=0)
+    areas = [float(profiles[name][0, -1]) for name in names]
+    each = [intervals[name] for name in names]
+    interval = mean_area_interval(float(mean[0, -1]), mean[1:, -1], areas, each)
+    return GRID, mean[0, :-1], mean, interval
+
+
+def _images_of_each(truth: np.ndarray, n: int) -> tuple[int, int]:
+    """How many of n images have a positive decision, and how many a negative one."""
+    images = truth.reshape(n, -1)
+    return int(images.any(axis=1).sum()), int((~images).any(axis=1).sum())
+
+
+def _precision_interval(value: float, values: np.ndarray, *_: int) -> Interval:
+    return area_interval(value, values)  # no formula knows better where it is 1
 
 
 def _profiles(
@@ -159,13 +189,12 @@ def _curve(
     x: np.ndarray = _NONE,
     y: np.ndarray = _NONE,
     profiles: np.ndarray | None = None,
+    interval: Interval = _NOWHERE,
 ) -> Curve:
     if profiles is None:
-        nothing = Interval(math.nan, math.nan)
-        return Curve(name, _NONE, _NONE, _NONE, _NONE, _NONE, math.nan, nothing, float(prevalence))
+        return Curve(name, x, y, _NONE, _NONE, _NONE, math.nan, interval, float(prevalence))
     own, resampled = profiles[0], profiles[1:]
     low, high = np.quantile(resampled[:, :-1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    interval = area_interval(float(own[-1]), resampled[:, -1])
     return Curve(name, x, y, GRID, low, high, float(own[-1]), interval, float(prevalence))
 
 

@@ -2,9 +2,10 @@
 
 AUCs: bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993), as many images of
 each class in each resample; its standard error is taken to the logit scale, because percentiles are
-too low near 1 (`area_interval`). Accuracy, sensitivity and specificity are shares
-of images, and get Wilson's interval: a bootstrap is too narrow for them near 0 and 1, and without
-any width at 0 and 1 themselves.
+too low near 1 (`area_interval`), and at 0 and 1 themselves, where no resample differs, the formula
+of Hanley and McNeil stands in. Accuracy, sensitivity and specificity are shares of images, and get
+Wilson's interval: a bootstrap is too narrow for them near 0 and 1, and without any width at 0 and 1
+themselves.
 A resample is a row of multiplicities, how often each image was drawn, and scores take those as
 weights: no image is copied, and thousands of resamples are scored in one call.
 
@@ -21,7 +22,7 @@ melanoma alone both conventions hold "melanoma" and nothing else.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ from scipy.special import expit, logit
 
 from utils.data import CLASSES
 from utils.evaluation import Number, Scores, checked, coursework, official
-from utils.intervals import LEVEL, Interval, deviate, wilson
+from utils.intervals import LEVEL, Interval, deviate, hanley_mcneil, wilson
 
 CHUNK = 2**20  # multiplicities held at once: 8 MB, whatever the number of images or resamples
 METRICS = {"auc": "AUC", "accuracy": "ACC", "sensitivity": "SE", "specificity": "SP"}
@@ -83,7 +84,7 @@ def percentile_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
 
 
 def area_interval(value: float, values: ArrayLike, level: float = LEVEL) -> Interval:
-    """Interval of an area in (0, 1), such as an AUC, from its resampled values (R,).
+    """Interval of an area in (0, 1), such as average precision, from its resampled values (R,).
 
     expit(logit(A) ± z s / (A (1 - A))) with s their standard deviation: the resampled areas lie
     below the true one near 1, where percentiles hold an AUC of 0.96 in 92 % of studies only (117 of
@@ -96,6 +97,29 @@ def area_interval(value: float, values: ArrayLike, level: float = LEVEL) -> Inte
         return percentile_interval(values, level)
     reach = deviate(level) * values.std(ddof=1) / (value * (1 - value))
     return Interval(*map(float, expit(logit(value) + reach * np.array([-1, 1]))))
+
+
+def auc_interval(value: float, values: ArrayLike, positives: int, negatives: int) -> Interval:
+    """`area_interval` of an AUC; for one of 0 or 1, whose resamples are all alike, `hanley_mcneil`.
+
+    values (R,) are the resampled ones. ValueError for numbers of images below 0.
+    """
+    if value in (0, 1):
+        return hanley_mcneil(value, positives, negatives)
+    return area_interval(value, values)
+
+
+def mean_area_interval(
+    value: float, values: ArrayLike, areas: Sequence[float], intervals: Sequence[Interval]
+) -> Interval:
+    """`area_interval` of the mean of areas; where one of these is 0 or 1, means of their ends.
+
+    values (R,) are the resampled means, intervals those of the areas. A mean varies at most as much
+    as its parts do on average, so that the means of ends are rather too wide than too narrow.
+    """
+    if any(area in (0, 1) for area in areas):
+        return Interval(*map(float, np.mean(intervals, axis=0)))
+    return area_interval(value, values)
 
 
 def bootstrap_p_value(values: ArrayLike) -> float:
@@ -209,7 +233,16 @@ def _area_intervals(
         return np.stack([resampled[path] for path in paths], axis=-1)
 
     columns = bootstrap(statistic, strata_of(paths[0], labels), resamples, seed).T
-    return dict(zip(paths, map(area_interval, own.values(), columns), strict=True))
+    found: dict[Key, Interval] = {}
+    for path, column in zip(paths, columns, strict=True):  # a mean stands after its parts
+        if path[-1] == "mean_auc":
+            parts = [other for other in found if other[0] == path[0]]
+            each = [own[other] for other in parts], [found[other] for other in parts]
+            found[path] = mean_area_interval(own[path], column, *each)
+        else:
+            positives = int((labels == CLASSES.index(path[1])).sum())
+            found[path] = auc_interval(own[path], column, positives, len(labels) - positives)
+    return found
 
 
 def _share_intervals(labels: np.ndarray, values: dict[Key, float]) -> dict[Key, Interval]:

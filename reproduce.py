@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
             chosen.parameter,
             chosen.resume,
         )
-        executor = _executor(chosen, _logs(data_dir, chosen.profile))
+        executor = None if chosen.dry_run else _executor(chosen, _logs(data_dir, chosen.profile))
     except (ValueError, FileExistsError) as error:
         line.error(str(error))
     if chosen.dry_run:
@@ -140,7 +140,7 @@ def _run(
         failed |= {job.name: lines for job, lines in broken.items()}
         pages = {job.name: job.folder / "run.html" for job in jobs if job not in broken}
         reasons = [f"{name}: {lines.splitlines()[-1]}" for name, lines in failed.items()]
-        page = write_report(done, data_dir, split, pages, reasons)
+        page = write_report(done, data_dir, split, pages, reasons, planned.same)
         print(f"\nreport: {page}")
     if failed:
         print("\nfailed:", file=sys.stderr)
@@ -220,16 +220,25 @@ def write_report(
     split: str,
     pages: dict[str, Path],
     failed: list[str],
+    same: dict[str, str],
 ) -> Path:
-    """The page of all runs, with the executed evaluations beside it; returns where it lies."""
+    """The page of all runs, with the executed evaluations beside it; returns where it lies.
+
+    same: runs that another one stands for, by name.
+    """
     folder = next(iter(done.values())).path.parent / f"report-{split}"
     folder.mkdir(exist_ok=True)
     beside = {}
     for name, page in pages.items():
         beside[name] = Path(shutil.copy2(page, folder / f"{name}.html"))
     rows = {name: row for run in done.values() for name, row in _recipe(run).items()}
+    stands_for = {_row_of(run): _row_of(other) for run, other in same.items()}
     against = experiments.AGAINST
-    return report.write(done, rows, data_dir, split, folder, against, failed, beside)
+    return report.write(done, rows, data_dir, split, folder, against, failed, beside, stands_for)
+
+
+def _row_of(run: str) -> str:
+    return run.rpartition("-s")[0]
 
 
 def _recipe(run: logger.RunFolder) -> dict[str, experiments.Row]:
@@ -242,9 +251,12 @@ def summary(folder: Path) -> str:
     """What the score files of a run folder say, in a few lines."""
     lines = [str(folder)]
     for file in sorted(folder.glob("scores-*.json")):
-        found = json.loads(file.read_text(encoding="utf-8"))
-        segmenter = "jaccard" in found["official"]
-        lines.append(results_seg.summary(found) if segmenter else results.summary(found))
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+            segmenter = "jaccard" in found["official"]
+            lines.append(results_seg.summary(found) if segmenter else results.summary(found))
+        except (ValueError, LookupError, TypeError, AttributeError):  # no JSON; not these entries
+            lines.append(f"{file.name} is damaged; remove it and run the row again, which is quick")
     return "\n".join(lines)
 
 

@@ -146,9 +146,8 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     # Deep networks are slow: a part of the images, and fewer views.
     **{
         ("demo", name): {"train_images": 120, "epochs": 3, "views": 3}
-        for name in ("1-1", "1-2", "1-4")
+        for name in ("1-1", "1-2", "1-4", "1-5")
     },
-    ("demo", "1-5"): {"train_images": 240, "views": 3},
     # EfficientNet-Lite0's weights come with a package, so the demo need not do without them.
     ("demo", "3-1"): {"weights": "imagenet", "epochs": 4},
     ("demo", "3-2"): {"weights": "imagenet", "epochs": 4},

@@ -51,11 +51,18 @@ def _start(
 ) -> None:
     """Start waiting jobs while there is room, and give up those whose forerunners failed."""
     by_name = {job.name: job for job in states}
-    for job in [job for job, state in states.items() if state == "waiting"]:
-        before = [states[by_name[name]] for name in job.after if name in by_name]
-        if "failed" in before:
+
+    def before(job: Job) -> list[str]:
+        return [states[by_name[name]] for name in job.after if name in by_name]
+
+    waiting = [job for job, state in states.items() if state == "waiting"]
+    # One that is given up may be what another one waits for.
+    while lost := [job for job in waiting if states[job] == "waiting" and "failed" in before(job)]:
+        for job in lost:
             states[job] = "failed"
             failed[job] = f"it needs {', '.join(job.after)}, which failed"
-        elif len(handles) < at_once and all(state == "done" for state in before):
+    for job in waiting:
+        ready = states[job] == "waiting" and all(state == "done" for state in before(job))
+        if ready and len(handles) < at_once:
             handles[job] = executor.submit(job)
             states[job] = "running"

@@ -185,7 +185,7 @@ def test_best_is_the_default():
 
 def test_overrides_win_and_none_means_as_in_the_row():
     row = get("2-2", "demo", epochs=50, seed=None, batch_size=None, learning_rate=0.5)
-    assert (row.epochs, row.learning_rate, row.seed, row.batch_size) == (50, 0.5, 0, 32)
+    assert (row.epochs, row.learning_rate, row.seed, row.batch_size) == (50, 0.5, 0, 16)
     assert differences(row, get("2-2", "demo")) == {"epochs", "learning_rate"}
     # False and 0 are values.
     row = get("1-3", train_alpha=False, seed=0, colour=0.0, workers=0)
@@ -393,3 +393,11 @@ def test_a_larger_image_size_raises_the_stored_size():
 def test_weights_none_means_from_scratch():
     assert get("1-1").weights == "imagenet"
     assert get("1-1", weights="none").weights is None
+
+
+def test_damaged_scores_are_named_in_the_summary(tmp_path):
+    for split, text in (("test", "{"), ("validation", "[]")):
+        (tmp_path / f"scores-{split}.json").write_text(text)
+    said = reproduce.summary(tmp_path)
+    assert said.count("is damaged; remove it and run the row again") == 2
+    assert "scores-test.json" in said

@@ -82,7 +82,8 @@ def study(tmp_path_factory: pytest.TempPathFactory, demo_set: Path) -> Path:
     folder = tmp_path_factory.mktemp("study")
     study_folders.study(folder / "model")
     links = {"Classifiers & 'more'": folder / "out" / 'cls & "x".html'}
-    write(folder, demo_set, failed=["row 9-9: no <b>bold</b>"], notebooks=links)
+    failed = ["row 9-9: no <b>bold</b>"]
+    write(folder, demo_set, failed=failed, notebooks=links, same={"2-4": "1-3"})
     return folder
 
 
@@ -122,6 +123,10 @@ def test_every_section_is_there_in_order_and_linked(page: Page) -> None:
     assert tuple(ids) == SECTIONS
     links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
     assert {f"#{name}" for name in SECTIONS} < set(links)
+
+
+def test_rows_that_are_one_run_are_named(page: Page) -> None:
+    assert "shown under one name: 2-4 is the same run as 1-3." in page.texts["summary"]
 
 
 def test_nothing_is_fetched_or_executed(page: Page, text: str) -> None:

@@ -12,6 +12,7 @@ import study_folders
 from sklearn.metrics import roc_auc_score
 
 import experiments
+from utils import report_tables
 from utils.evaluation import Counts
 from utils.logger import RunFolder
 from utils.report_compare import OTHER, SYNTHETIC, Own, against_published, own_scores, reason
@@ -224,8 +225,22 @@ class TestPairedTests:
         changed = rows | {"seg-1": [replace(other, per_image=table)]}
         assert len(paired_tests(changed, {"seg-6": "seg-1"})[1]) == 1
 
+    def test_a_row_that_is_the_same_run_is_compared_in_its_place(self, rows: dict) -> None:
+        as_it_is, _ = paired_tests(rows, {"4-1": "1-3"})
+        tests, left_out = paired_tests(rows, {"4-1": "2-4", "2-4": "1-1"}, {"2-4": "1-3"})
+        assert tests == as_it_is
+        assert left_out == ["2-4 against 1-1: 2-4 is the same run as 1-3."]
+
     def test_without_a_seed_in_common_nothing_is_compared(self, rows: dict) -> None:
         changed = rows | {"1-3": rows["1-3"][1:]}
         tests, left_out = paired_tests(changed, {"4-1": "1-3", "9-9": "1-3"})
         assert tests == []
         assert left_out == ["4-1 against 1-3: no seed of both has results for each image."]
+
+
+def test_numbers_and_verdicts_agree():
+    assert report_tables.number(-0.0001) == "0.000"
+    assert report_tables.number(-0.0001, sign=True) == "+0.000"
+    assert report_tables.number(-0.0312, sign=True) == "−0.031"
+    given = (0.0496, 0.0501, 0.2, 0.0004, float("nan"))
+    assert [*map(report_tables.p_text, given)] == ["0.0496", "0.0501", "0.200", "< 0.001", "–"]

@@ -53,9 +53,9 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     """A project in a folder of its own; returns what the report was asked for."""
     asked: list[dict] = []
 
-    def write(runs, rows, _data_dir, split, output, _against, failed, notebooks):
+    def write(runs, rows, _data_dir, split, output, _against, failed, notebooks, same):
         asked.append({"runs": list(runs), "rows": list(rows), "split": split, "failed": failed})
-        asked[-1] |= {"notebooks": notebooks, "output": output}
+        asked[-1] |= {"notebooks": notebooks, "output": output, "same": same}
         return output / "index.html"
 
     monkeypatch.setattr(data, "PROJECT", tmp_path)
@@ -84,6 +84,7 @@ def test_rows_then_evaluations_then_the_report(study, demo_set, tmp_path, capsys
     (asked,) = study
     assert (asked["runs"], asked["rows"]) == (["1-3-s0", "seg-6-s0"], ["1-3", "seg-6"])
     assert asked["output"] == tmp_path / "model/demo-demo/report-test"
+    assert asked["same"] == {"2-4": "1-3"}
     assert [page.read_text() for page in asked["notebooks"].values()] == ["evaluated"] * 2
     assert "report: " in capsys.readouterr().out
 
@@ -149,6 +150,7 @@ def test_a_dry_run_only_tells(study, demo_set, capsys) -> None:
     said = capsys.readouterr().out
     assert Trains.seen == []
     assert study == []
+    assert not (data.PROJECT / "model").exists()
     for line in ("1-3-s0", "2-4-s0 is the same run as 1-3-s0", "seg-3-s0 is the same run"):
         assert line in said
     assert "of which no epoch was measured yet" in said

@@ -162,6 +162,13 @@ class TestSchedule:
         work = job(tmp_path)
         assert schedule.run_all([work], executor, 1, board.Lines()) == {work: schedule.WORDLESS}
 
+    def test_a_chain_falls_as_a_whole(self, tmp_path: Path) -> None:
+        executor = FakeExecutor(tmp_path, broken=("a",))
+        chain = [("c", ("b",)), ("b", ("a",)), ("a", ())]
+        jobs = [job(tmp_path, name, after=after) for name, after in chain]
+        failed = schedule.run_all(jobs, executor, 2, board.Lines())
+        assert sorted(work.name for work in failed) == ["a", "b", "c"]
+
     def test_one_waits_for_its_forerunner(self, tmp_path: Path) -> None:
         executor = FakeExecutor(tmp_path)
         jobs = [job(tmp_path, "b", after=("a", "elsewhere")), job(tmp_path, "a")]

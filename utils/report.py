@@ -35,17 +35,19 @@ def write(
     against: Mapping[str, str],
     failed: Sequence[str] = (),
     notebooks: Mapping[str, Path] | None = None,
+    same: Mapping[str, str] | None = None,
 ) -> Path:
     """Write index.html, results.csv and results.tex into the folder output; the path of the page.
 
     runs: run folders by the name they have on the page. rows: the recipe of each row by its name,
     in the profile of the runs, with `published`. split: the images that are reported. against: the
     row that a row is compared with. failed: a sentence for each run that is not there. notebooks:
-    executed evaluations beside the page, by title. Raises ValueError for no runs.
+    executed evaluations beside the page, by title. same: the row that stands for a row, where both
+    would be the same run. Raises ValueError for no runs.
     """
     if not runs:
         raise ValueError("there is no run to report; expected one run folder at least")
-    study = _study(runs, rows, data_dir, split, against)
+    study = _study(runs, rows, data_dir, split, against, same or {})
     links = [
         (title, quote(Path(os.path.relpath(file, output)).as_posix()))
         for title, file in (notebooks or {}).items()
@@ -79,6 +81,7 @@ def _study(
     data_dir: Path,
     split: str,
     against: Mapping[str, str],
+    same: Mapping[str, str],
 ) -> Study:
     synthetic = data.is_demo(data_dir)
     # The name of the folder, not its path: the page may be read elsewhere.
@@ -97,6 +100,7 @@ def _study(
         images,
         problem,
         against,
+        same,
     )
 
 

@@ -145,6 +145,8 @@ def _their_interval(metric: str, value: float, ours: Own, segments: bool) -> tup
 
 
 def _verdict(low: float, high: float) -> str:
+    if math.isnan(low) or math.isnan(high):
+        return "undefined"
     if low > 0:
         return f"{HIGHER} (significant)"
     return f"{LOWER} (significant)" if high < 0 else NOT_SHOWN

@@ -38,6 +38,7 @@ class Study:
     images: pd.DataFrame | None  # as `data.read` gives them
     images_problem: str  # why there are none
     against: Mapping[str, str]
+    same: Mapping[str, str]  # the row that stands for a row, where both would be the same run
 
     @property
     def rows(self) -> dict[str, list[Entry]]:
@@ -57,7 +58,7 @@ class Study:
         found: tuple[list[PairedTest], list[str]] = ([], [])
         for segments in (False, True):
             rows = {k: v for k, v in self.rows.items() if v[0].segments == segments}
-            for kept, new in zip(found, paired_tests(rows, self.against), strict=True):
+            for kept, new in zip(found, paired_tests(rows, self.against, self.same), strict=True):
                 kept.extend(new)
         return found
 
@@ -84,7 +85,7 @@ def summary(
         )
     if study.split == "train":
         blocks.append(Text("The networks were trained on the reported images: all scores flatter."))
-    blocks += [Text(text) for text in _random_weights(study)]
+    blocks += [Text(text) for text in (*_random_weights(study), *_same_runs(study))]
     statements = [_best(study), _beside_published(lines), _between_rows(tests)]
     blocks += [Text("What can be said", strong=True), Items([s for s in statements if s])]
     if failed:
@@ -125,6 +126,16 @@ def _what_ran(study: Study) -> str:
     )
 
 
+def _same_runs(study: Study) -> list[str]:
+    """Which rows are on the page under the name of another one."""
+    names = [
+        f"{row} is the same run as {other}"
+        for row, other in study.same.items()
+        if row not in study.rows and other in study.rows
+    ]
+    return [f"Trained once, and shown under one name: {listed(names)}."] if names else []
+
+
 def _random_weights(study: Study) -> list[str]:
     """Which rows began from random weights, and which of them should not have."""
     scratch = [
@@ -140,8 +151,8 @@ def _random_weights(study: Study) -> list[str]:
     if lacking:
         texts.append(
             f"Of these, {listed(lacking)} should begin with pretrained weights by the experiment "
-            "table; none could be had here, so these rows are from scratch and not what the "
-            "published studies ran."
+            "table; they were started without them (the weights could not be had, or -p weights "
+            "none was chosen), and are not what the published studies ran."
         )
     return [" ".join(texts)] if texts else []
 
@@ -195,7 +206,8 @@ def _between_rows(tests: Sequence[PairedTest]) -> str:
         f"{test.row} {test.verdict} than {test.other}" + f" ({_difference(test)})" * few
         for test in shown
     ]
-    text = f"{len(main)} pairs of rows were compared on the same images. "
+    pairs = "1 pair of rows was" if len(main) == 1 else f"{len(main)} pairs of rows were"
+    text = f"{pairs} compared on the same images. "
     text += f"Shown: {'; '.join(parts)}. " if parts else "No difference is shown. "
     return text + (f"Not shown either way: {listed(open_)}." if open_ else "")
 

@@ -52,16 +52,25 @@ class PairedTest(NamedTuple):
 
 
 def paired_tests(
-    rows: Mapping[str, list[Entry]], against: Mapping[str, str]
+    rows: Mapping[str, list[Entry]],
+    against: Mapping[str, str],
+    same: Mapping[str, str] | None = None,
 ) -> tuple[list[PairedTest], list[str]]:
     """All tests between rows, corrected by Holm over all of them; and what was not compared, why.
 
-    against names the row that a row is compared with. Bootstrap: of the mean of scores over the
-    seeds that both rows have; the other tests: of the mean answer of these seeds.
+    against names the row that a row is compared with, same the row that stands for one that is not
+    among the rows, because both are the same run: it is compared in its place. Bootstrap: of the
+    mean of scores over the seeds that both rows have; the other tests: of the mean answer of these
+    seeds.
     """
+    same = same or {}
     tests: list[PairedTest] = []
     left_out = []
-    for row, other in against.items():
+    for row, partner in against.items():
+        other = partner if partner in rows else same.get(partner, partner)
+        if row not in rows and same.get(row) in rows:
+            left_out.append(f"{row} against {partner}: {row} is the same run as {same[row]}.")
+            continue
         if row not in rows or other not in rows:
             continue
         first, second = _same_seeds(rows[row], rows[other])

@@ -44,7 +44,8 @@ def number(value: float | None, digits: int = 3, sign: bool = False) -> str:
     """A value as text; "–" for none."""
     if value is None or math.isnan(value):
         return "–"
-    return f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+    # z: what is rounded to nothing has no sign
+    return f"{value:{'+' if sign else '-'}z.{digits}f}".replace("-", "−")
 
 
 def printed(value: float) -> str:
@@ -73,7 +74,8 @@ def p_text(value: float) -> str:
     """A p value as text."""
     if math.isnan(value):
         return "–"
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    # Around 0.05 with a digit more, so that number and verdict agree.
+    return "< 0.001" if value < 0.001 else f"{value:.{4 if 0.0495 <= value < 0.0505 else 3}f}"
 
 
 def metric_name(metric: str, segments: bool) -> str:

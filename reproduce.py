@@ -64,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--dry-run", action="store_true", help=dry)
     finished = "run no row: evaluate and report all finished runs of these rows, of any seed"
     line.add_argument("--finished", action="store_true", help=finished)
+    page = "do not execute the evaluation notebooks, only write the page"
+    line.add_argument("--no-evaluation", action="store_true", help=page)
     again = "auto (default) goes on with what was begun; restart moves it aside"
     line.add_argument("--resume", default="auto", choices=logger.RESUME, help=again)
     jobs = "how many rows at a time; default one a core, at most 4, and one where there is a GPU"
@@ -135,7 +137,7 @@ def _run(
     if chosen.finished and not done:
         print("none of these rows has a finished run; leave --finished out", file=sys.stderr)
     if done:
-        jobs = evaluations(done, data_dir, split)
+        jobs = [] if chosen.no_evaluation else evaluations(done, data_dir, split)
         broken = run_all(jobs, executor, at_once, board())
         failed |= {job.name: lines for job, lines in broken.items()}
         pages = {job.name: job.folder / "run.html" for job in jobs if job not in broken}

@@ -139,6 +139,12 @@ def test_the_page_of_a_run_is_named_where_there_is_one(study, demo_set, capsys) 
     assert "page: " not in capsys.readouterr().out
 
 
+def test_the_page_alone(study, demo_set) -> None:
+    assert call("1-3", "--no-evaluation", "--data-dir", str(demo_set)) == 0
+    assert [job.name for job in Trains.seen] == ["1-3-s0"]
+    assert (study[0]["runs"], study[0]["notebooks"]) == (["1-3-s0"], {})
+
+
 def test_another_split_is_evaluated_and_reported(study, demo_set) -> None:
     call("1-3", "--split", "validation", "--data-dir", str(demo_set))
     assert Trains.seen[-1].parameters["split"] == "validation"

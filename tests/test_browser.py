@@ -49,7 +49,7 @@ class Notebook(NamedTuple):
 
 
 NOTEBOOKS = (
-    Notebook("Evaluation-Cls.ipynb", ("1-3-s0",), 9, "seborrheic keratosis"),
+    Notebook("Evaluation-Cls.ipynb", ("1-3-s0",), 13, "seborrheic keratosis"),
     Notebook("Evaluation-Seg.ipynb", ("seg-4-s0", "seg-4-s1"), 7, "seg-4-s1"),
 )
 

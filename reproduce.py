@@ -99,12 +99,13 @@ def main(arguments: list[str] | None = None) -> None:
             chosen.parameter,
             chosen.resume,
         )
-        executor = None if chosen.dry_run else _executor(chosen, _logs(data_dir, chosen.profile))
+        options = _slurm_options(chosen.slurm)
+        if chosen.dry_run:
+            show_plan(planned, data_dir)
+            return
+        executor = _executor(chosen, options, _logs(data_dir, chosen.profile))
     except (ValueError, FileExistsError) as error:
         line.error(str(error))
-    if chosen.dry_run:
-        show_plan(planned, data_dir)
-        return
     try:
         sys.exit(_run(chosen, planned, executor, data_dir, split))
     except KeyboardInterrupt:
@@ -168,14 +169,18 @@ def _at_once() -> int:
     return 1 if shutil.which("nvidia-smi") else min(4, os.cpu_count() or 1)
 
 
-def _executor(chosen: argparse.Namespace, logs: Path) -> Executor:
+def _slurm_options(given: list[str]) -> dict[str, str | int]:
+    """What `--slurm` says, numbers as such. ValueError for what is no OPTION=VALUE."""
+    if wrong := [option for option in given if "=" not in option]:
+        raise ValueError(f"--slurm {wrong[0]}: expected OPTION=VALUE, as slurm_partition=gpu.")
+    options = dict(option.split("=", 1) for option in given)
+    return {key: int(value) if value.isdecimal() else value for key, value in options.items()}
+
+
+def _executor(chosen: argparse.Namespace, options: dict[str, str | int], logs: Path) -> Executor:
     if chosen.executor == "slurm":
-        if wrong := [option for option in chosen.slurm if "=" not in option]:
-            raise ValueError(f"--slurm {wrong[0]}: expected OPTION=VALUE, as slurm_partition=gpu.")
-        options = dict(option.split("=", 1) for option in chosen.slurm)
-        numbers = {key: int(value) for key, value in options.items() if value.isdecimal()}
         try:
-            return SubmititExecutor(logs, "slurm", options | numbers)
+            return SubmititExecutor(logs, "slurm", options)
         except (RuntimeError, NameError) as error:  # no Slurm here; no such option
             raise ValueError(f"--executor slurm: {error}") from error
     cores = os.cpu_count() or 1

@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def plan(
     Rows that differ in nothing but their name are one run, under the first name. Raises ValueError
     for an override that a notebook does not have as parameter, or that fits no row.
     """
+    lacking = cache(_lacking)
     known = measured((data.PROJECT / "model").glob(f"{data.set_name(data_dir)}-*/*"))
     made, first = Plan(), {}
     _check_fit(names, overrides)
@@ -71,6 +73,9 @@ def plan(
             row = experiments.get(name, profile, **_of_row(name, chosen), seed=seed)
         except ValueError as error:
             made.refused[run] = str(error)
+            continue
+        if problem := lacking(data_dir, row.train_list, row.allow_missing):
+            made.refused[run] = problem
             continue
         # What is trained; the rest says why.
         trained = replace(row, name="", question="", published=())
@@ -86,6 +91,15 @@ def plan(
         if first[trained] != run:
             made.same[run] = first[trained]
     return replace(made, runs=[_after(planned, made.runs) for planned in made.runs])
+
+
+def _lacking(data_dir: Path, train_list: str, allow_missing: bool) -> str:
+    """Why a training list cannot be used here, in one line; "" where it can."""
+    try:
+        data.read(data_dir, train_list, allow_missing)
+    except data.DataError as error:
+        return " ".join(str(error).split())
+    return ""
 
 
 def _add(

@@ -52,17 +52,18 @@ def _start(
     """Start waiting jobs while there is room, and give up those whose forerunners failed."""
     by_name = {job.name: job for job in states}
 
-    def before(job: Job) -> list[str]:
-        return [states[by_name[name]] for name in job.after if name in by_name]
+    def before(job: Job, *wanted: str) -> list[str]:
+        """Its forerunners in one of these states."""
+        return [name for name in job.after if name in by_name and states[by_name[name]] in wanted]
 
     waiting = [job for job, state in states.items() if state == "waiting"]
     # One that is given up may be what another one waits for.
-    while lost := [job for job in waiting if states[job] == "waiting" and "failed" in before(job)]:
+    while lost := [job for job in waiting if states[job] == "waiting" and before(job, "failed")]:
         for job in lost:
             states[job] = "failed"
-            failed[job] = f"it needs {', '.join(job.after)}, which failed"
+            failed[job] = f"it needs {', '.join(before(job, 'failed'))}, which failed"
     for job in waiting:
-        ready = states[job] == "waiting" and all(state == "done" for state in before(job))
+        ready = states[job] == "waiting" and not before(job, "waiting", "running")
         if ready and len(handles) < at_once:
             handles[job] = executor.submit(job)
             states[job] = "running"

@@ -227,9 +227,13 @@ class TestPairedTests:
 
     def test_a_row_that_is_the_same_run_is_compared_in_its_place(self, rows: dict) -> None:
         as_it_is, _ = paired_tests(rows, {"4-1": "1-3"})
-        tests, left_out = paired_tests(rows, {"4-1": "2-4", "2-4": "1-1"}, {"2-4": "1-3"})
+        against = {"4-1": "2-4", "2-4": "1-1", "1-3": "2-4"}
+        tests, left_out = paired_tests(rows, against, {"2-4": "1-3"})
         assert tests == as_it_is
-        assert left_out == ["2-4 against 1-1: 2-4 is the same run as 1-3."]
+        assert left_out == [
+            "2-4 against 1-1: 2-4 is the same run as 1-3.",
+            "1-3 against 2-4: both are the same run.",
+        ]
 
     def test_without_a_seed_in_common_nothing_is_compared(self, rows: dict) -> None:
         changed = rows | {"1-3": rows["1-3"][1:]}
@@ -242,5 +246,6 @@ def test_numbers_and_verdicts_agree():
     assert report_tables.number(-0.0001) == "0.000"
     assert report_tables.number(-0.0001, sign=True) == "+0.000"
     assert report_tables.number(-0.0312, sign=True) == "−0.031"
-    given = (0.0496, 0.0501, 0.2, 0.0004, float("nan"))
-    assert [*map(report_tables.p_text, given)] == ["0.0496", "0.0501", "0.200", "< 0.001", "–"]
+    given = (0.0496, 0.04996, 0.0501, 0.2, 0.0004, math.nan)
+    texts = ["0.0496", "< 0.05", "0.0501", "0.200", "< 0.001", "–"]
+    assert [*map(report_tables.p_text, given)] == texts

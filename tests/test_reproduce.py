@@ -192,6 +192,7 @@ def test_ctrl_c_stops_with_its_own_status(demo_set, monkeypatch, capsys) -> None
         (["1-3", "-p", "epoch", "3"], "ARL-CNN.ipynb has no parameter epoch"),
         (["1-3", "--jobs", "0"], "--jobs is 0; expected at least 1"),
         (["1-3", "--split", "train", "--executor", "slurm", "--slurm", "gpu"], "OPTION=VALUE"),
+        (["1-3", "--dry-run", "--slurm", "gpu"], "OPTION=VALUE"),
         (["9-9"], "'9-9'"),
     ],
 )
@@ -211,7 +212,7 @@ def test_the_cluster_gets_its_options(monkeypatch, tmp_path) -> None:
     chosen = reproduce.parser().parse_args(
         ["all", "--executor", "slurm", "--slurm", "slurm_partition=gpu", "gpus_per_node=1"]
     )
-    reproduce._executor(chosen, tmp_path)
+    reproduce._executor(chosen, reproduce._slurm_options(chosen.slurm), tmp_path)
     assert given == {"cluster": "slurm", "slurm_partition": "gpu", "gpus_per_node": 1}
 
 
@@ -223,7 +224,7 @@ def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch, tmp_path, trou
     monkeypatch.setattr(reproduce, "SubmititExecutor", refuse)
     chosen = reproduce.parser().parse_args(["all", "--executor", "slurm"])
     with pytest.raises(ValueError, match=f"--executor slurm: {trouble}"):
-        reproduce._executor(chosen, tmp_path)
+        reproduce._executor(chosen, reproduce._slurm_options(chosen.slurm), tmp_path)
 
 
 def test_jobs_survive_being_written(tmp_path) -> None:
@@ -237,4 +238,6 @@ def test_local_jobs_share_the_cores(monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(reproduce, "LocalExecutor", executors.LocalExecutor)
     monkeypatch.setattr(reproduce.os, "cpu_count", lambda: 8)
     chosen = reproduce.parser().parse_args(["all", "--jobs", "2"])
-    assert reproduce._executor(chosen, tmp_path).threads == 4
+    assert (
+        reproduce._executor(chosen, reproduce._slurm_options(chosen.slurm), tmp_path).threads == 4
+    )

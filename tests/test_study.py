@@ -141,7 +141,7 @@ class TestSchedule:
 
     def test_one_that_fails_does_not_stop_the_others(self, tmp_path: Path) -> None:
         executor = FakeExecutor(tmp_path, broken=("a",))
-        jobs = [job(tmp_path, "a"), job(tmp_path, "b", after=("a",)), job(tmp_path, "c")]
+        jobs = [job(tmp_path, "a"), job(tmp_path, "b", after=("a", "c")), job(tmp_path, "c")]
         failed = schedule.run_all(jobs, executor, 1, board.Lines())
         assert {work.name: why for work, why in failed.items()} == {
             "a": "a says goodbye",
@@ -397,3 +397,12 @@ class TestPlan:
         first, second = plan.plan(["1-5", "seg-5"], [0], "demo", demo_set, changes).runs
         assert first.job.after == ()
         assert second.job.after == ("1-5-s0",)
+
+    def test_a_row_without_its_training_list_is_refused_before_anything_runs(
+        self, demo_set: Path
+    ) -> None:
+        made = plan.plan(["1-3", "1-4", "seg-1"], [0], "coursework", demo_set)
+        assert list(made.refused) == ["1-3-s0"]
+        assert "train_list='extended' needs ISIC-2017_Training_Aug" in made.refused["1-3-s0"]
+        assert "\n" not in made.refused["1-3-s0"]
+        assert [run.job.name for run in made.runs] == ["1-4-s0", "seg-1-s0"]

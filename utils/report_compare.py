@@ -19,6 +19,7 @@ from utils.statistics import Key
 TEST_IMAGES = 600  # of the official test split, which all published numbers are about
 TEST_POSITIVES = {"melanoma": 117, "seborrheic_keratosis": 90}
 SYNTHETIC, OTHER = "synthetic: not comparable", "other images"
+UNDEFINED = "undefined"
 HIGHER, LOWER, NOT_SHOWN = "higher", "lower", "not shown either way"
 
 
@@ -146,7 +147,7 @@ def _their_interval(metric: str, value: float, ours: Own, segments: bool) -> tup
 
 def _verdict(low: float, high: float) -> str:
     if math.isnan(low) or math.isnan(high):
-        return "undefined"
+        return UNDEFINED
     if low > 0:
         return f"{HIGHER} (significant)"
     return f"{LOWER} (significant)" if high < 0 else NOT_SHOWN

@@ -12,6 +12,7 @@ from utils.report_compare import (
     LOWER,
     OTHER,
     SYNTHETIC,
+    UNDEFINED,
     Against,
     against_published,
     own_scores,
@@ -180,7 +181,7 @@ def _beside_published(lines: Sequence[Against]) -> str:
     shown = [line for line in lines if line.metric in HEADLINE]
     if not shown:
         return ""
-    comparable = [line for line in shown if line.verdict not in (SYNTHETIC, OTHER)]
+    comparable = [line for line in shown if line.verdict not in (SYNTHETIC, OTHER, UNDEFINED)]
     if not comparable:
         why = "on other images" if shown[0].verdict == OTHER else "on real lesions, ours synthetic"
         return f"No verdict on the published numbers: they are {why}. The table shows both."

@@ -71,6 +71,9 @@ def paired_tests(
         if row not in rows and same.get(row) in rows:
             left_out.append(f"{row} against {partner}: {row} is the same run as {same[row]}.")
             continue
+        if row == other:
+            left_out.append(f"{row} against {partner}: both are the same run.")
+            continue
         if row not in rows or other not in rows:
             continue
         first, second = _same_seeds(rows[row], rows[other])

@@ -74,8 +74,11 @@ def p_text(value: float) -> str:
     """A p value as text."""
     if math.isnan(value):
         return "–"
+    if value < 0.001:
+        return "< 0.001"
     # Around 0.05 with a digit more, so that number and verdict agree.
-    return "< 0.001" if value < 0.001 else f"{value:.{4 if 0.0495 <= value < 0.0505 else 3}f}"
+    text = f"{value:.{4 if 0.0495 <= value < 0.0505 else 3}f}"
+    return "< 0.05" if value < 0.05 <= float(text) else text
 
 
 def metric_name(metric: str, segments: bool) -> str:

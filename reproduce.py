@@ -22,17 +22,12 @@ from pathlib import Path
 import experiments
 from study.board import board
 from study.executors import Executor, LocalExecutor, SubmititExecutor
-from study.jobs import Job
+from study.outcome import Outcome, rows_of
 from study.plan import Plan, plan
 from study.preview import show_plan
-from study.schedule import run_all
+from study.schedule import no_jobs, run_all
 from study.work import STOPPED
-from utils import data, logger, report, results, results_seg, runs
-
-EVALUATION = {
-    experiments.ClassificationRow: data.PROJECT / "Evaluation-Cls.ipynb",
-    experiments.SegmentationRow: data.PROJECT / "Evaluation-Seg.ipynb",
-}
+from utils import data, logger, report, results, results_seg
 
 
 def parser() -> argparse.ArgumentParser:
@@ -91,8 +86,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         data_dir = data.locate(chosen.data_dir)
         split = data.evaluation_split(data.read(data_dir), chosen.split)
+        rows = rows_of(chosen.rows, chosen.profile)
         planned = plan(
-            _rows(chosen.rows, chosen.profile),
+            rows,
             chosen.seeds,
             chosen.profile,
             data_dir,
@@ -104,58 +100,48 @@ def main(arguments: list[str] | None = None) -> None:
             show_plan(planned, data_dir)
             return
         executor = _executor(chosen, options, _logs(data_dir, chosen.profile))
+        counted = None if chosen.finished else planned
+        outcome = Outcome(rows, chosen.profile, data_dir, split, counted)
     except (ValueError, FileExistsError) as error:
         line.error(str(error))
     try:
-        sys.exit(_run(chosen, planned, executor, data_dir, split))
+        sys.exit(_run(chosen, planned, executor, outcome))
     except KeyboardInterrupt:
         print("\nstopped; call it again to go on", file=sys.stderr)
         sys.exit(STOPPED)
 
 
-def _run(
-    chosen: argparse.Namespace, planned: Plan, executor: Executor, data_dir: Path, split: str
-) -> int:
+def _run(chosen: argparse.Namespace, planned: Plan, executor: Executor, outcome: Outcome) -> int:
     """Rows, evaluations, report; returns the exit status."""
-    at_once = chosen.jobs or _at_once()
-    failed = dict(planned.refused)
-    if chosen.finished:
-        failed = {}
-    else:
+    jobs, failed = ([], {}) if chosen.finished else (planned.jobs, dict(planned.refused))
+    if not chosen.finished:
         for run in planned.runs:
             if run.finished:
                 print(f"{run.job.folder} is finished")
-        broken = run_all(planned.jobs, executor, at_once, board())
-        failed |= {job.name: lines for job, lines in broken.items()}
-    wanted = [run.job.folder for run in planned.runs if run.job.name not in failed]
-    done = finished_runs(chosen.rows, chosen.profile, data_dir)
-    if not chosen.finished:
-        done = {name: run for name, run in done.items() if run.path in wanted}
+    evaluations = no_jobs if chosen.no_evaluation else outcome.evaluations
+    broken = run_all(jobs, executor, chosen.jobs or _at_once(), board(), evaluations)
+    failed |= {job.name: lines for job, lines in broken.items()}
+    states = {job: "failed" if job in broken else "done" for job in jobs}
+    done = outcome.runs(states)
+    for problem in outcome.damaged():
+        print(f"passed over: {problem}", file=sys.stderr)
     for run in done.values():
         print(f"\n{summary(run.path)}")
         if (run / "run.html").exists():  # a run that was made in Jupyter has none
             print(f"page: {run / 'run.html'}")
-    if chosen.finished and not done:
-        print("none of these rows has a finished run; leave --finished out", file=sys.stderr)
     if done:
-        jobs = [] if chosen.no_evaluation else evaluations(done, data_dir, split)
-        broken = run_all(jobs, executor, at_once, board())
-        failed |= {job.name: lines for job, lines in broken.items()}
-        pages = {job.name: job.folder / "run.html" for job in jobs if job not in broken}
+        looked = [job for job in evaluations(states) if job not in broken]
+        pages = {job.name: job.folder / "run.html" for job in looked}
         reasons = [f"{name}: {lines.splitlines()[-1]}" for name, lines in failed.items()]
-        page = write_report(done, data_dir, split, pages, reasons, planned.same)
+        page = write_report(done, outcome.data_dir, outcome.split, pages, reasons, planned.same)
         print(f"\nreport: {page}")
+    elif chosen.finished:
+        print("none of these rows has a finished run; leave --finished out", file=sys.stderr)
     if failed:
         print("\nfailed:", file=sys.stderr)
         for name, lines in failed.items():
             print(f"- {name}: {lines}", file=sys.stderr)
     return 1 if failed or not done else 0
-
-
-def _rows(names: list[str], profile: str) -> list[str]:
-    """The rows that are meant; all means those that the profile has a recipe for."""
-    every = [name for name in experiments.ROWS if profile in experiments.profiles(name)]
-    return every if "all" in names else list(dict.fromkeys(names))
 
 
 def _logs(data_dir: Path, profile: str) -> Path:
@@ -185,40 +171,6 @@ def _executor(chosen: argparse.Namespace, options: dict[str, str | int], logs: P
             raise ValueError(f"--executor slurm: {error}") from error
     cores = os.cpu_count() or 1
     return LocalExecutor(logs, max(1, cores // (chosen.jobs or _at_once())))
-
-
-def finished_runs(names: list[str], profile: str, data_dir: Path) -> dict[str, logger.RunFolder]:
-    """All finished runs of these rows in this profile, by name, in the order of the rows."""
-    found = {}
-    for row in _rows(names, profile):
-        row = experiments.SAME_RUN.get(row, row)
-        folder = data.PROJECT / "model" / f"{data.set_name(data_dir)}-{profile}"
-        for path in sorted(folder.glob(f"{row}-s[0-9]*")):
-            run = logger.RunFolder(path)
-            try:
-                if path.name.rpartition("-s")[2].isdecimal() and run.finished:
-                    found[path.name] = run
-            except logger.RunError as error:
-                print(f"passed over: {error}", file=sys.stderr)
-    return found
-
-
-def evaluations(done: dict[str, logger.RunFolder], data_dir: Path, split: str) -> list[Job]:
-    """The evaluation notebooks that look at these runs."""
-    jobs = []
-    for kind, notebook in EVALUATION.items():
-        folders = [run for run in done.values() if _kind(run) is kind]
-        if folders:
-            name = f"{notebook.stem.lower()}-{split}"
-            output = runs.outputs(folders, name).path
-            parameters = {"data_dir": str(data_dir), "split": split}
-            parameters["runs"] = [str(run.path) for run in folders]
-            jobs.append(Job(name, notebook, output, parameters))
-    return jobs
-
-
-def _kind(run: logger.RunFolder) -> type[experiments.Row]:
-    return type(experiments.ROWS[run.config["row"]["name"]])
 
 
 def write_report(

@@ -1,7 +1,7 @@
 """Keep jobs going, so many at a time, until all are done."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from study.board import Board
 from study.executors import Executor, Handle
@@ -12,25 +12,44 @@ POLL = 1.0  # seconds between two looks
 WORDLESS = "it was ended without a word: too little memory, or by someone"
 
 
-def run_all(jobs: Sequence[Job], executor: Executor, at_once: int, board: Board) -> dict[Job, str]:
+def no_jobs(_: Mapping[Job, str]) -> list[Job]:
+    """Nothing follows."""
+    return []
+
+
+def run_all(
+    jobs: Sequence[Job],
+    executor: Executor,
+    at_once: int,
+    board: Board,
+    then: Callable[[Mapping[Job, str]], Sequence[Job]] = no_jobs,
+) -> dict[Job, str]:
     """Run the jobs, at most so many at once; returns the last lines of those that failed.
 
-    A job that waits for a failed one fails with it; all others go on. Whatever ends this, Ctrl-C
-    above all, ends the jobs, too.
+    A job that waits for a failed one fails with it; all others go on. Whenever one ends, and at the
+    beginning, `then` is given the state of each job ("waiting", "running", "done", "failed") and
+    answers with the jobs that can follow; those it has named before count once. Whatever ends this,
+    Ctrl-C above all, ends the jobs, too.
     """
     states = dict.fromkeys(jobs, "waiting")
     handles: dict[Job, Handle] = {}
     failed: dict[Job, str] = {}
+    ended = True
     with board:
         try:
             while True:
                 for job, handle in list(handles.items()):
                     if (broken := handle.failed()) is not None:
                         del handles[job]
+                        ended = True
                         states[job] = "failed" if broken else "done"
                         if broken:
                             failed[job] = tail(handle.log) or WORDLESS
-                _start(states, handles, failed, executor, at_once)
+                if ended:
+                    _give_up(states, failed)
+                    states |= {job: "waiting" for job in then(states) if job not in states}
+                    ended = False
+                _start(states, handles, executor, at_once)
                 board.show({job: (state, standing(job)) for job, state in states.items()})
                 if not handles:
                     return failed
@@ -42,28 +61,30 @@ def run_all(jobs: Sequence[Job], executor: Executor, at_once: int, board: Board)
                 handle.end()
 
 
-def _start(
-    states: dict[Job, str],
-    handles: dict[Job, Handle],
-    failed: dict[Job, str],
-    executor: Executor,
-    at_once: int,
-) -> None:
-    """Start waiting jobs while there is room, and give up those whose forerunners failed."""
-    by_name = {job.name: job for job in states}
-
-    def before(job: Job, *wanted: str) -> list[str]:
-        """Its forerunners in one of these states."""
-        return [name for name in job.after if name in by_name and states[by_name[name]] in wanted]
-
-    waiting = [job for job, state in states.items() if state == "waiting"]
-    # One that is given up may be what another one waits for.
-    while lost := [job for job in waiting if states[job] == "waiting" and before(job, "failed")]:
+def _give_up(states: dict[Job, str], failed: dict[Job, str]) -> None:
+    """Let the waiting jobs fail whose forerunners failed, and those that wait for them in turn."""
+    while lost := [
+        job
+        for job, state in states.items()
+        if state == "waiting" and _before(job, states, "failed")
+    ]:
         for job in lost:
-            states[job] = "failed"
-            failed[job] = f"it needs {', '.join(before(job, 'failed'))}, which failed"
-    for job in waiting:
-        ready = states[job] == "waiting" and not before(job, "waiting", "running")
+            failed[job] = f"it needs {', '.join(_before(job, states, 'failed'))}, which failed"
+        states |= dict.fromkeys(lost, "failed")
+
+
+def _start(
+    states: dict[Job, str], handles: dict[Job, Handle], executor: Executor, at_once: int
+) -> None:
+    """Start waiting jobs while there is room, those that wait for no other."""
+    for job, state in states.items():
+        ready = state == "waiting" and not _before(job, states, "waiting", "running")
         if ready and len(handles) < at_once:
             handles[job] = executor.submit(job)
             states[job] = "running"
+
+
+def _before(job: Job, states: Mapping[Job, str], *wanted: str) -> list[str]:
+    """The forerunners of a job that are in one of these states."""
+    by_name = {other.name: state for other, state in states.items()}
+    return [name for name in job.after if by_name.get(name) in wanted]

@@ -8,6 +8,7 @@ import pytest
 import reproduce
 from study import executors, schedule
 from study.jobs import Job
+from study.outcome import Outcome
 from utils import data, logger
 
 
@@ -87,6 +88,29 @@ def test_rows_then_evaluations_then_the_report(study, demo_set, tmp_path, capsys
     assert asked["same"] == {"2-4": "1-3"}
     assert [page.read_text() for page in asked["notebooks"].values()] == ["evaluated"] * 2
     assert "report: " in capsys.readouterr().out
+
+
+def test_a_kind_is_evaluated_when_none_of_it_is_left(study, demo_set, monkeypatch) -> None:
+    Trains.broken = ("2-1-s0",)
+    asked = []
+    evaluations = Outcome.evaluations
+
+    def noted(outcome, states):
+        jobs = evaluations(outcome, states)
+        asked.append([job.name for job in jobs])
+        return jobs
+
+    monkeypatch.setattr(Outcome, "evaluations", noted)
+    rows = ("seg-6", "1-3", "2-1")
+    assert call(*rows, "--jobs", "1", "--data-dir", str(demo_set)) == 1
+    assert asked[:4] == [
+        [],  # at the beginning
+        ["evaluation-seg-test"],  # seg-6 has ended
+        ["evaluation-seg-test"],  # 1-3 as well, 2-1 waits
+        ["evaluation-cls-test", "evaluation-seg-test"],
+    ]
+    (looked,) = [job for job in Trains.seen if job.name == "evaluation-cls-test"]
+    assert looked.parameters["runs"] == [str(study[0]["output"].parent / "1-3-s0")]
 
 
 def test_a_second_call_trains_nothing(study, demo_set, capsys) -> None:

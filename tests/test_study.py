@@ -176,6 +176,41 @@ class TestSchedule:
         assert executor.started == ["a", "b"]
         assert executor.most == 1
 
+    def test_what_follows_starts_beside_what_is_left(self, tmp_path: Path) -> None:
+        executor = FakeExecutor(tmp_path, broken=("a",))
+        start, long = executor.submit, job(tmp_path, "long")
+
+        def submit(work: Job) -> FakeHandle:
+            handle = start(work)
+            handle.looks = 9 if work == long else handle.looks
+            return handle
+
+        executor.submit = submit
+        asked = []
+
+        def then(states: dict[Job, str]) -> list[Job]:
+            asked.append(list(states.values())[:2])
+            ended = "failed" in states.values()
+            return [job(tmp_path, "page", after=("long",)), job(tmp_path, "look")] if ended else []
+
+        jobs = [job(tmp_path, "a"), long]
+        failed = schedule.run_all(jobs, executor, 2, board.Lines(), then)
+        assert [work.name for work in failed] == ["a"]
+        assert executor.started == ["a", "long", "look", "page"]
+        assert executor.most == 2
+        assert asked == [
+            ["waiting", "waiting"],
+            ["failed", "running"],
+            ["failed", "running"],  # look has ended
+            ["failed", "done"],
+            ["failed", "done"],  # page has ended
+        ]
+
+    def test_what_follows_is_asked_for_where_nothing_is_to_be_run(self, tmp_path: Path) -> None:
+        executor = FakeExecutor(tmp_path)
+        schedule.run_all([], executor, 1, board.Lines(), lambda _: [job(tmp_path)])
+        assert executor.started == ["a"]
+
     def test_ctrl_c_ends_what_runs(self, tmp_path: Path, monkeypatch) -> None:
         executor = FakeExecutor(tmp_path, looks=99)
 

@@ -95,15 +95,42 @@ def overlaid(
     return (1 - HEAT_SHARE) * grey + HEAT_SHARE * colormaps[HEAT](values)[..., :3]
 
 
+def _tiles(
+    rows: int, columns: int, width: float, parts: Sequence[tuple[float, float]]
+) -> tuple[Figure, np.ndarray]:
+    """A figure of fixed tiles, so many inches wide, and its axes (rows * len(parts), columns).
+
+    parts: from the top of a tile to its foot, the free space above each of its axes and the height
+    of these axes, in inches. To let constrained layout find places for many pictures takes longer
+    than to draw them.
+    """
+    margin, gap, head, foot = 0.08, 0.12, 0.42, 0.35
+    size = (width * columns + 2 * margin, head + rows * sum(map(sum, parts)) + foot)
+    figure, axes, top = Figure(figsize=size), [], size[1] - head
+    for space, height in list(parts) * rows:
+        top -= space + height
+        places = [margin + gap / 2 + width * column for column in range(columns)]
+        inches = [np.array((left, top, width - gap, height)) for left in places]
+        axes.append([figure.add_axes(box / (*size, *size)) for box in inches])
+    for axis in figure.axes:
+        axis.set_axis_off()
+    return figure, np.array(axes)
+
+
+def _text_height(captions: Sequence[str]) -> float:
+    """The inches that the longest of these captions needs above its picture."""
+    return 0.18 + 0.156 * max((caption.count("\n") + 1 for caption in captions), default=1)
+
+
 @rc_context(STYLE)
 def image_grid(
     images: Sequence[np.ndarray], captions: Sequence[str], title: str, note: str, columns: int = 6
 ) -> Figure:
     """Images (H, W, 3) uint8 in a grid, each under its caption."""
-    rows = -(-len(images) // columns)
-    figure, axes = new_figure(rows, columns, (1.6 * columns, 1.85 * rows + 0.6))
-    for axis in axes.flat:
-        axis.set_axis_off()
+    side = 1.5
+    tall = max((image.shape[0] / image.shape[1] for image in images), default=1)
+    parts = [(_text_height(captions), side * tall)]
+    figure, axes = _tiles(max(1, -(-len(images) // columns)), columns, side + 0.12, parts)
     for axis, image, caption in zip(axes.flat, images, captions, strict=False):
         axis.imshow(image)
         axis.set_title(caption, fontsize=8, linespacing=1.4)
@@ -205,11 +232,11 @@ def prediction_gallery(
     predictions: one row an image, with id, label and a probability column a class.
     """
     names = [name for name in CLASSES if name in predictions]
+    side = 2.1
+    tall = max((image.shape[0] / image.shape[1] for image in images), default=1)
+    parts = [(_text_height(["id\nclass"]), side * tall), (0.04, 0.62)]
     rows = max(1, -(-len(images) // columns))
-    figure = Figure(figsize=(2.3 * columns, 2.9 * rows + 0.6), layout="constrained")
-    axes = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[3.2, 1] * rows)
-    for axis in axes.flat:
-        axis.set_axis_off()
+    figure, axes = _tiles(rows, columns, side + 0.12, parts)
     for place, (image, row) in enumerate(zip(images, predictions.to_dict("records"), strict=True)):
         top, bottom = axes[2 * (place // columns) : 2 * (place // columns) + 2, place % columns]
         top.imshow(image)

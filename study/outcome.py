@@ -1,0 +1,79 @@
+"""What has come of the rows: their finished runs, and the notebooks that look at them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import experiments
+from study.jobs import Job
+from study.plan import TRAINING, Plan
+from utils import data, logger, runs
+
+EVALUATION = {
+    experiments.ClassificationRow: data.PROJECT / "Evaluation-Cls.ipynb",
+    experiments.SegmentationRow: data.PROJECT / "Evaluation-Seg.ipynb",
+}
+
+Runs = dict[str, logger.RunFolder]  # by name
+
+
+def rows_of(names: Sequence[str], profile: str) -> list[str]:
+    """The rows that are meant; all means those that the profile has a recipe for."""
+    every = [name for name in experiments.ROWS if profile in experiments.profiles(name)]
+    return every if "all" in names else list(dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of these rows on these data. planned is None where all that was ever finished counts."""
+
+    rows: Sequence[str]
+    profile: str
+    data_dir: Path
+    split: str
+    planned: Plan | None
+
+    def runs(self, states: Mapping[Job, str]) -> Runs:
+        """The runs to look at, now that the jobs stand like this; in the order of the rows."""
+        found, _ = self._on_disk()
+        if self.planned is None:
+            return found
+        ended = [run for run in self.planned.runs if states.get(run.job, "done") == "done"]
+        done = [run.job.folder for run in ended]
+        return {name: run for name, run in found.items() if run.path in done}
+
+    def damaged(self) -> list[str]:
+        """What is wrong with run folders that nothing can be said of."""
+        return self._on_disk()[1]
+
+    def evaluations(self, states: Mapping[Job, str]) -> list[Job]:
+        """A notebook for the classifiers and one for the segmenters, once none of them is left."""
+        left = {job.notebook for job, state in states.items() if state in ("waiting", "running")}
+        jobs, done = [], self.runs(states)
+        for kind, notebook in EVALUATION.items():
+            folders = [run for run in done.values() if _kind(run) is kind]
+            if folders and TRAINING[kind] not in left:
+                name = f"{notebook.stem.lower()}-{self.split}"
+                output = runs.outputs(folders, name).path
+                parameters = {"data_dir": str(self.data_dir), "split": self.split}
+                parameters["runs"] = [str(run.path) for run in folders]
+                jobs.append(Job(name, notebook, output, parameters))
+        return jobs
+
+    def _on_disk(self) -> tuple[Runs, list[str]]:
+        """All finished runs of these rows in this profile, of any seed; what cannot be read."""
+        found, damaged = {}, []
+        folder = data.PROJECT / "model" / f"{data.set_name(self.data_dir)}-{self.profile}"
+        for row in dict.fromkeys(experiments.SAME_RUN.get(row, row) for row in self.rows):
+            for path in sorted(folder.glob(f"{row}-s[0-9]*")):
+                run = logger.RunFolder(path)
+                try:
+                    if path.name.rpartition("-s")[2].isdecimal() and run.finished:
+                        found[path.name] = run
+                except logger.RunError as error:
+                    damaged.append(str(error))
+        return found, damaged
+
+
+def _kind(run: logger.RunFolder) -> type[experiments.Row]:
+    return type(experiments.ROWS[run.config["row"]["name"]])

@@ -76,9 +76,9 @@ def _give_up(states: dict[Job, str], failed: dict[Job, str]) -> None:
 def _start(
     states: dict[Job, str], handles: dict[Job, Handle], executor: Executor, at_once: int
 ) -> None:
-    """Start waiting jobs while there is room, those that wait for no other."""
-    for job, state in states.items():
-        ready = state == "waiting" and not _before(job, states, "waiting", "running")
+    """Start waiting jobs while there is room, those that wait for no other, evaluations first."""
+    for job in sorted(states, key=lambda job: job.epochs > 0):
+        ready = states[job] == "waiting" and not _before(job, states, "waiting", "running")
         if ready and len(handles) < at_once:
             handles[job] = executor.submit(job)
             states[job] = "running"

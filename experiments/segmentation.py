@@ -108,7 +108,8 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("demo", "seg-6"): {
         "weights": "imagenet",
         "image_size": (64, 64),
+        "epochs": 4,
         "batch_size": 16,
-        "train_images": None,
+        "train_images": 240,
     },
 }

@@ -8,7 +8,6 @@ import pytest
 import reproduce
 from study import executors, schedule
 from study.jobs import Job
-from study.outcome import Outcome
 from utils import data, logger
 
 
@@ -90,27 +89,18 @@ def test_rows_then_evaluations_then_the_report(study, demo_set, tmp_path, capsys
     assert "report: " in capsys.readouterr().out
 
 
-def test_a_kind_is_evaluated_when_none_of_it_is_left(study, demo_set, monkeypatch) -> None:
+def test_a_kind_is_evaluated_as_soon_as_none_of_it_is_left(study, demo_set) -> None:
     Trains.broken = ("2-1-s0",)
-    asked = []
-    evaluations = Outcome.evaluations
-
-    def noted(outcome, states):
-        jobs = evaluations(outcome, states)
-        asked.append([job.name for job in jobs])
-        return jobs
-
-    monkeypatch.setattr(Outcome, "evaluations", noted)
     rows = ("seg-6", "1-3", "2-1")
     assert call(*rows, "--jobs", "1", "--data-dir", str(demo_set)) == 1
-    assert asked[:4] == [
-        [],  # at the beginning
-        ["evaluation-seg-test"],  # seg-6 has ended
-        ["evaluation-seg-test"],  # 1-3 as well, 2-1 waits
-        ["evaluation-cls-test", "evaluation-seg-test"],
+    assert [job.name for job in Trains.seen] == [
+        "seg-6-s0",
+        "evaluation-seg-test",
+        "1-3-s0",
+        "2-1-s0",
+        "evaluation-cls-test",
     ]
-    (looked,) = [job for job in Trains.seen if job.name == "evaluation-cls-test"]
-    assert looked.parameters["runs"] == [str(study[0]["output"].parent / "1-3-s0")]
+    assert Trains.seen[-1].parameters["runs"] == [str(study[0]["output"].parent / "1-3-s0")]
 
 
 def test_a_second_call_trains_nothing(study, demo_set, capsys) -> None:

@@ -34,7 +34,8 @@ class Trains:
             run.remember("finished", True)
         elif not broken:
             job.folder.mkdir(parents=True, exist_ok=True)
-            (job.folder / "run.html").write_text("evaluated")
+            for name in ("run.html", "scores.csv"):
+                (job.folder / name).write_text("evaluated")
         return Ended(self.log, broken)
 
 
@@ -86,6 +87,7 @@ def test_rows_then_evaluations_then_the_report(study, demo_set, tmp_path, capsys
     assert asked["output"] == tmp_path / "model/demo-demo/report-test"
     assert asked["same"] == {"2-4": "1-3"}
     assert [page.read_text() for page in asked["notebooks"].values()] == ["evaluated"] * 2
+    assert (tmp_path / "model/demo-demo/evaluation-cls-test/scores.csv").exists()
     assert "report: " in capsys.readouterr().out
 
 

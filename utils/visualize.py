@@ -54,8 +54,12 @@ def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figu
 
 def finish(figure: Figure, title: str, note: str) -> Figure:
     """The figure with its title above and the note that names its data below."""
-    figure.suptitle(title, fontsize=11)
-    figure.supxlabel(note, fontsize=8, color="0.35")
+    top = bottom = {}
+    if figure.get_layout_engine() is None:  # else that finds the places
+        height = figure.get_figheight()
+        top, bottom = {"y": 1 - 0.1 / height}, {"y": 0.06 / height}
+    figure.suptitle(title, fontsize=11, **top)
+    figure.supxlabel(note, fontsize=8, color="0.35", **bottom)
     return figure
 
 
@@ -96,18 +100,17 @@ def overlaid(
 
 
 def _tiles(
-    rows: int, columns: int, width: float, parts: Sequence[tuple[float, float]]
+    columns: int, width: float, rows: Sequence[tuple[float, float]]
 ) -> tuple[Figure, np.ndarray]:
-    """A figure of fixed tiles, so many inches wide, and its axes (rows * len(parts), columns).
+    """A figure of fixed tiles, so many inches wide, and its axes (len(rows), columns).
 
-    parts: from the top of a tile to its foot, the free space above each of its axes and the height
-    of these axes, in inches. To let constrained layout find places for many pictures takes longer
-    than to draw them.
+    rows: from the top, the free space above each row of axes and their height, in inches. To let
+    constrained layout find places for many pictures takes longer than to draw them.
     """
-    margin, gap, head, foot = 0.08, 0.12, 0.42, 0.35
-    size = (width * columns + 2 * margin, head + rows * sum(map(sum, parts)) + foot)
+    margin, gap, head, foot = 0.08, 0.12, 0.32, 0.35
+    size = (width * columns + 2 * margin, head + sum(map(sum, rows)) + foot)
     figure, axes, top = Figure(figsize=size), [], size[1] - head
-    for space, height in list(parts) * rows:
+    for space, height in rows:
         top -= space + height
         places = [margin + gap / 2 + width * column for column in range(columns)]
         inches = [np.array((left, top, width - gap, height)) for left in places]
@@ -129,8 +132,9 @@ def image_grid(
     """Images (H, W, 3) uint8 in a grid, each under its caption."""
     side = 1.5
     tall = max((image.shape[0] / image.shape[1] for image in images), default=1)
-    parts = [(_text_height(captions), side * tall)]
-    figure, axes = _tiles(max(1, -(-len(images) // columns)), columns, side + 0.12, parts)
+    lines = [captions[first : first + columns] for first in range(0, len(images), columns)] or [[]]
+    rows = [(_text_height(line), side * tall) for line in lines]
+    figure, axes = _tiles(columns, side + 0.12, rows)
     for axis, image, caption in zip(axes.flat, images, captions, strict=False):
         axis.imshow(image)
         axis.set_title(caption, fontsize=8, linespacing=1.4)
@@ -234,9 +238,8 @@ def prediction_gallery(
     names = [name for name in CLASSES if name in predictions]
     side = 2.1
     tall = max((image.shape[0] / image.shape[1] for image in images), default=1)
-    parts = [(_text_height(["id\nclass"]), side * tall), (0.04, 0.62)]
-    rows = max(1, -(-len(images) // columns))
-    figure, axes = _tiles(rows, columns, side + 0.12, parts)
+    tile = [(_text_height(["id\nclass"]), side * tall), (0.04, 0.62)]
+    figure, axes = _tiles(columns, side + 0.12, tile * max(1, -(-len(images) // columns)))
     for place, (image, row) in enumerate(zip(images, predictions.to_dict("records"), strict=True)):
         top, bottom = axes[2 * (place // columns) : 2 * (place // columns) + 2, place % columns]
         top.imshow(image)

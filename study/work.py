@@ -19,6 +19,10 @@ from study.notebooks import run_notebook
 STOPPED = 130  # the exit status after Ctrl-C
 
 
+class CellError(Exception):
+    """A cell of the notebook failed; the text is its error."""
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Execute the job in the file that is named; the exit status is 0 where it was done."""
     (file,) = sys.argv[1:] if arguments is None else arguments
@@ -29,17 +33,19 @@ def main(arguments: list[str] | None = None) -> None:
         execute(Path(file))
     except KeyboardInterrupt:
         sys.exit(STOPPED)
+    except CellError as error:
+        sys.exit(str(error))
 
 
 def execute(file: Path) -> None:
-    """Execute the job in a file. SystemExit with the error as its text where a cell fails."""
+    """Execute the job in a file. Raises CellError where a cell fails."""
     # The kernel is quiet about frozen modules; a debugger has no business in a batch run.
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     job = Job.load(file)
     try:
         run_notebook(job.notebook, job.folder, job.parameters)
     except PapermillExecutionError as error:
-        sys.exit(f"{error.ename}: {error.evalue}")
+        raise CellError(f"{error.ename}: {error.evalue}") from None
 
 
 def _end_with_parent() -> None:

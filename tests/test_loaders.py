@@ -403,7 +403,7 @@ def run_script(folder: Path, prepared: store.Store, method: str, guarded: bool) 
     return ended.returncode, ended.stdout + ended.stderr
 
 
-SLOW = pytest.mark.slow  # the notebook's own test runs every method each time
+SLOW = pytest.mark.slow  # the notebook's own test starts workers in these ways each time
 
 
 @pytest.mark.parametrize(

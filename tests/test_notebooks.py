@@ -59,7 +59,9 @@ def test_a_converted_script_in_another_folder_twice_in_a_row(
         assert len(table) == 8
 
 
-@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+@pytest.mark.parametrize(
+    "method", [pytest.param("forkserver", marks=pytest.mark.slow), "fork", "spawn"]
+)
 def test_workers_start_from_a_converted_script(method: str, demo_set: Path, tmp_path: Path) -> None:
     first = f"import multiprocessing\nmultiprocessing.set_start_method({method!r})\n"
     where = {"data_dir": str(demo_set), "run_dir": str(tmp_path / "run")}

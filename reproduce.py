@@ -55,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
         metavar=("NAME", "VALUE"),
         help=change,
     )
-    dry = "only show what would run, what is finished, and how long the rest takes"
+    dry = "only show what would run, what is finished, and how long the training that is left takes"
     line.add_argument("--dry-run", action="store_true", help=dry)
     finished = "run no row: evaluate and report all finished runs of these rows, of any seed"
     line.add_argument("--finished", action="store_true", help=finished)
@@ -63,7 +63,10 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--no-evaluation", action="store_true", help=page)
     again = "auto (default) goes on with what was begun; restart moves it aside"
     line.add_argument("--resume", default="auto", choices=logger.RESUME, help=again)
-    jobs = "how many rows at a time; default one a core, at most 4, and one where there is a GPU"
+    jobs = (
+        "how many rows at a time; default one a core, at most 4, and one where there is a GPU; all "
+        "on a cluster, which then queues them"
+    )
     line.add_argument("--jobs", type=int, help=jobs)
     place = "where: on this machine, or as jobs of a Slurm cluster"
     line.add_argument("--executor", default="local", choices=("local", "slurm"), help=place)
@@ -79,6 +82,10 @@ def main(arguments: list[str] | None = None) -> None:
     # A kill that can be heard is treated as Ctrl-C, which a background shell has switched off.
     for heard in (signal.SIGTERM, signal.SIGINT):
         signal.signal(heard, signal.default_int_handler)
+    # The end of a terminal, too, but for those who said nohup. (Windows has no such signal.)
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup and signal.getsignal(hangup) == signal.SIG_DFL:
+        signal.signal(hangup, signal.default_int_handler)
     if chosen.data_dir is None and chosen.profile == "demo":
         chosen.data_dir = "demo"
     if chosen.jobs is not None and chosen.jobs < 1:
@@ -107,7 +114,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         sys.exit(_run(chosen, planned, executor, outcome))
     except KeyboardInterrupt:
-        print("\nstopped; call it again to go on", file=sys.stderr)
+        again = " without --resume restart" * (chosen.resume == "restart")
+        print(f"\nstopped; call it again{again} to go on", file=sys.stderr)
         sys.exit(STOPPED)
 
 
@@ -119,7 +127,8 @@ def _run(chosen: argparse.Namespace, planned: Plan, executor: Executor, outcome:
             if run.finished:
                 print(f"{run.job.folder} is finished")
     evaluations = no_jobs if chosen.no_evaluation else outcome.evaluations
-    broken = run_all(jobs, executor, chosen.jobs or _at_once(), board(), evaluations)
+    at_once = chosen.jobs or (_at_once() if chosen.executor == "local" else len(jobs) + 2)
+    broken = run_all(jobs, executor, at_once, board(), evaluations)
     failed |= {job.name: lines for job, lines in broken.items()}
     states = {job: "failed" if job in broken else "done" for job in jobs}
     done = outcome.runs(states)
@@ -133,6 +142,8 @@ def _run(chosen: argparse.Namespace, planned: Plan, executor: Executor, outcome:
         looked = [job for job in evaluations(states) if job not in broken]
         pages = {job.name: job.folder / "run.html" for job in looked}
         reasons = [f"{name}: {lines.splitlines()[-1]}" for name, lines in failed.items()]
+        if absent := outcome.absent(done):
+            reasons.append(f"without a finished run: {', '.join(absent)}")
         page = write_report(done, outcome.data_dir, outcome.split, pages, reasons, planned.same)
         print(f"\nreport: {page}")
     elif chosen.finished:
@@ -183,10 +194,14 @@ def write_report(
 ) -> Path:
     """The page of all runs, with the executed evaluations beside it; returns where it lies.
 
+    What an earlier page had beside it is removed.
+
     same: runs that another one stands for, by name.
     """
     folder = next(iter(done.values())).path.parent / f"report-{split}"
     folder.mkdir(exist_ok=True)
+    for stale in folder.glob("evaluation-*.html"):
+        stale.unlink()
     beside = {}
     for name, page in pages.items():
         beside[name] = Path(shutil.copy2(page, folder / f"{name}.html"))

@@ -57,8 +57,8 @@ class Published:
     """Numbers that a study printed for the official 600 test images, and what it trained on.
 
     Classification: the coursework's accuracy, sensitivity and specificity hold the argmax of the
-    three classes against the rest; Zhang et al. are quoted as they printed them. Segmentation:
-    convention "coursework" pools all pixels, "official" is the mean over images.
+    three classes against the rest; Zhang et al. do not say what theirs hold ("unstated").
+    Segmentation: convention "coursework" pools all pixels, "official" is the mean over images.
     """
 
     source: str

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -14,6 +15,10 @@ from study.standing import Standing, seconds_left
 from utils.console import say
 
 States = Mapping[Job, tuple[str, Standing]]  # "waiting", "running", "done", "failed"
+
+
+RANK = ("running", "failed", "waiting", "done")  # from what is looked for first
+FRAME = 6  # lines of a table that hold no job
 
 
 class Board(Protocol):
@@ -74,15 +79,27 @@ class LiveTable:
 
     def show(self, states: States) -> None:
         """Draw the table of all jobs."""
-        table = Table("run", "state", "epoch", "best score", "an epoch takes", "left")
+        shown, rest = self._fitting(states)
+        caption = f"and {rest}" if rest else None
+        columns = ("run", "state", "epoch", "best score", "an epoch takes", "left")
+        table = Table(*columns, caption=caption, caption_justify="left")
         styles = {"running": "bold", "failed": "red", "waiting": "dim"}
-        for job, (state, now) in states.items():
+        for job, (state, now) in shown.items():
             epoch = f"{now.epochs}/{job.epochs}" if job.epochs else ""
             best = f"{job.score} {now.best:.3f}" if math.isfinite(now.best) else ""
             left = seconds_left(job, now) if job.epochs and state != "done" else math.nan
             cells = (job.name, state, epoch, best, duration(now.seconds), duration(left))
             table.add_row(*cells, style=styles.get(state))
         self.live.update(table, refresh=True)
+
+    def _fitting(self, states: States) -> tuple[States, str]:
+        """As many jobs as the terminal has lines for, what runs or failed first; and the others."""
+        room = max(1, self.live.console.height - FRAME)
+        if len(states) <= room:
+            return states, ""
+        by_rank = sorted(states.items(), key=lambda entry: RANK.index(entry[1][0]))
+        others = Counter(state for _, (state, _) in by_rank[room:])
+        return dict(by_rank[:room]), ", ".join(f"{n} {state}" for state, n in others.items())
 
 
 def duration(seconds: float) -> str:

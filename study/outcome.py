@@ -42,6 +42,13 @@ class Outcome:
         done = [run.job.folder for run in ended]
         return {name: run for name, run in found.items() if run.path in done}
 
+    def absent(self, done: Runs) -> list[str]:
+        """The rows that none of these runs is of, nor stands for, where all that exist count."""
+        if self.planned is not None:
+            return []
+        there = {run.config["row"]["name"] for run in done.values()}
+        return [row for row in self.rows if experiments.SAME_RUN.get(row, row) not in there]
+
     def damaged(self) -> list[str]:
         """What is wrong with run folders that nothing can be said of."""
         return self._on_disk()[1]

@@ -34,7 +34,7 @@ def run_all(
     states = dict.fromkeys(jobs, "waiting")
     handles: dict[Job, Handle] = {}
     failed: dict[Job, str] = {}
-    ended = True
+    ended = True  # or the beginning
     with board:
         try:
             while True:
@@ -45,11 +45,11 @@ def run_all(
                         states[job] = "failed" if broken else "done"
                         if broken:
                             failed[job] = tail(handle.log) or WORDLESS
-                if ended:
+                while ended:
                     _give_up(states, failed)
                     states |= {job: "waiting" for job in then(states) if job not in states}
-                    ended = False
-                _start(states, handles, executor, at_once)
+                    _give_up(states, failed)
+                    ended = _start(states, handles, failed, executor, at_once)
                 board.show({job: (state, standing(job)) for job, state in states.items()})
                 if not handles:
                     return failed
@@ -74,14 +74,32 @@ def _give_up(states: dict[Job, str], failed: dict[Job, str]) -> None:
 
 
 def _start(
-    states: dict[Job, str], handles: dict[Job, Handle], executor: Executor, at_once: int
-) -> None:
-    """Start waiting jobs while there is room, those that wait for no other, evaluations first."""
+    states: dict[Job, str],
+    handles: dict[Job, Handle],
+    failed: dict[Job, str],
+    executor: Executor,
+    at_once: int,
+) -> bool:
+    """Start waiting jobs while there is room, those that wait for no other, evaluations first.
+
+    Returns whether one was refused, as a cluster does with a partition that it does not have.
+    """
+    refused = False
     for job in sorted(states, key=lambda job: job.epochs > 0):
-        ready = states[job] == "waiting" and not _before(job, states, "waiting", "running")
+        ready = states[job] == "waiting" and not _before(
+            job, states, "waiting", "running", "failed"
+        )
         if ready and len(handles) < at_once:
-            handles[job] = executor.submit(job)
-            states[job] = "running"
+            try:
+                handles[job] = executor.submit(job)
+                states[job] = "running"
+            except (OSError, RuntimeError) as error:
+                failed[job], states[job], refused = (
+                    f"it could not be started: {error}",
+                    "failed",
+                    True,
+                )
+    return refused
 
 
 def _before(job: Job, states: Mapping[Job, str], *wanted: str) -> list[str]:

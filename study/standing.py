@@ -56,10 +56,13 @@ def likeness(settings: dict) -> tuple[str, ...]:
 
 
 def _table(file: Path) -> pd.DataFrame:
-    """The table in a file; an empty one where there is none yet."""
+    """The numbers in a file, nan for what is none; an empty table where there is none yet.
+
+    A damaged one is as good as none: it is the run's notebook that complains of it.
+    """
     try:
-        return pd.read_csv(file)
-    except (OSError, pd.errors.EmptyDataError):  # beside the runs lie files, too
+        return pd.read_csv(file).apply(pd.to_numeric, errors="coerce")
+    except (OSError, ValueError):  # beside the runs lie files, too
         return pd.DataFrame()
 
 

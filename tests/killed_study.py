@@ -45,11 +45,16 @@ def whole(project: Path, arguments: list[str]) -> None:
 
 
 def killed(project: Path, arguments: list[str], epochs: int) -> None:
-    """Run the study with three deaths. RuntimeError where it ends before one, or leaves orphans."""
+    """Run the study with three deaths.
+
+    RuntimeError where it ends before one or leaves orphans, or where there are runs already.
+    """
+    if trained(project):
+        raise RuntimeError(f"{project} holds runs already; give it a new checkout")
     for reached in (
         lambda: trained(project) >= 1,
         lambda: trained(project) >= epochs,
-        lambda: any(project.glob("model/*/evaluation-*/run.ipynb")),
+        lambda: any(project.glob("model/*/evaluation-*/figures/*.png")),
     ):
         _kill_when(start(project, arguments), project, reached)
     whole(project, arguments)
@@ -69,7 +74,10 @@ def _kill_when(process: subprocess.Popen, project: Path, reached: Callable[[], b
     process.kill()
     process.wait()
     last = time.monotonic() + PATIENCE
-    while left := [other for other in psutil.process_iter() if _works_in(other, project)]:
+    ours = [psutil.Process(), *psutil.Process().parents()]  # a shell may stand in this checkout
+    while left := [
+        other for other in psutil.process_iter() if other not in ours and _works_in(other, project)
+    ]:
         if time.monotonic() > last:
             raise RuntimeError(f"the killed study left {left} behind")
         time.sleep(POLL)

@@ -16,10 +16,11 @@ import pytest
 import scipy.stats
 
 from utils.evaluation import Counts, auc
+from utils.evaluation_seg import coursework, lesion_pooled, official
 from utils.intervals import hanley_mcneil, unpaired_difference, wilson
 from utils.paired import paired_difference
 from utils.significance import delong_interval, delong_test, mcnemar, wilcoxon
-from utils.statistics import area_interval, bootstrap, percentile_interval
+from utils.statistics import area_interval, bootstrap, mean_area_interval, percentile_interval
 from utils.statistics_seg import jaccard_difference, segmentation_scores
 
 pytestmark = pytest.mark.slow
@@ -80,6 +81,15 @@ def masks(rng: np.random.Generator, *loss: float) -> list[Counts]:
     return counts
 
 
+def lesions(rng: np.random.Generator, images: int = IMAGES) -> Counts:
+    """Counts of images of 256 px: lesions of all sizes, few false alarms in most, many in some."""
+    size = 256**2
+    lesion = np.clip(rng.lognormal(np.log(0.14 * size), 0.8, images), 500, 0.85 * size).round()
+    found = np.round(lesion * rng.beta(8, 1.6, images))
+    alarms = np.round((size - lesion) * rng.lognormal(np.log(0.015), 1.3, images).clip(0, 0.9))
+    return Counts(tp=found, fp=alarms, fn=lesion - found, tn=size - lesion - alarms)
+
+
 # --- intervals ---
 
 
@@ -98,6 +108,27 @@ def resampled_areas(rng: np.random.Generator, area: float) -> tuple[float, np.nd
 def test_area_by_bootstrap(area):
     found = covered(area, lambda rng: area_interval(*resampled_areas(rng, area)))
     assert 0.93 <= found <= 0.97
+
+
+def test_mean_area_by_bootstrap():
+    # Melanoma and seborrheic keratosis, each against the rest.
+    strata = np.repeat([0, 1, 2], [POSITIVES, 90, IMAGES - POSITIVES - 90])
+    classes = strata == 0, strata == 1
+
+    def study(rng: np.random.Generator) -> tuple[float, float]:
+        noise = rng.normal(size=(2, IMAGES))
+        tasks = [
+            (truth, score + distance(area) * truth)
+            for truth, score, area in zip(classes, noise, (0.86, 0.94), strict=True)
+        ]
+        areas = [auc(*task) for task in tasks]
+        values = bootstrap(
+            lambda w: np.stack([auc(*task, w) for task in tasks], axis=-1), strata, 2 * RESAMPLES
+        )
+        parts = [area_interval(area, column) for area, column in zip(areas, values.T, strict=True)]
+        return mean_area_interval(float(np.mean(areas)), values.mean(axis=1), areas, parts)
+
+    assert 0.93 <= covered(0.9, study) <= 0.97
 
 
 def test_why_areas_do_without_percentiles():
@@ -161,6 +192,24 @@ def test_mean_jaccard():
 
     found = covered(0.8, study)
     assert 0.93 <= found <= 0.97
+
+
+def test_every_score_of_masks():
+    conventions = {"official": official, "coursework": coursework, "lesion": lesion_pooled}
+    population = lesions(np.random.default_rng(2017), 1_000_000)
+    truth = {
+        (name, metric): value
+        for name, function in conventions.items()
+        for metric, value in function(population).items()
+    }
+    held = dict.fromkeys(truth, 0)
+    for rng in rngs():
+        scores = segmentation_scores(lesions(rng), RESAMPLES)
+        for (name, metric), value in truth.items():
+            score = scores[name][metric]
+            held[name, metric] += score["low"] <= value <= score["high"]
+    found = {key: told(" ".join(key), count / STUDIES) for key, count in held.items()}
+    assert 0.93 <= min(found.values()) <= max(found.values()) <= 0.97
 
 
 def test_difference_of_jaccards():

@@ -13,7 +13,16 @@ import torch
 
 import nets
 import reproduce
-from experiments import PROFILES, SAME_RUN, SegmentationRow, classification, get, restore
+from experiments import (
+    AGAINST,
+    PROFILES,
+    SAME_RUN,
+    SegmentationRow,
+    classification,
+    get,
+    restore,
+)
+from experiments import ROWS as EXPERIMENTS
 from experiments import ClassificationRow as Row
 from study.notebooks import check_parameters
 from study.plan import TRAINING
@@ -138,6 +147,16 @@ def test_same_run_is_run_once():
     for profile in PROFILES:
         assert not differences(get("2-4", profile), get("1-3", profile))
         assert get("2-4", profile).published == get("1-3", profile).published
+
+
+def test_a_row_is_compared_with_the_one_that_its_question_names():
+    for name, row in EXPERIMENTS.items():
+        if asked := re.search(r"\(against (\S+)\)", row.question):
+            other = asked[1]
+            assert AGAINST[name] == SAME_RUN.get(other, other), name
+    for name, other in AGAINST.items():
+        asked = EXPERIMENTS[name].question
+        assert other in asked or {"2-2": "2-4", "2-3": "2-4"}.get(name, "") in asked, name
 
 
 # --- profiles ---

@@ -99,7 +99,7 @@ class TestReason:
 
 class TestAgainstPublished:
     def one(self, ours: Entry, metric: str, split: str = "test", **changes: object) -> object:
-        study = replace(ROW.published[0], **changes)
+        study = replace(ROW.published[0], **{"convention": "coursework"} | changes)
         lines = against_published("1-1", [ours], [study], split, False)
         return next(line for line in lines if line.metric == metric)
 
@@ -110,6 +110,16 @@ class TestAgainstPublished:
         assert line.low == pytest.approx(0.05 - math.hypot(0.03, theirs.high - 0.85))
         assert line.high == pytest.approx(0.05 + math.hypot(0.03, 0.85 - theirs.low))
         assert line.verdict == "higher (significant)"
+
+    def test_a_study_that_hides_its_convention_gets_a_verdict_on_aucs_alone(self) -> None:
+        assert ROW.published[0].convention == "unstated"
+        ours = of_scores(0.9, 0.89, 0.91)
+        line = self.one(ours, "melanoma_accuracy", convention="unstated")
+        assert line.difference == pytest.approx(0.05)
+        assert line.verdict == "theirs: convention not stated"
+        assert self.one(ours, "melanoma_auc", convention="unstated").verdict != line.verdict
+        other = self.one(ours, "melanoma_accuracy", "validation", convention="unstated")
+        assert other.verdict == OTHER
 
     def test_a_sensitivity_is_about_the_positives_alone(self) -> None:
         line = self.one(of_scores(0.658, 0.658, 0.658), "melanoma_sensitivity")

@@ -128,7 +128,10 @@ def test_what_is_finished_is_reported_without_training(study, demo_set) -> None:
     assert call("all", "--finished", "--data-dir", str(demo_set)) == 0
     assert [job.name for job in Trains.seen] == ["evaluation-cls-test"]
     assert study[1]["runs"] == ["1-3-s0", "2-1-s0"]
-    assert study[1]["failed"] == []
+    (absent,) = study[1]["failed"]
+    assert absent.startswith("without a finished run: 1-1, 1-2, 1-4, 1-5, 2-2, 2-3, 3-1,")
+    assert "seg-6" in absent
+    assert "2-4" not in absent  # 1-3 stands for it
 
 
 def test_nothing_that_is_finished_is_said(study, demo_set, capsys) -> None:
@@ -137,9 +140,12 @@ def test_nothing_that_is_finished_is_said(study, demo_set, capsys) -> None:
     assert study == []
 
 
-def test_a_damaged_run_does_not_stop_the_report_of_the_others(study, demo_set, capsys) -> None:
+@pytest.mark.parametrize("settings", ["{", "[]", '{"finished": true}', '{"row": 3}'])
+def test_a_damaged_run_does_not_stop_the_report_of_the_others(
+    study, demo_set, capsys, settings
+) -> None:
     call("1-3", "2-1", "--data-dir", str(demo_set))
-    (study[0]["output"].parent / "1-3-s0" / "config.json").write_text("{")
+    (study[0]["output"].parent / "1-3-s0" / "config.json").write_text(settings)
     assert call("1-3", "2-1", "--data-dir", str(demo_set)) == 1
     assert study[1]["runs"] == ["2-1-s0"]
     assert "config.json is damaged" in study[1]["failed"][0]
@@ -153,6 +159,13 @@ def test_the_page_of_a_run_is_named_where_there_is_one(study, demo_set, capsys) 
     page.unlink()  # as in Jupyter
     call("1-3", "--data-dir", str(demo_set))
     assert "page: " not in capsys.readouterr().out
+
+
+def test_pages_of_an_earlier_call_do_not_stay(study, demo_set) -> None:
+    call("1-3", "seg-6", "--data-dir", str(demo_set))
+    assert call("1-3", "--data-dir", str(demo_set)) == 0
+    pages = sorted(page.name for page in study[1]["output"].glob("*.html"))
+    assert pages == ["evaluation-cls-test.html"]
 
 
 def test_the_page_alone(study, demo_set) -> None:

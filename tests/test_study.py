@@ -1,5 +1,6 @@
 """Many jobs by one command: planned, started, watched, stopped, taken up again."""
 
+import io
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
+import submitit
 from rich.console import Console
 
 import experiments
@@ -79,6 +81,14 @@ class TestStanding:
         other = experiments.get("seg-1", "demo", image_size=64, stored_size=64)
         assert standing.likeness(asdict(other)) not in known
         assert standing.likeness(asdict(replace(row, seed=7, epochs=50))) in known
+
+    @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"epoch,seconds\n1,soon\n", b""])
+    def test_a_damaged_table_is_as_good_as_none(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "a").mkdir()
+        for name in ("history.csv", "timing.csv"):
+            (tmp_path / "a" / name).write_bytes(content)
+        assert math.isnan(standing.standing(job(tmp_path)).seconds)
+        assert not any(map(math.isfinite, standing.measured([tmp_path / "a"]).values()))
 
     def test_the_last_lines_of_a_log(self, tmp_path: Path) -> None:
         (tmp_path / "log").write_text("one\ntwo\n\nthree\n\n")
@@ -206,6 +216,33 @@ class TestSchedule:
             ["failed", "done"],  # page has ended
         ]
 
+    def test_what_follows_a_failed_one_fails_too(self, tmp_path: Path) -> None:
+        executor = FakeExecutor(tmp_path, broken=("a",))
+        late = job(tmp_path, "late", after=("a",))
+        failed = schedule.run_all(
+            [job(tmp_path)], executor, 1, board.Lines(), lambda states: [late] * (len(states) > 0)
+        )
+        assert [work.name for work in failed] == ["a", "late"]
+        assert executor.started == ["a"]
+
+    def test_a_job_that_the_cluster_refuses_does_not_stop_the_others(self, tmp_path: Path) -> None:
+        executor = FakeExecutor(tmp_path)
+        start = executor.submit
+
+        def submit(work: Job) -> FakeHandle:
+            if work.name == "a":
+                raise submitit.core.utils.FailedJobError("sbatch: error: invalid partition")
+            return start(work)
+
+        executor.submit = submit
+        jobs = [job(tmp_path, "a"), job(tmp_path, "b", after=("a",)), job(tmp_path, "c")]
+        failed = schedule.run_all(jobs, executor, 2, board.Lines())
+        assert {work.name: why for work, why in failed.items()} == {
+            "a": "it could not be started: sbatch: error: invalid partition",
+            "b": "it needs a, which failed",
+        }
+        assert executor.started == ["c"]
+
     def test_what_follows_is_asked_for_where_nothing_is_to_be_run(self, tmp_path: Path) -> None:
         executor = FakeExecutor(tmp_path)
         schedule.run_all([], executor, 1, board.Lines(), lambda _: [job(tmp_path)])
@@ -247,6 +284,20 @@ class TestBoard:
         for cell in ("1-3-s0", "running", "1/4", "auc_mean 0.700", "7 min", "20 min", "waiting"):
             assert cell in text
         console.file.close()
+
+    def test_a_table_higher_than_the_terminal_shows_what_runs(self, tmp_path: Path) -> None:
+        given = {"force_terminal": True, "width": 90, "height": 12, "record": True}
+        console = Console(**given, file=io.StringIO())
+        nothing = standing.Standing(0, NAN, NAN)
+        states = {job(tmp_path, f"done-{n}"): ("done", nothing) for n in range(20)}
+        states |= {job(tmp_path, f"wait-{n}"): ("waiting", nothing) for n in range(20)}
+        states[job(tmp_path, "last")] = ("running", nothing)
+        with board.LiveTable(console) as table:
+            table.show(states)
+        text = console.export_text()
+        for words in ("last", "wait-0", "wait-4", "and 15 waiting, 20 done"):
+            assert words in text
+        assert "wait-5" not in text
 
     @pytest.mark.parametrize(
         ("seconds", "text"), [(42, "42 s"), (179, "3 min"), (7500, "2 h 05 min"), (NAN, "")]

@@ -56,7 +56,10 @@ class RunFolder:
         """What `config.json` holds; empty before the run started. RunError when it is damaged."""
         file = self.path / "config.json"
         try:
-            return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+            known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+            if not isinstance(known, dict) or (known and not isinstance(known.get("row"), dict)):
+                raise ValueError("it holds no settings of a run")
+            return known
         except ValueError as error:
             raise RunError(
                 f"{file} is damaged ({error}). Train the run again with resume='restart' (the old "

@@ -70,7 +70,7 @@ def write(
     write_atomic(output / "results.csv", table.to_csv(index=False, lineterminator="\n"))
     write_atomic(output / "results.tex", report_tables.latex(in_print))
     title = f"Skin lesion study: {study.data}, {split} split"
-    lead = "Every number with its 95 % interval; made from the folders that the runs left."
+    lead = "Every score with its 95 % interval; made from the folders that the runs left."
     write_atomic(output / "index.html", render(title, lead, sections))
     return output / "index.html"
 

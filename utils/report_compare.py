@@ -20,6 +20,7 @@ TEST_IMAGES = 600  # of the official test split, which all published numbers are
 TEST_POSITIVES = {"melanoma": 117, "seborrheic_keratosis": 90}
 SYNTHETIC, OTHER = "synthetic: not comparable", "other images"
 UNDEFINED = "undefined"
+UNSTATED = "theirs: convention not stated"
 HIGHER, LOWER, NOT_SHOWN = "higher", "lower", "not shown either way"
 
 
@@ -99,7 +100,11 @@ def reason(scores: Mapping[str, Any] | None, split: str, synthetic: bool) -> str
 def against_published(
     row: str, entries: Sequence[Entry], studies: Sequence[Any], split: str, synthetic: bool
 ) -> list[Against]:
-    """Each published score of a row beside ours in the same convention."""
+    """Each published score of a row beside ours in the same convention.
+
+    Where a study does not state its own, ours stand there in the coursework's, and only the AUCs,
+    which have none, get a verdict.
+    """
     own, lines = own_scores(entries), []
     scores = next((entry.scores for entry in entries if entry.scores), None)
     why = reason(scores, split, synthetic)
@@ -116,6 +121,8 @@ def against_published(
                 _their_interval(metric, theirs, ours, entries[0].segments),
             )
             verdict = why or _verdict(estimate.low, estimate.high)
+            if study.convention == "unstated" and not metric.endswith("_auc"):
+                verdict = why or UNSTATED
             lines.append(Against(row, study, metric, ours, theirs, *estimate, verdict, trained_on))
     return lines
 
@@ -123,6 +130,7 @@ def against_published(
 def _path(metric: str, convention: str, segments: bool) -> Key:
     if segments:
         return (convention, metric)
+    convention = "coursework" if convention == "unstated" else convention
     name = next(name for name in CLASSES if metric.startswith(name))
     return (convention, name, metric.removeprefix(f"{name}_"))
 

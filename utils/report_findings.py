@@ -90,7 +90,7 @@ def summary(
     statements = [_best(study), _beside_published(lines), _between_rows(tests)]
     blocks += [Text("What can be said", strong=True), Items([s for s in statements if s])]
     if failed:
-        blocks += [Text("Failed, and therefore not on this page", strong=True), Items(failed)]
+        blocks += [Text("Not on this page", strong=True), Items(failed)]
     lacks = [lack for entry in study.entries for lack in entry.lacks]
     if lacks:
         missing = pd.DataFrame(lacks, columns=["run", "file", "is", "made by"])

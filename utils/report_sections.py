@@ -31,8 +31,9 @@ def published(study: Study, lines: Sequence[Against]) -> Section:
     """The headline comparison."""
     words = (
         "Classifiers are scored as the coursework did (argmax: the most probable class, each "
-        "against the rest); an AUC is the same in both conventions. Segmenters stand beside each "
-        "study in that study's own convention only: the mean over images as the challenge has it, "
+        "against the rest); an AUC is the same in both conventions. Zhang et al. do not say how "
+        "they answered, so only their AUCs get a verdict. Segmenters stand beside each study in "
+        "that study's own convention only: the mean over images as the challenge has it, "
         "or all pixels pooled and averaged over lesion and background. The studies printed no "
         "answers for single images: their interval is computed from the printed value and the 600 "
         "official test images (117 melanomas, 90 seborrheic keratoses); scores of masks are taken "

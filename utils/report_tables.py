@@ -31,6 +31,7 @@ CSV = (
 CONVENTIONS = {  # of classifiers, of segmenters
     ("official", False): "official (> 0.5)",
     ("coursework", False): "coursework (argmax)",
+    ("unstated", False): "theirs not stated; ours: coursework (argmax)",
     ("official", True): "official (mean of images)",
     ("coursework", True): "coursework (pooled, with background)",
     ("lesion", True): "lesion (pooled)",

@@ -1,5 +1,8 @@
 """How sure the scores of masks are: bootstrap intervals over images, in all three conventions.
 
+They are taken on the logit scale (`utils.statistics.area_interval`): most images have a specificity
+near 1 and few a low one, and percentiles of such means are too narrow.
+
 What scores-<split>.json holds of a segmentation run, made by `segmentation_scores`:
 
     {"n": int, "resamples": int, "seed": int, "level": 0.95,
@@ -26,7 +29,14 @@ from utils.evaluation_seg import (
     per_image,
 )
 from utils.paired import Difference
-from utils.statistics import LEVEL, bootstrap, bootstrap_p_value, cell, percentile_interval
+from utils.statistics import (
+    LEVEL,
+    area_interval,
+    bootstrap,
+    bootstrap_p_value,
+    cell,
+    percentile_interval,
+)
 
 CONVENTIONS = {
     "official": "official (mean of images)",
@@ -53,7 +63,7 @@ def segmentation_scores(counts: Counts, resamples: int = 2000, seed: int = 0) ->
         seed,
     ).T
     for (path, value), column in zip(values.items(), columns, strict=True):
-        numbers = {"value": value} | percentile_interval(column)._asdict()
+        numbers = {"value": value} | area_interval(value, column)._asdict()
         # JSON knows no nan.
         score = {key: None if math.isnan(v) else float(v) for key, v in numbers.items()}
         scores.setdefault(path[0], {})[path[1]] = score

@@ -5,6 +5,7 @@ Colours are Okabe and Ito's, which stay apart for colour-blind eyes
 """
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 import cv2
 import numpy as np
@@ -59,8 +60,14 @@ def finish(figure: Figure, title: str, note: str) -> Figure:
         height = figure.get_figheight()
         top, bottom = {"y": 1 - 0.1 / height}, {"y": 0.06 / height}
     figure.suptitle(title, fontsize=11, **top)
-    figure.supxlabel(note, fontsize=8, color="0.35", **bottom)
+    lines = _wrapped(note, figure.get_figwidth())
+    figure.supxlabel("\n".join(lines), fontsize=8, color="0.35", **bottom)
     return figure
+
+
+def _wrapped(note: str, width: float) -> list[str]:
+    """The lines of a note below a figure so many inches wide."""
+    return wrap(note, round(15 * width)) or [""]
 
 
 def outlined(
@@ -100,15 +107,17 @@ def overlaid(
 
 
 def _tiles(
-    columns: int, width: float, rows: Sequence[tuple[float, float]]
+    columns: int, width: float, rows: Sequence[tuple[float, float]], note: str
 ) -> tuple[Figure, np.ndarray]:
     """A figure of fixed tiles, so many inches wide, and its axes (len(rows), columns).
 
     rows: from the top, the free space above each row of axes and their height, in inches. To let
     constrained layout find places for many pictures takes longer than to draw them.
     """
-    margin, gap, head, foot = 0.08, 0.12, 0.32, 0.35
-    size = (width * columns + 2 * margin, head + sum(map(sum, rows)) + foot)
+    margin, gap, head = 0.08, 0.12, 0.32
+    wide = width * columns + 2 * margin
+    foot = 0.22 + 0.13 * len(_wrapped(note, wide))
+    size = (wide, head + sum(map(sum, rows)) + foot)
     figure, axes, top = Figure(figsize=size), [], size[1] - head
     for space, height in rows:
         top -= space + height
@@ -134,7 +143,7 @@ def image_grid(
     tall = max((image.shape[0] / image.shape[1] for image in images), default=1)
     lines = [captions[first : first + columns] for first in range(0, len(images), columns)] or [[]]
     rows = [(_text_height(line), side * tall) for line in lines]
-    figure, axes = _tiles(columns, side + 0.12, rows)
+    figure, axes = _tiles(columns, side + 0.12, rows, note)
     for axis, image, caption in zip(axes.flat, images, captions, strict=False):
         axis.imshow(image)
         axis.set_title(caption, fontsize=8, linespacing=1.4)
@@ -239,7 +248,7 @@ def prediction_gallery(
     side = 2.1
     tall = max((image.shape[0] / image.shape[1] for image in images), default=1)
     tile = [(_text_height(["id\nclass"]), side * tall), (0.04, 0.62)]
-    figure, axes = _tiles(columns, side + 0.12, tile * max(1, -(-len(images) // columns)))
+    figure, axes = _tiles(columns, side + 0.12, tile * max(1, -(-len(images) // columns)), note)
     for place, (image, row) in enumerate(zip(images, predictions.to_dict("records"), strict=True)):
         top, bottom = axes[2 * (place // columns) : 2 * (place // columns) + 2, place % columns]
         top.imshow(image)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from study.board import Board
 from study.executors import Executor, Handle
 from study.jobs import Job
-from study.standing import standing, tail
+from study.standing import Standing, standing, tail
 
 POLL = 1.0  # seconds between two looks
 WORDLESS = "it was ended without a word: too little memory, or by someone"
@@ -34,6 +34,7 @@ def run_all(
     states = dict.fromkeys(jobs, "waiting")
     handles: dict[Job, Handle] = {}
     failed: dict[Job, str] = {}
+    shown: dict[Job, tuple[str, Standing]] = {}
     ended = True  # or the beginning
     with board:
         try:
@@ -50,7 +51,12 @@ def run_all(
                     states |= {job: "waiting" for job in then(states) if job not in states}
                     _give_up(states, failed)
                     ended = _start(states, handles, failed, executor, at_once)
-                board.show({job: (state, standing(job)) for job, state in states.items()})
+                shown |= {
+                    job: (state, standing(job))  # read anew where it may have changed
+                    for job, state in states.items()
+                    if state == "running" or state != shown.get(job, ("", None))[0]
+                }
+                board.show(shown)
                 if not handles:
                     return failed
                 time.sleep(POLL)

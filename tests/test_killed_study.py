@@ -25,6 +25,7 @@ def checkout(folder: Path, demo_set: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # five times two trainings, and their evaluations
 def test_killed_three_times_it_ends_with_the_same_page(tmp_path: Path, demo_set: Path) -> None:
     one, other = (checkout(tmp_path / name, demo_set) for name in ("whole", "killed"))
     killed_study.whole(one, ARGUMENTS)

@@ -56,7 +56,7 @@ def write(
     sections = [
         summary(study, lines, tests, failed, links),
         published(study, lines),
-        paired(tests, left_out),
+        paired(study, tests, left_out),
         forest(study),
         curves(study),
         galleries(study),

@@ -87,7 +87,7 @@ def summary(
     if study.split == "train":
         blocks.append(Text("The networks were trained on the reported images: all scores flatter."))
     blocks += [Text(text) for text in (*_random_weights(study), *_same_runs(study))]
-    statements = [_best(study), _beside_published(lines), _between_rows(tests)]
+    statements = [_best(study), _beside_published(lines), _between_rows(study, tests)]
     blocks += [Text("What can be said", strong=True), Items([s for s in statements if s])]
     if failed:
         blocks += [Text("Not on this page", strong=True), Items(failed)]
@@ -196,7 +196,21 @@ def _beside_published(lines: Sequence[Against]) -> str:
     )
 
 
-def _between_rows(tests: Sequence[PairedTest]) -> str:
+def trained_unlike(study: Study, tests: Sequence[PairedTest]) -> dict[str, str]:
+    """Compared rows whose recipes were not changed alike ("1-3 against 1-1"), and the changes."""
+    found = {}
+    for rows in dict.fromkeys((test.row, test.other) for test in tests):
+        runs = [
+            (name, study.recipes.get(name), entry) for name in rows for entry in study.rows[name]
+        ]
+        changes = [tables.changed(entry, recipe) for _, recipe, entry in runs if recipe is not None]
+        if any(change != changes[0] for change in changes):
+            texts = [f"{name}: {tables.overrides(entry, recipe)}" for name, recipe, entry in runs]
+            found[" against ".join(rows)] = "; ".join(unique(texts))
+    return found
+
+
+def _between_rows(study: Study, tests: Sequence[PairedTest]) -> str:
     main = [test for test in tests if test.main]
     if not main:
         return ""
@@ -210,7 +224,9 @@ def _between_rows(tests: Sequence[PairedTest]) -> str:
     pairs = "1 pair of rows was" if len(main) == 1 else f"{len(main)} pairs of rows were"
     text = f"{pairs} compared on the same images. "
     text += f"Shown: {'; '.join(parts)}. " if parts else "No difference is shown. "
-    return text + (f"Not shown either way: {listed(open_)}." if open_ else "")
+    text += f"Not shown either way: {listed(open_)}. " if open_ else ""
+    unlike = trained_unlike(study, tests)
+    return text + (f"Not trained alike, so that more differs: {listed(unlike)}." if unlike else "")
 
 
 def _difference(test: PairedTest) -> str:

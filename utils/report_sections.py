@@ -10,7 +10,7 @@ from utils import results
 from utils.data import CLASSES
 from utils.evaluation_seg import THRESHOLD
 from utils.report_compare import OTHER, SYNTHETIC, Against, reason
-from utils.report_findings import HEADLINE, Study, ablations
+from utils.report_findings import HEADLINE, Study, ablations, trained_unlike
 from utils.report_page import Block, Fold, Items, Picture, Pictures, Section, Table, Text
 from utils.report_pairs import PairedTest
 from utils.report_runs import Entry
@@ -58,7 +58,7 @@ def published(study: Study, lines: Sequence[Against]) -> Section:
     return Section("published", "Beside the published tables", blocks)
 
 
-def paired(tests: Sequence[PairedTest], left_out: Sequence[str]) -> Section:
+def paired(study: Study, tests: Sequence[PairedTest], left_out: Sequence[str]) -> Section:
     """The comparisons between rows."""
     words = (
         "First minus second on the same images, seeds averaged (± deviation over seeds). The "
@@ -74,6 +74,12 @@ def paired(tests: Sequence[PairedTest], left_out: Sequence[str]) -> Section:
             blocks.append(Table(caption, tables.paired(chosen), heads=3))
     if not tests:
         blocks.append(Text("No two of these rows are to be compared, or answers are missing."))
+    if unlike := trained_unlike(study, tests):
+        words = (
+            "Not trained alike, so that more differs than is asked. Changed in the recipe: value "
+            "(recipe)"
+        )
+        blocks += [Text(words), Items([f"{rows}. {texts}" for rows, texts in unlike.items()])]
     if left_out:
         blocks += [Text("Not compared:"), Items(left_out)]
     return Section("paired", "Rows against one another", blocks)

@@ -209,12 +209,21 @@ def overrides(entry: Entry, recipe: Any | None) -> str:
     if recipe is None:
         return "the recipe of this row is not known here"
     wanted = json.loads(json.dumps(asdict(recipe)))
-    changed = [
-        f"{name} {_plain(entry.settings[name])} ({_plain(value)})"
+    texts = [
+        f"{name} {_plain(value)} ({_plain(wanted[name])})"
+        for name, value in changed(entry, recipe).items()
+    ]
+    return ", ".join(texts) or "none"
+
+
+def changed(entry: Entry, recipe: Any) -> dict[str, Any]:
+    """Settings of the run that are not those of its row's recipe, by name."""
+    wanted = json.loads(json.dumps(asdict(recipe)))
+    return {
+        name: entry.settings[name]
         for name, value in wanted.items()
         if name in entry.settings and entry.settings[name] != value and name not in _NO_OVERRIDE
-    ]
-    return ", ".join(changed) or "none"
+    }
 
 
 def _plain(value: Any) -> str:

@@ -6,7 +6,7 @@ STAMP  := .venv/.installed
 # The official scorer needs older packages than the project: an environment of its own.
 REFEREE := .venv-referee/.installed
 GOLDEN ?= tests/golden/official-scores.json
-# Spread the tests over the cores; a test that measures time or memory runs in its own process.
+# Spread the tests over the cores, none of which is idle while another has some left; a test that measures time or memory runs in its own process.
 WORKERS ?= 2
 
 .PHONY: demo test test-all lint notebook bench referee compiler clean
@@ -16,10 +16,10 @@ demo: $(STAMP)
 	$(BIN)/python reproduce.py 1-3 seg-6 --profile demo --data-dir demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS) -m "slow or not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow or not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

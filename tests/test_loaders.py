@@ -403,7 +403,7 @@ def run_script(folder: Path, prepared: store.Store, method: str, guarded: bool) 
     return ended.returncode, ended.stdout + ended.stderr
 
 
-SLOW = pytest.mark.slow  # the notebook's own test starts workers in these ways each time
+SLOW = pytest.mark.slow  # the other tests here fork, the notebook's own test spawns each time
 
 
 @pytest.mark.parametrize(

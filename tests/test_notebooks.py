@@ -59,8 +59,11 @@ def test_a_converted_script_in_another_folder_twice_in_a_row(
         assert len(table) == 8
 
 
+SLOW = pytest.mark.slow  # tests/test_loaders.py starts workers in these ways each time
+
+
 @pytest.mark.parametrize(
-    "method", [pytest.param("forkserver", marks=pytest.mark.slow), "fork", "spawn"]
+    "method", [pytest.param("fork", marks=SLOW), pytest.param("forkserver", marks=SLOW), "spawn"]
 )
 def test_workers_start_from_a_converted_script(method: str, demo_set: Path, tmp_path: Path) -> None:
     first = f"import multiprocessing\nmultiprocessing.set_start_method({method!r})\n"

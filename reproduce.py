@@ -194,9 +194,7 @@ def write_report(
 ) -> Path:
     """The page of all runs, with the executed evaluations beside it; returns where it lies.
 
-    What an earlier page had beside it is removed.
-
-    same: runs that another one stands for, by name.
+    What an earlier page had beside it is removed. same: runs that another one stands for, by name.
     """
     folder = next(iter(done.values())).path.parent / f"report-{split}"
     folder.mkdir(exist_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import experiments
 from study.jobs import Job
 from study.plan import TRAINING, Plan
-from utils import data, logger
+from utils import data, logger, runs
 
 EVALUATION = {
     experiments.ClassificationRow: data.PROJECT / "Evaluation-Cls.ipynb",
@@ -61,7 +61,7 @@ class Outcome:
             folders = [run for run in done.values() if _kind(run) is kind]
             if folders and TRAINING[kind] not in left:
                 name = f"{notebook.stem.lower()}-{self.split}"
-                output = folders[0].path.parent / name  # as `runs.outputs` has it
+                output = runs.output_folder(folders, name)
                 parameters = {"data_dir": str(self.data_dir), "split": self.split}
                 parameters["runs"] = [str(run.path) for run in folders]
                 jobs.append(Job(name, notebook, output, parameters))
@@ -75,8 +75,12 @@ class Outcome:
             for path in sorted(folder.glob(f"{row}-s[0-9]*")):
                 run = logger.RunFolder(path)
                 try:
-                    if path.name.rpartition("-s")[2].isdecimal() and run.finished:
+                    if not path.name.rpartition("-s")[2].isdecimal() or not run.finished:
+                        continue
+                    if run.config["row"].get("name") in experiments.ROWS:
                         found[path.name] = run
+                    else:
+                        damaged.append(f"{path / 'config.json'} names no row of the table")
                 except logger.RunError as error:
                     damaged.append(str(error))
         return found, damaged

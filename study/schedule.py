@@ -92,19 +92,15 @@ def _start(
     """
     refused = False
     for job in sorted(states, key=lambda job: job.epochs > 0):
-        ready = states[job] == "waiting" and not _before(
-            job, states, "waiting", "running", "failed"
-        )
-        if ready and len(handles) < at_once:
+        held = _before(job, states, "waiting", "running", "failed")
+        if states[job] == "waiting" and not held and len(handles) < at_once:
             try:
                 handles[job] = executor.submit(job)
                 states[job] = "running"
             except (OSError, RuntimeError) as error:
-                failed[job], states[job], refused = (
-                    f"it could not be started: {error}",
-                    "failed",
-                    True,
-                )
+                failed[job] = f"it could not be started: {error}"
+                states[job] = "failed"
+                refused = True
     return refused
 
 

@@ -152,6 +152,15 @@ def test_a_damaged_run_does_not_stop_the_report_of_the_others(
     assert "passed over: " in capsys.readouterr().err
 
 
+def test_a_run_of_no_row_is_passed_over(study, demo_set, capsys) -> None:
+    call("1-3", "2-1", "--data-dir", str(demo_set))
+    settings = '{"finished": true, "row": {}}'
+    (study[0]["output"].parent / "1-3-s0" / "config.json").write_text(settings)
+    assert call("1-3", "2-1", "--finished", "--data-dir", str(demo_set)) == 0
+    assert study[1]["runs"] == ["2-1-s0"]
+    assert "config.json names no row of the table" in capsys.readouterr().err
+
+
 def test_the_page_of_a_run_is_named_where_there_is_one(study, demo_set, capsys) -> None:
     call("1-3", "--data-dir", str(demo_set))
     page = study[0]["output"].parent / "1-3-s0" / "run.html"

@@ -201,12 +201,14 @@ def _size(side: int | Sequence[int]) -> str:
     return f"{side}" if isinstance(side, int) else "x".join(map(str, side))
 
 
-def outputs(runs: Iterable[RunFolder], name: str) -> RunFolder:
-    """Where an evaluation keeps its figures and tables: beside the first of its runs.
+def output_folder(runs: Iterable[RunFolder], name: str) -> Path:
+    """Where an evaluation keeps its figures and tables: beside the first of its runs."""
+    return next(iter(runs)).path.parent / name
 
-    What an earlier evaluation left there is removed: it may have been one of other runs.
-    """
-    folder = next(iter(runs)).path.parent / name
+
+def outputs(runs: Iterable[RunFolder], name: str) -> RunFolder:
+    """`output_folder`, without what an earlier evaluation left there: it may be of other runs."""
+    folder = output_folder(runs, name)
     for pattern in OWN:
         for stale in folder.glob(pattern):
             stale.unlink()

@@ -49,7 +49,8 @@ class Request:
     if_range: str | None
     encoding: str | None
     status: int = 0
-    sent: int = 0  # bytes of the body
+    promised: int = 0  # bytes of the body, as the head of the answer says
+    sent: int = 0  # bytes of the body; whoever reads the head only may be gone before
 
 
 class Hostile:
@@ -132,6 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def send(self, step: Step, entry: Request, body: bytes, headers: dict[str, str]) -> None:
         """The head of the answer, and as much of the body as the step allows."""
+        entry.promised = len(body)
         self.send_response(entry.status)
         self.send_header("Connection", "close")
         for name, value in headers.items():

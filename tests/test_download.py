@@ -640,7 +640,7 @@ def test_sizes_where_head_is_refused(server, tmp_path, ranges):
     server.usual["/a.zip"] = Step(ranges=ranges)
     assert sizes([job(server, tmp_path)]) == len(ZIP)
     if ranges:
-        assert server.log[-1].sent == 1
+        assert server.log[-1].promised == 1
 
 
 def test_sizes_that_nobody_tells(server, tmp_path, capsys):

@@ -82,7 +82,7 @@ def main() -> None:
     data_dir, out = Path(sys.argv[1]), Path(sys.argv[2])
     torch.set_num_threads(1)
     model.SAVE_EVERY = 0.0  # a checkpoint after every batch
-    row = experiments.get("seg-4", "demo", **(SMALL | {"epochs": 2}))
+    row = experiments.get("seg-6", "demo", **(SMALL | {"epochs": 2}))
     store.prepare(data_dir, data.read(data_dir), row.stored_size)
     assert in_child(train, data_dir, out / "whole", row) == 0
     deaths = [

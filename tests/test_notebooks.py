@@ -59,6 +59,13 @@ def test_a_converted_script_in_another_folder_twice_in_a_row(
         assert len(table) == 8
 
 
+def test_the_command_that_converts_writes_what_these_tests_run(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "jupyter", "nbconvert", "--to", "script", str(NOTEBOOK)]
+    run([*command, "--output-dir", str(tmp_path / "by command")], tmp_path)
+    written = (tmp_path / "by command/ARL-CNN.py").read_bytes()
+    assert written == script(NOTEBOOK.name, tmp_path).read_bytes()
+
+
 SLOW = pytest.mark.slow  # tests/test_loaders.py starts workers in these ways each time
 
 

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+from nbconvert import ScriptExporter
 
 from utils import data
 
@@ -33,11 +34,12 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def script(notebook: str, folder: Path, first_lines: str = "", **parameters: object) -> Path:
-    """The converted notebook in folder, with these parameters written into it."""
-    run([sys.executable, "-m", "nbconvert", "--to", "script", str(data.PROJECT / notebook),
-         "--output-dir", str(folder)], folder)  # fmt: skip
+    """The converted notebook in folder, with these parameters written into it.
+
+    What `jupyter nbconvert --to script` does (tests/test_notebooks.py), without a process.
+    """
+    text, _ = ScriptExporter().from_filename(data.PROJECT / notebook)
     file = (folder / notebook).with_suffix(".py")
-    text = file.read_text(encoding="utf-8")
     for name, value in parameters.items():
         line = next(line for line in text.splitlines() if line.startswith(f"{name} = "))
         text = text.replace(f"\n{line}\n", f"\n{name} = {value!r}\n", 1)

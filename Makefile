@@ -8,6 +8,8 @@ REFEREE := .venv-referee/.installed
 GOLDEN ?= tests/golden/official-scores.json
 # Spread the tests over the cores, none of which is idle while another has some left; a test that measures time or memory runs in its own process.
 WORKERS ?= 2
+# Many tests start a python: compiled once, also where this variable says not to keep what is.
+PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 .PHONY: demo test test-all lint notebook bench referee compiler clean
 .DELETE_ON_ERROR:
@@ -16,10 +18,10 @@ demo: $(STAMP)
 	$(BIN)/python reproduce.py 1-3 seg-6 --profile demo --data-dir demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(PYTEST)
 
 test-all: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "slow or not slow"
+	$(PYTEST) -m "slow or not slow"
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

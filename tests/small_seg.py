@@ -5,14 +5,18 @@ several places and started again each time (`OUT/killed`), each in a forked chil
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import torch
 from small_run import in_child, through_deaths
+from torch import Tensor, nn
 
 import experiments
 import nets
+from nets import unet
+from nets.normalise import HALF
 from utils import (
     cases_seg,
     data,
@@ -39,8 +43,27 @@ SMALL = {
 }
 
 
-def train(data_dir: Path, folder: Path, row: experiments.SegmentationRow) -> pd.DataFrame:
-    """Train the row into folder and score its test images; returns the history."""
+class SmallSegmenter(unet.Segmenter):
+    """Everything a checkpoint must cope with: batch norm, dropout."""
+
+    def __init__(self) -> None:
+        super().__init__(HALF, stride=4)
+        self.down = nn.Conv2d(3, 8, 3, stride=4, padding=1)
+        self.bn = nn.BatchNorm2d(8)
+        self.dropout = nn.Dropout(0.3)
+        self.up = nn.ConvTranspose2d(8, 1, 4, stride=4)
+
+    def logits(self, x: Tensor) -> Tensor:
+        return self.up(self.dropout(torch.relu(self.bn(self.down(x)))))
+
+
+def train(
+    data_dir: Path,
+    folder: Path,
+    row: experiments.SegmentationRow,
+    build: Callable[[], nn.Module] | None = None,
+) -> pd.DataFrame:
+    """Train the row's network, or another, into folder, score the test images; returns history."""
     rows = data.read(data_dir)
     prepared = store.prepare(data_dir, rows, row.stored_size)
     fitted, select = data.training_rows(rows, row.select_on, row.seed)
@@ -52,7 +75,7 @@ def train(data_dir: Path, folder: Path, row: experiments.SegmentationRow) -> pd.
     facts = {"set": data.note(data_dir), "folder": data_dir.name, "fingerprint": used}
     run = logger.start_run(folder, row, facts)
     model.seed_torch(row.seed)
-    network = nets.build(row.network, 1, **row.network_options())
+    network = build() if build else nets.build(row.network, 1, **row.network_options())
     history = model.fit(
         network,
         loss_seg.build(row.loss, row.class_weights, row.gamma),
@@ -84,14 +107,14 @@ def main() -> None:
     model.SAVE_EVERY = 0.0  # a checkpoint after every batch
     row = experiments.get("seg-6", "demo", **(SMALL | {"epochs": 2}))
     store.prepare(data_dir, data.read(data_dir), row.stored_size)
-    assert in_child(train, data_dir, out / "whole", row) == 0
+    assert in_child(train, data_dir, out / "whole", row, SmallSegmenter) == 0
     deaths = [
         (model._Training, "train_batch", 2),
         (model, "save_weights", 1),
         (files.os, "fsync", 1),
         (segment, "evaluate", 1),  # trained to the end, not scored
     ]
-    through_deaths(deaths, train, data_dir, out / "killed", row)
+    through_deaths(deaths, train, data_dir, out / "killed", row, SmallSegmenter)
 
 
 if __name__ == "__main__":

@@ -403,11 +403,11 @@ def run_script(folder: Path, prepared: store.Store, method: str, guarded: bool) 
     return ended.returncode, ended.stdout + ended.stderr
 
 
-SLOW = pytest.mark.slow  # the other tests here fork, the notebook's own test spawns each time
+SLOW = pytest.mark.slow  # the other tests here fork
 
 
 @pytest.mark.parametrize(
-    "method", [pytest.param("fork", marks=SLOW), "forkserver", pytest.param("spawn", marks=SLOW)]
+    "method", [pytest.param("fork", marks=SLOW), pytest.param("forkserver", marks=SLOW), "spawn"]
 )
 def test_workers_start_from_a_script_without_a_guard(demo_store, tmp_path, method):
     if method not in multiprocessing.get_all_start_methods():

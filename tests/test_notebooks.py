@@ -66,12 +66,8 @@ def test_the_command_that_converts_writes_what_these_tests_run(tmp_path: Path) -
     assert written == script(NOTEBOOK.name, tmp_path).read_bytes()
 
 
-SLOW = pytest.mark.slow  # tests/test_loaders.py starts workers in these ways each time
-
-
-@pytest.mark.parametrize(
-    "method", [pytest.param("fork", marks=SLOW), pytest.param("forkserver", marks=SLOW), "spawn"]
-)
+@pytest.mark.slow  # tests/test_loaders.py spawns workers each time
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_workers_start_from_a_converted_script(method: str, demo_set: Path, tmp_path: Path) -> None:
     first = f"import multiprocessing\nmultiprocessing.set_start_method({method!r})\n"
     where = {"data_dir": str(demo_set), "run_dir": str(tmp_path / "run")}

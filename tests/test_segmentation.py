@@ -135,13 +135,17 @@ class TestEvaluation:
         assert "images under 0.65" in printed
 
     @pytest.mark.slow
-    def test_papermill_twice_in_a_row(self, models: Path, demo_set: Path, tmp_path: Path) -> None:
-        where = {"runs": str(models / "demo-demo/seg-6-s0"), "data_dir": demo_set}
+    def test_twice_in_a_row_by_papermill_and_once_as_a_script(
+        self, models: Path, demo_set: Path, tmp_path: Path
+    ) -> None:
+        where = {"runs": str(models / "demo-demo/seg-6-s0"), "data_dir": str(demo_set)}
         executed = papermill(EVALUATION, tmp_path, **where)
-        first = contents(models / "demo-demo/evaluation-seg-test")
+        first = contents(models / "demo-demo")
         again = papermill(EVALUATION, tmp_path, **where)
         assert outputs(again, "image/png") == outputs(executed, "image/png")
-        assert contents(models / "demo-demo/evaluation-seg-test") == first
+        assert contents(models / "demo-demo") == first
+        run([sys.executable, str(script(EVALUATION, tmp_path, **where))], tmp_path)
+        assert contents(models / "demo-demo") == first
 
     def test_a_script_on_another_split_with_other_views_and_masks(
         self, models: Path, demo_set: Path, tmp_path: Path
@@ -157,8 +161,6 @@ class TestEvaluation:
         first = contents(folder)
         assert "seg-4-s0/per-image-validation-4-views.csv" in first
         assert len(list((folder / "masks-validation-4-views").glob("*_segmentation.png"))) == 8
-        run([sys.executable, str(file)], elsewhere)
-        assert contents(folder) == first
 
     def test_a_missing_run_is_answered_with_the_command_that_makes_it(
         self, demo_set: Path, tmp_path: Path

@@ -213,7 +213,7 @@ def test_gradients_reach_every_parameter(name: str) -> None:
         assert parameter.grad.any(), key
 
 
-@pytest.mark.parametrize("name", but("unet dense_unet arl_unet"))
+@pytest.mark.parametrize("name", but("unet dense_unet res_unet arl_unet"))
 def test_learns_a_disc(name: str) -> None:
     torch.manual_seed(0)
     rows, columns = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
@@ -231,7 +231,9 @@ def test_learns_a_disc(name: str) -> None:
     assert ((logits > 0) == masks).float().mean() > 0.98  # disc: 15 % of the pixels
 
 
-@pytest.mark.parametrize("depth", [14, 18, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "depth", [14, *(pytest.param(d, marks=pytest.mark.slow) for d in (18, 50))]
+)
 def test_alpha_zero_is_res_unet_exactly(depth: int) -> None:
     torch.manual_seed(0)
     plain = nets.build("res_unet", depth=depth)

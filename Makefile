@@ -6,8 +6,9 @@ STAMP  := .venv/.installed
 # The official scorer needs older packages than the project: an environment of its own.
 REFEREE := .venv-referee/.installed
 GOLDEN ?= tests/golden/official-scores.json
-# Spread the tests over the cores, none of which is idle while another has some left; a test that measures time or memory runs in its own process.
-WORKERS ?= 2
+# Spread the tests over two cores, one worker more as some tests wait. No worker is idle while
+# another has some left; a test that measures time or memory runs in its own process.
+WORKERS ?= 3
 # Many tests start a python: compiled once, also where this variable says not to keep what is.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 

@@ -223,6 +223,17 @@ def test_difference_of_jaccards():
 # --- false alarms ---
 
 
+@pytest.mark.parametrize("gain", [0.0, 0.05])
+def test_difference_of_accuracies(gain):
+    def study(rng: np.random.Generator) -> tuple[float, float]:
+        hard = rng.beta(2, 0.5, IMAGES) * (1 - gain)
+        first, second = rng.random((2, IMAGES)) < np.stack([hard + gain, hard])
+        found = mcnemar(np.ones(IMAGES, bool), first, second)
+        return found.low, found.high
+
+    assert 0.93 <= covered(gain, study) <= 0.97
+
+
 def test_areas_that_do_not_differ():
     def bootstrapped(rng: np.random.Generator) -> float:
         tables = [predictions(score) for score in scores(rng, 0.87, 0.87)]

@@ -7,7 +7,13 @@ import pytest
 import scipy.stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from utils.intervals import Interval, hanley_mcneil, unpaired_difference, wilson
+from utils.intervals import (
+    Interval,
+    hanley_mcneil,
+    paired_shares,
+    unpaired_difference,
+    wilson,
+)
 
 # --- shares ---
 
@@ -116,6 +122,49 @@ def test_a_published_area_is_refused():
         hanley_mcneil(87.5, 117, 483)
     with pytest.raises(ValueError, match="-1 positives, 5 negatives; expected numbers >= 0"):
         hanley_mcneil(0.8, -1, 5)
+
+
+# --- the difference of two answers to the same images ---
+
+
+@pytest.mark.parametrize(
+    ("counts", "published"),
+    [
+        # Fagerland, Lydersen, Laake, Statistics in Medicine 2014 (the data of Bentur et al. 2009).
+        ((1, 1, 7, 12), (-0.286, -0.507, -0.026)),
+        # The same authors' R package contingencytables (the data of Cavo et al. 2012).
+        ((59, 6, 16, 80), (-0.0621, -0.1186, -0.0046)),
+    ],
+)
+def test_paired_shares_as_published(counts, published):
+    digits = len(str(published[0])) - 3
+    assert [round(end, digits) for end in paired_shares(*counts)] == list(published)
+
+
+def test_paired_shares_whose_answers_do_not_hang_together_are_unpaired():
+    # both * neither == only_first * only_second, so phi is 0.
+    found = paired_shares(40, 10, 20, 5)
+    expected = unpaired_difference(50 / 75, wilson(50, 75), 60 / 75, wilson(60, 75))
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_paired_shares_at_the_edges():
+    value, low, high = paired_shares(30, 4, 9, 57)
+    assert tuple(paired_shares(30, 9, 4, 57)) == pytest.approx((-value, -high, -low), abs=1e-12)
+    assert tuple(paired_shares(0, 5, 0, 0))[::2] == (1, 1)
+    for counts in ((5, 0, 0, 0), (0, 0, 0, 5), (1, 0, 0, 0), (500, 0, 0, 100)):
+        value, low, high = paired_shares(*counts)
+        assert value == 0
+        assert -1 < low < 0 < high < 1
+        assert low == pytest.approx(-high)
+    wide = paired_shares(30, 4, 9, 57, level=0.99)
+    assert wide.low < low < high < wide.high
+
+
+@pytest.mark.parametrize("counts", [(0, 0, 0, 0), (3, -1, 2, 2)])
+def test_paired_shares_refuse(counts):
+    with pytest.raises(ValueError, match=r"the counts are .*; expected numbers from 0, of one im"):
+        paired_shares(*counts)
 
 
 # --- the difference of two studies ---

@@ -179,6 +179,7 @@ class TestPairedTests:
         assert accuracy.p_value == pytest.approx(
             scipy.stats.binomtest(*alone[:1], sum(alone)).pvalue
         )
+        assert -1 < accuracy.low <= accuracy.first - accuracy.second <= accuracy.high < 1
         assert accuracy.note == f"right alone: {alone[0]} against {alone[1]} images"
 
     def test_holm_by_hand_over_the_table(self, rows: dict) -> None:

@@ -72,7 +72,7 @@ class TestLesson:
     ) -> None:
         where = {"data_dir": str(demo_set), "run_dir": str(tmp_path / "run")}
         small = {"image_size": "48x32", "batch_size": 8, "epochs": 2, "workers": 1}
-        file = script(LESSON, tmp_path, experiment="seg-4", weights="none", **small, **where)
+        file = script(LESSON, tmp_path, experiment="seg-6", weights="none", **small, **where)
         elsewhere = tmp_path / "else where"
         elsewhere.mkdir()
         printed = run([sys.executable, str(file)], elsewhere)

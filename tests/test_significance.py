@@ -194,7 +194,9 @@ def test_mcnemar_against_statsmodels():
 
 
 def test_mcnemar_without_a_discordant_image():
-    assert tuple(mcnemar([0, 1], [1, 1], [1, 1])) == (0, 0, 0, 1)
+    found = mcnemar([0, 1], [1, 1], [1, 1])
+    assert (found.value, found.only_first, found.only_second, found.p_value) == (0, 0, 0, 1)
+    assert -1 < found.low < 0 < found.high < 1
 
 
 @pytest.mark.parametrize("shapes", [((2,), (3,), (2,)), ((0,), (0,), (0,)), ((2, 2),) * 3])

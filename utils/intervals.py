@@ -76,6 +76,41 @@ def hanley_mcneil(auc: float, positives: int, negatives: int, level: float = LEV
     return Interval(low, 1 - rest)
 
 
+def paired_shares(
+    both: int, only_first: int, only_second: int, neither: int, level: float = LEVEL
+) -> Estimate:
+    """A share minus another of the same n images, such as two accuracies, with its interval.
+
+    both .. neither: on how many images both answers are right, one alone, none; n >= 1. Newcombe's
+    method 10 for paired shares (Statistics in Medicine 1998, 17:2635): Wilson's intervals of both,
+    and how the answers hang together. It never leaves [-1, 1] and has a width where no image tells
+    the two apart. Raises ValueError for counts below 0 or none at all, and for a level outside
+    (0, 1).
+    """
+    counts = (both, only_first, only_second, neither)
+    n = sum(counts)
+    if min(counts) < 0 or n == 0:
+        raise ValueError(f"the counts are {counts}; expected numbers from 0, of one image or more")
+    right = both + only_first, both + only_second
+    first, second = (share / n for share in right)
+    (low, high), (other_low, other_high) = (wilson(share, n, level) for share in right)
+    margins = math.prod(share * (n - share) for share in right)
+    agreement = both * neither - only_first * only_second
+    if agreement > 0:  # corrected for counts being whole numbers
+        agreement = max(agreement - n / 2, 0)
+    phi = agreement / math.sqrt(margins) if margins else 0.0
+
+    def apart(one: float, other: float) -> float:
+        return math.sqrt(max(one**2 - 2 * phi * one * other + other**2, 0.0))
+
+    difference = first - second
+    return Estimate(
+        difference,
+        difference - apart(first - low, other_high - second),
+        difference + apart(high - first, second - other_low),
+    )
+
+
 def unpaired_difference(
     value: float, interval: tuple[float, float], other: float, other_interval: tuple[float, float]
 ) -> Estimate:

@@ -113,7 +113,8 @@ def _classes(row: str, other: str, ours: list[Entry], theirs: list[Entry]) -> li
     shares = [float(side.mean()) for side in right]
     note = f"right alone: {same.only_first} against {same.only_second} images"
     what = "accuracy" if len(names) > 1 else "accuracy melanoma"
-    test = PairedTest(*start, what, "McNemar", *shares, math.nan, math.nan, same.p_value, note=note)
+    found = (*shares, same.low, same.high, same.p_value)
+    test = PairedTest(*start, what, "McNemar", *found, note=note)
     return [*tests, test]
 
 

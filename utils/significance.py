@@ -19,6 +19,7 @@ from utils.intervals import (
     Interval,
     deviate,
     hanley_mcneil,
+    paired_shares,
     unpaired_difference,
     wilson,
 )
@@ -35,6 +36,7 @@ __all__ = [  # the intervals, too: one address for whoever compares
     "holm",
     "mcnemar",
     "over_seeds",
+    "paired_shares",
     "unpaired_difference",
     "wilcoxon",
     "wilson",
@@ -56,6 +58,8 @@ class McNemar(NamedTuple):
     """How two accuracies differ: on which images the one is right and the other wrong."""
 
     value: float  # accuracy of the first minus that of the second
+    low: float  # the interval of that difference
+    high: float
     only_first: int  # images that the first alone has right
     only_second: int
     p_value: float
@@ -126,12 +130,14 @@ def delong_test(
     return Comparison(value, float(low), float(high), *areas, float(p_value))
 
 
-def mcnemar(truth: ArrayLike, first: ArrayLike, second: ArrayLike) -> McNemar:
+def mcnemar(truth: ArrayLike, first: ArrayLike, second: ArrayLike, level: float = LEVEL) -> McNemar:
     """Do two accuracies on the same images differ? Decisions (n,) each, truth (n,), n >= 1.
 
     Any labels that can be compared; for arrays of right and wrong give np.ones(n, bool) as truth.
     Exact: among the images that one alone has right, each side is a coin (McNemar, Psychometrika
-    1947); p = 1 where there is none. Raises ValueError for other shapes.
+    1947); p = 1 where there is none. The interval is `paired_shares`' and not this test
+    turned round: near p = 0.05 the one may hold 0 where the other sees a difference. Raises
+    ValueError for other shapes, and for a level outside (0, 1).
     """
     truth, first, second = map(np.asarray, (truth, first, second))
     shapes = [values.shape for values in (truth, first, second)]
@@ -139,8 +145,9 @@ def mcnemar(truth: ArrayLike, first: ArrayLike, second: ArrayLike) -> McNemar:
         raise ValueError(f"truth and decisions have shapes {shapes}; expected (n,) each, n >= 1")
     right = first == truth, second == truth
     alone = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    both, neither = int((right[0] & right[1]).sum()), int((~right[0] & ~right[1]).sum())
     p_value = scipy.stats.binomtest(alone[0], sum(alone)).pvalue if any(alone) else 1.0
-    return McNemar((alone[0] - alone[1]) / len(truth), *alone, float(p_value))
+    return McNemar(*paired_shares(both, *alone, neither, level), *alone, float(p_value))
 
 
 def wilcoxon(first: ArrayLike, second: ArrayLike) -> Wilcoxon:

@@ -27,12 +27,26 @@ STAGES = (1, 2, 2, 3, 3, 4, 1)
 FEATURE_STAGES = (0, 1, 2, 4, 6)
 
 
+def from_timm(name: str, num_classes: int) -> nn.Module:
+    """timm's network with random weights, whose head starts as torch starts a layer.
+
+    timm spreads an EfficientNet's head over ±1/sqrt(num_classes), 20 times what `nn.Linear` takes
+    for its 1280 inputs: the first logits are noise of several units, and training begins by
+    unlearning them.
+    """
+    net = timm.create_model(name, pretrained=False, num_classes=num_classes)
+    for layer in net.get_classifier().modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            layer.reset_parameters()
+    return net
+
+
 class Lite0(nn.Module):
     """Stem, seven stages of inverted residual blocks, mean over all positions, one linear layer."""
 
     def __init__(self, num_classes: int = 3) -> None:
         super().__init__()
-        net = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=num_classes)
+        net = from_timm("tf_efficientnet_lite0", num_classes)
         self.normalise = Normalise(*HALF)
         self.conv_stem, self.bn1 = net.conv_stem, net.bn1
         self.blocks = net.blocks

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from math import ceil
+from collections.abc import Callable
+from functools import partial
+from math import ceil, log
 
+import numpy as np
 import pytest
+import timm
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -12,7 +16,7 @@ from torch.nn import functional
 
 import nets
 from nets.arl import ATTENTIONS, ARLBasicBlock, ARLBottleneck, AttendOnCPU, Attention
-from nets.lite import ARLInvertedResidual
+from nets.lite import ARLInvertedResidual, from_timm
 from nets.normalise import IMAGENET, Normalise
 from nets.resnet import DEPTHS
 
@@ -290,6 +294,70 @@ def test_exports_with_a_dynamic_batch(name: str) -> None:
         for count in (1, 2, 5):
             images = pictures(count, 3, 64, 64, seed=count)
             torch.testing.assert_close(program(images), network(images), rtol=1e-9, atol=1e-9)
+
+
+def first_logits(build: Callable[[], nn.Module]) -> list[Tensor]:
+    """What three fresh networks answer to their first batch, in training mode."""
+    found = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        network = build().train()
+        with torch.no_grad():
+            found.append(network(pictures(8, 3, 64, 64, seed=seed)))
+    return found
+
+
+def first_loss(build: Callable[[], nn.Module]) -> float:
+    """Mean cross-entropy of the first batches, of classes in turn; chance is ln(classes)."""
+    losses = []
+    for logits in first_logits(build):
+        truth = torch.arange(len(logits)) % logits.shape[1]
+        losses.append(functional.cross_entropy(logits, truth).item())
+    return float(np.mean(losses))
+
+
+@pytest.mark.parametrize("name", slow_if_deep(list(nets.CLASSIFIERS)))
+def test_a_classifier_starts_by_guessing(name: str) -> None:
+    """A head that starts with large weights spends its first epochs on forgetting them."""
+    assert first_loss(partial(nets.build, name)) <= 1.5 * log(3)
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+@pytest.mark.parametrize("name", ["resnet18", "lite0"])
+def test_any_number_of_classes_starts_by_guessing(name: str, classes: int) -> None:
+    assert first_loss(partial(nets.build, name, classes)) <= 1.5 * log(classes)
+
+
+@pytest.mark.parametrize("name", nets.SEGMENTERS)
+def test_a_segmenter_starts_undecided(name: str) -> None:
+    logits = first_logits(partial(nets.build, name))
+    assert np.mean([each.abs().mean().item() for each in logits]) <= 1
+
+
+class Bytes(nn.Module):
+    """A network of timm, which takes floats, for the bytes of `pictures`."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images.float() / 255 * 2 - 1)
+
+
+# One of each way in which timm starts a head.
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "mobilenetv3_small_050", "resnet10t"])
+def test_heads_of_timm_start_as_torchs_layers_do(name: str) -> None:
+    ours, theirs = (
+        lambda: Bytes(from_timm(name, 3)),
+        lambda: Bytes(timm.create_model(name, num_classes=3)),
+    )
+    assert first_loss(ours) <= 1.5 * log(3)
+    if name == "tf_efficientnet_lite0":  # the one that was wrong
+        assert first_loss(theirs) > 1.5 * log(3)
+    torch.manual_seed(0)
+    head = from_timm(name, 3).get_classifier()
+    assert head.weight.abs().max() <= head.in_features**-0.5
 
 
 def test_unknown_names_options_and_counts() -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "Published",
     "Row",
     "SegmentationRow",
+    "check_notebook",
     "get",
     "profiles",
     "restore",
@@ -33,11 +34,24 @@ __all__ = [
 ROWS: dict[str, Row] = {**classification.ROWS, **segmentation.ROWS}
 AGAINST = {**classification.AGAINST, **segmentation.AGAINST}
 PROFILES = tuple(classification.RECIPES)
+TRAINED_BY = {"ARL-CNN.ipynb": classification.ROWS, "Segmentation.ipynb": segmentation.ROWS}
 
 
 def profiles(name: str) -> tuple[str, ...]:
     """The profiles that row `name` has a recipe for."""
     return tuple(_table(name).RECIPES)
+
+
+def check_notebook(name: str, notebook: str) -> None:
+    """ValueError for a row that this notebook does not train; it names the notebook that does."""
+    own = TRAINED_BY[notebook]
+    for other, rows in TRAINED_BY.items():
+        if rows is not own and str(name).strip().lower() in rows:
+            raise ValueError(
+                f"row {name!r} is trained by {other}: open that one, or choose a row of "
+                f"{notebook}: {', '.join(own)}."
+            )
+    _check("row", name, tuple(own))
 
 
 def get(name: str, profile: str | None = None, **overrides: Any) -> Row:

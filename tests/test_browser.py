@@ -1,5 +1,7 @@
 """A person opens an evaluation notebook in JupyterLab, runs all cells, and moves what moves.
 
+The notebooks are as they are committed, with runs of both tasks beside them.
+
 Needs Chromium; without it these tests are skipped, and say so. Screenshots lie in pytest's
 temporary folder (`--basetemp` names another).
 """
@@ -17,13 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import nbformat
 import pytest
 import small_run
 import small_seg
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
-
-from utils import data
+from ways import checkout
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
@@ -43,45 +43,31 @@ class Notebook(NamedTuple):
     """What is opened, and what is to be seen there."""
 
     file: str
-    runs: tuple[str, ...]
     pictures: int  # those that do not move
     other: str  # what else can be chosen above the slider
 
 
 NOTEBOOKS = (
-    Notebook("Evaluation-Cls.ipynb", ("1-3-s0",), 13, "seborrheic keratosis"),
-    Notebook("Evaluation-Seg.ipynb", ("seg-4-s0", "seg-4-s1"), 7, "seg-4-s1"),
+    Notebook("Evaluation-Cls.ipynb", 13, "seborrheic keratosis"),
+    Notebook("Evaluation-Seg.ipynb", 7, "seg-4-s1"),
 )
 
 
 @pytest.fixture(scope="module")
 def folder(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with both notebooks, set to evaluate small finished runs."""
-    folder = tmp_path_factory.mktemp("lab")
+    """A checkout with small finished runs of both tasks."""
+    folder = checkout(tmp_path_factory.mktemp("lab"))
     runs = folder / "model/demo-demo"
     small_run.finished(demo_set, runs / "1-3-s0")
     for seed in (0, 1):
         # Hardly trained: probabilities about a half, so that both ends of the slider are known.
         hardly = {"seed": seed, "learning_rate": 1e-6}
         small_seg.finished(demo_set, runs / f"seg-4-s{seed}", **hardly)
-    for notebook in NOTEBOOKS:
-        chosen = ",".join(str(runs / name) for name in notebook.runs)
-        _write_with(folder / notebook.file, runs=chosen, data_dir=str(demo_set))
     return folder
 
 
-def _write_with(file: Path, **parameters: str) -> None:
-    """Copy the notebook of that name to file, with these parameters in its first cell of code."""
-    notebook = nbformat.read(data.PROJECT / file.name, as_version=4)
-    cell = next(cell for cell in notebook.cells if cell.cell_type == "code")
-    for name, value in parameters.items():
-        assert f"{name} = None" in cell.source
-        cell.source = cell.source.replace(f"{name} = None", f"{name} = {value!r}")
-    nbformat.write(notebook, file)
-
-
 @pytest.fixture(scope="module")
-def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(folder: Path, demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a JupyterLab that serves the folder, with settings of its own."""
     home = tmp_path_factory.mktemp("home")
     for name, settings in SETTINGS.items():
@@ -92,6 +78,8 @@ def server(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = os.environ | {
+        "PYTHONPATH": str(folder),
+        "ISIC2017_DIR": str(demo_set),
         "JUPYTER_CONFIG_DIR": str(home),
         "JUPYTER_DATA_DIR": str(home / "data"),
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),

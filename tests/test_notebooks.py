@@ -5,16 +5,21 @@ import json
 import sys
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 import pytest
+import small_run
+import small_seg
 import torch
-from ways import RUN_FILES, contents, outputs, papermill, run, script
+from ways import RUN_FILES, checkout, contents, outputs, papermill, run, script
 
 import experiments
 import nets
 from study import outcome
 from study.notebooks import check_parameters
 from utils import data, loss
+from utils import runs as run_folders
+from utils.logger import RunError
 
 NOTEBOOK = data.PROJECT / "ARL-CNN.ipynb"
 OUTPUTS = RUN_FILES | {"predictions-test.csv", "predictions-validation.csv", "scores-test.json"}
@@ -92,3 +97,97 @@ def test_every_row_of_every_profile_can_be_built() -> None:
         with torch.device("meta"):
             nets.build(row.network, row.num_classes, row.weights, **row.network_options())
         loss.build(row.loss, row.class_weights, row.gamma)
+
+
+# --- rows and runs of the other task ---
+
+
+def first_cells(notebook: str, number: int, **parameters: object) -> dict:
+    """What the first cells of code leave behind, with these parameters."""
+    cells = nbformat.read(data.PROJECT / notebook, as_version=4).cells
+    code = [cell.source for cell in cells if cell.cell_type == "code"]
+    left: dict = {}
+    exec(code[0], left)
+    left |= parameters
+    exec("\n".join(code[1:number]), left)
+    return left
+
+
+@pytest.mark.parametrize(
+    ("notebook", "experiment", "said"),
+    [
+        ("ARL-CNN.ipynb", "seg-6", r"'seg-6' is trained by Segmentation.ipynb: open .* 1-1, 1-2"),
+        ("ARL-CNN.ipynb", " SEG-6", r"row ' SEG-6' is trained by Segmentation.ipynb"),
+        ("Segmentation.ipynb", "1-3", r"'1-3' is trained by ARL-CNN.ipynb: open .* seg-1, seg-2"),
+        ("ARL-CNN.ipynb", None, r"no row called None; the rows are 1-1, .*, 4-2\."),
+        ("ARL-CNN.ipynb", 13, r"no row called 13; the rows are 1-1, .*, 4-2\."),
+        ("Segmentation.ipynb", "", r"no row called ''; the rows are seg-1, .*, seg-6\."),
+        ("Segmentation.ipynb", ["seg-1"], r"no row called \['seg-1'\]; the rows are seg-1"),
+    ],
+)
+def test_a_row_of_another_notebook_is_said_before_anything_is_made(
+    notebook: str, experiment: object, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(data, "locate")  # it may draw the demo set
+    with pytest.raises(ValueError, match=said):
+        first_cells(notebook, 2, experiment=experiment)
+
+
+@pytest.fixture(scope="module")
+def models(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Finished runs of both tasks side by side."""
+    models = tmp_path_factory.mktemp("model")
+    small_run.finished(demo_set, models / "demo-demo/1-3-s0", image_size=32)
+    small_seg.finished(demo_set, models / "demo-demo/seg-4-s0")
+    return models
+
+
+@pytest.fixture
+def with_models(models: Path, demo_set: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The evaluation notebooks look for runs in there, on the small demo set."""
+    find = run_folders.find
+    monkeypatch.setattr(run_folders, "find", lambda *a, **b: find(*a, models=models, **b))
+    monkeypatch.setenv("ISIC2017_DIR", str(demo_set))
+    return models
+
+
+@pytest.mark.usefixtures("with_models")
+@pytest.mark.parametrize(
+    ("notebook", "own"), [("Evaluation-Cls.ipynb", "1-3-s0"), ("Evaluation-Seg.ipynb", "seg-4-s0")]
+)
+def test_by_default_an_evaluation_takes_the_runs_of_its_task(notebook: str, own: str) -> None:
+    assert list(first_cells(notebook, 2)["chosen"]) == [own]
+
+
+@pytest.mark.parametrize(
+    ("notebook", "wanted", "said"),
+    [
+        ("Evaluation-Cls.ipynb", "seg-6", r"seg-6 is a run of row seg-6, which Evaluation-Seg.ip"),
+        ("Evaluation-Cls.ipynb", "1-3,seg-4", r"seg-4 is a run of row seg-4, which Evaluation-Seg"),
+        ("Evaluation-Seg.ipynb", "1-3-s0", r"1-3-s0 is a run of row 1-3, which Evaluation-Cls.ipy"),
+        ("Evaluation-Seg.ipynb", "2-4", r"2-4 is a run of row 2-4, which Evaluation-Cls.ipynb eva"),
+        ("Evaluation-Seg.ipynb", "{models}/demo-demo/1-3-s0", r"1-3-s0 is a run .* Evaluation-Cls"),
+        ("Evaluation-Cls.ipynb", "isic2017-best/seg-2-s3", r"seg-2-s3 is a run of row seg-2, whic"),
+    ],
+)
+def test_a_run_of_the_other_task_is_answered_with_the_notebook_that_evaluates_it(
+    notebook: str, wanted: str, said: str, with_models: Path
+) -> None:
+    with pytest.raises(RunError, match=said):
+        first_cells(notebook, 2, runs=wanted.format(models=with_models))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_after_the_demo_every_notebook_runs_with_its_default_parameters(
+    demo_set: Path, tmp_path: Path
+) -> None:
+    project = checkout(tmp_path / "project")
+    here = {"PYTHONPATH": str(project), "ISIC2017_DIR": str(demo_set)}
+    rows = ["1-3", "seg-6", "--profile", "demo", "--data-dir", str(demo_set)]
+    run([sys.executable, "reproduce.py", *rows], project, **here)
+    for notebook in sorted(project.glob("*.ipynb")):
+        run([sys.executable, "-m", "papermill", notebook.name, "out"], project, **here)
+        executed = nbformat.read(project / "out", as_version=4)
+        nothing_left = "is finished after" in "".join(outputs(executed, "stdout"))
+        assert nothing_left == (not notebook.stem.startswith("Evaluation"))

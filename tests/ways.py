@@ -1,6 +1,7 @@
 """The ways a user runs a notebook, each as a process of its own, without a display."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,9 +23,22 @@ RUN_FILES = {
 }
 
 
-def run(command: list[str], folder: Path) -> str:
+def checkout(folder: Path) -> Path:
+    """The project's code and notebooks as they are, without data and runs."""
+    folder.mkdir(exist_ok=True)
+    for file in (*data.PROJECT.glob("*.py"), *data.PROJECT.glob("*.ipynb")):
+        shutil.copy2(file, folder)
+    for package in data.PROJECT.glob("*/__init__.py"):
+        name = package.parent.name
+        leave = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(package.parent, folder / name, ignore=leave)
+    return folder
+
+
+def run(command: list[str], folder: Path, **variables: str) -> str:
     """Run a command in folder, without a display; returns what it printed."""
     environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
+    environment |= variables
     environment["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False

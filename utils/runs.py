@@ -29,16 +29,19 @@ def find(
     aliases: Mapping[str, str] | None = None,
     models: Path = MODELS,
     notebook: str = "ARL-CNN.ipynb",
+    elsewhere: Mapping[str, Iterable[str]] | None = None,
 ) -> dict[str, RunFolder]:
     """The finished runs asked for, by a short name each; by default all of the rows on this data.
 
     wanted is one name or several (a sequence, or separated by commas), or None for all finished
     runs of these rows on the data set of data_dir, in the order of rows, profile and seed. aliases
-    name rows that are run under another row's name; notebook is what trains these rows. Folders
-    that a restart moved aside are passed over. Raises RunError when a run is missing, unfinished,
-    of another kind or trained on other data; the message holds the command that makes it.
+    name rows that are run under another row's name; notebook is what trains these rows; elsewhere
+    holds the rows that other notebooks look at, by the notebook. Folders that a restart moved
+    aside are passed over. Raises RunError when a run is missing, unfinished, of another kind or
+    trained on other data; the message holds the command that makes it, or its notebook.
     """
-    search = _Search(data_dir, list(rows), dict(aliases or {}), models, notebook)
+    others = {row: other for other, theirs in (elsewhere or {}).items() for row in theirs}
+    search = _Search(data_dir, list(rows), dict(aliases or {}), models, notebook, others)
     if wanted is None:
         return _short(search.all_finished())
     names = wanted.split(",") if isinstance(wanted, str) else wanted
@@ -69,12 +72,14 @@ class _Search:
         aliases: dict[str, str],
         models: Path,
         notebook: str,
+        others: dict[str, str],
     ) -> None:
         self.data_dir, self.rows, self.aliases, self.models = data_dir, rows, aliases, models
-        self.notebook = notebook
+        self.notebook, self.others = notebook, others
         self.kind = set_name(data_dir)
         holds = {path: _held(path) for path in models.glob(f"{self.kind}-*/*")}
         self.held = {path: row for path, row in holds.items() if row in rows}
+        self.foreign = {path.name: row for path, row in holds.items() if row in others}
         self.present = {
             f"{path.parent.name}/{path.name}": RunFolder(path)
             for path in sorted(self.held, key=lambda path: _order(path, rows.index(holds[path])))
@@ -106,6 +111,8 @@ class _Search:
                 return {f"{folder.parent.name}/{folder.name}": self.checked(RunFolder(folder))}
         row = _row(Path(name))
         fits = self.named(name)
+        if not fits:
+            self.check_notebook(name, self.foreign.get(Path(name).name, row))
         if not fits and row in self.aliases:
             name = name.replace(row, self.aliases[row])
             row, fits = self.aliases[row], self.named(name)
@@ -132,9 +139,18 @@ class _Search:
             if name in (key, key.split("/")[1], self.held[run.path])
         }
 
+    def check_notebook(self, name: str, row: str) -> None:
+        """RunError for the run of a row that another notebook looks at."""
+        if row in self.others:
+            raise RunError(
+                f"{name} is a run of row {row}, which {self.others[row]} evaluates: name it there; "
+                f"the rows here are {', '.join(self.rows)}."
+            )
+
     def checked(self, run: RunFolder) -> RunFolder:
         """The run, if it is a finished one of these rows on this data."""
         config, folder = run.config, run.path
+        self.check_notebook(str(folder), config["row"]["name"])
         if config["row"]["name"] not in self.rows:
             raise RunError(
                 f"{folder} holds row {config['row']['name']}; expected one of "

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import nbformat
 import papermill
-from nbconvert import HTMLExporter
 
+from study.page import page_of
 from utils.data import PROJECT
 from utils.files import write_atomic
 
@@ -38,7 +38,7 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict[str, object]) ->
     with tempfile.TemporaryDirectory() as scratch:
         executed = Path(scratch) / "run.ipynb"
         _execute(notebook, executed, parameters)
-        page, _ = HTMLExporter().from_notebook_node(nbformat.read(executed, as_version=4))
+        page = page_of(nbformat.read(executed, as_version=4))
         write_atomic(folder / "run.ipynb", executed.read_bytes())
         write_atomic(folder / "run.html", page)
 

@@ -251,9 +251,13 @@ def test_figures_are_shown_where_a_notebook_runs(tmp_path, capsys, monkeypatch):
     shown = []
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
     monkeypatch.setattr(logger, "display", shown.append)
-    path = RunFolder(tmp_path).show("curves", Figure(figsize=(3, 2)))
+    figure = Figure(figsize=(3, 2))
+    path = RunFolder(tmp_path).show("curves", figure)
     assert [image.data for image in shown] == [path.read_bytes()]
-    assert shown[0].width == 300
+    assert (shown[0].width, shown[0].alt) == (300, "curves")
+    figure.suptitle("Loss and score")
+    RunFolder(tmp_path).show("curves", figure)
+    assert shown[1].alt == "Loss and score"
     assert capsys.readouterr().out == ""
 
 

@@ -127,7 +127,8 @@ class RunFolder:
         """Write `figures/<name>.png`, and show that very file where a notebook runs."""
         path = self.save_figure(name, figure)
         if "ipykernel" in sys.modules:
-            display(Image(filename=path, width=round(figure.get_figwidth() * 100)))
+            width = round(figure.get_figwidth() * 100)
+            display(Image(filename=path, width=width, alt=figure.get_suptitle() or name))
         else:
             say(f"figure: {path}")
         return path

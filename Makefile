@@ -1,5 +1,5 @@
-# Everything runs in .venv, which the first target to need it makes. Only python >= 3.11 and make
-# are expected on the machine.
+# Everything runs in .venv, which the first target to need it makes. Only python (3.11 to 3.14) and
+# make are expected on the machine.
 PYTHON ?= python3
 BIN    := .venv/bin
 STAMP  := .venv/.installed
@@ -46,8 +46,8 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "python >= 3.11 is needed, '$(PYTHON)' is older; use: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { \
+	  echo "python 3.11 to 3.14 is needed, '$(PYTHON)' is another; use: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt -e .
 	touch $@

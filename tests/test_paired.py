@@ -73,7 +73,7 @@ def test_accuracy_takes_what_comes():
 @pytest.mark.parametrize("share", [0.2, 0.9])
 def test_against_delong(share):
     first, second = runs(500, share=share)
-    found = paired_difference(first, second, MELANOMA)
+    found = paired_difference(first, second, MELANOMA, resamples=2000)
     formula = delong_test(first["label"] == 0, first["melanoma"], second["melanoma"])
     error = (formula.high - formula.low) / 3.92
     assert found.value == pytest.approx(formula.value, abs=1e-12)

@@ -4,6 +4,7 @@ import html.parser
 import json
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import study_folders
 from PIL import Image
 
 import experiments
-from utils import report, report_pairs, report_runs, report_trust
+from utils import clinical, report, report_pairs, report_runs
 from utils.data import PROJECT
 from utils.logger import RunFolder
 from utils.report_figures import gallery
@@ -72,7 +73,7 @@ def write(folder: Path, data: Path, **changes: object) -> Path:
 def _fewer_resamples() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report_pairs, "RESAMPLES", 2000)
-        patch.setattr(report_trust, "RESAMPLES", 50)
+        patch.setattr(clinical, "assess", partial(clinical.assess, resamples=50))
         yield
 
 

@@ -6,6 +6,7 @@ Needs Chromium; without it these tests are skipped, and say so.
 import re
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import study_folders
 from playwright.sync_api import Browser, sync_playwright
 
 import experiments
-from utils import report, report_pairs, report_trust
+from utils import clinical, report, report_pairs
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
@@ -35,7 +36,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, demo_set: Path) -> Path:
         runs[f"{name}-s0"] = make(folder / f"{name}-s0", rows[name])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report_pairs, "RESAMPLES", 200)
-        patch.setattr(report_trust, "RESAMPLES", 50)
+        patch.setattr(clinical, "assess", partial(clinical.assess, resamples=50))
         return report.write(runs, rows, demo_set, "test", folder / "out", study_folders.AGAINST)
 
 

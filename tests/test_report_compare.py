@@ -12,10 +12,12 @@ import study_folders
 from sklearn.metrics import roc_auc_score
 
 import experiments
-from utils import report_tables
+from utils import clinical, report_tables, report_trust, results, results_seg
 from utils.evaluation import Counts
 from utils.logger import RunFolder
 from utils.report_compare import OTHER, SYNTHETIC, Own, against_published, own_scores, reason
+from utils.report_findings import Study
+from utils.report_page import Table
 from utils.report_pairs import PairedTest, paired_tests
 from utils.report_runs import Entry, by_row, read
 from utils.statistics_seg import jaccard_difference
@@ -158,6 +160,15 @@ class TestAgainstPublished:
         assert line.difference - line.low == pytest.approx(expected)
 
 
+def test_the_brier_score_has_the_interval_that_the_notebook_shows(rows: dict) -> None:
+    run = rows["1-1"][0]
+    shown = clinical.readable(clinical.assess(run.selection, run.predictions).calibration)
+    study = Study([run], {}, "test", "demo", True, None, "", {}, {})
+    found = next(block for block in report_trust.trust(study).blocks if isinstance(block, Table))
+    first = shown[shown["probabilities"] == clinical.BEFORE]
+    assert found.table["Brier"].tolist() == first["brier"].tolist()
+
+
 class TestPairedTests:
     def found(self, rows: dict, **against: str) -> list[PairedTest]:
         tests, left_out = paired_tests(rows, {k.replace("_", "-"): v for k, v in against.items()})
@@ -212,6 +223,16 @@ class TestPairedTests:
         assert mean.p_value == expected.p_value
         by_scipy = scipy.stats.wilcoxon(*(side["jaccard"] for side in sides), zero_method="pratt")
         assert ranks.p_value == pytest.approx(by_scipy.pvalue)
+
+    def test_a_difference_has_the_interval_that_the_notebooks_show(self, rows: dict) -> None:
+        tests = self.found(rows, **{"1_1": "1-2", "seg_6": "seg-1"})
+        of_classes = results.differences({n: rows[n][0].predictions for n in ("1-2", "1-1")})
+        of_masks = results_seg.differences({n: rows[n][0].per_image for n in ("seg-1", "seg-6")})
+        shown = {**of_classes.loc["1-1"], **of_masks.loc["seg-6"]}
+        for test in tests:
+            if test.test in ("bootstrap", "DeLong"):
+                value = test.first - test.second
+                assert shown[test.what] == f"{value:+.3f} [{test.low:+.3f}, {test.high:+.3f}]"
 
     def test_melanoma_alone_is_compared_on_melanoma(self, rows: dict) -> None:
         tests = self.found(rows, **{"1_4": "1-1"})

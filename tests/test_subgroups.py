@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 from utils import significance, subgroups
 from utils.data import CLASSES
 from utils.intervals import wilson
+from utils.statistics import classification_scores
 
 
 def study(n: int = 400, seed: int = 0, columns: int = 3) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -94,10 +95,20 @@ def test_scores_of_a_group_are_those_of_its_images():
     line = found.loc[("seborrheic_keratosis", "female")]
     assert (line["n"], line["positives"]) == (len(women), truth.sum())
     assert line["auc"] == pytest.approx(roc_auc_score(truth, score))
-    interval = significance.delong_interval(truth, score)
-    assert (line["auc_low"], line["auc_high"]) == pytest.approx(interval)
+    low, high = significance.delong_interval(truth, score)
+    assert line["auc_low"] == pytest.approx(low, abs=0.01)
+    assert line["auc_high"] == pytest.approx(high, abs=0.01)
     assert line["sensitivity"] == pytest.approx((score[truth] > 0.4).mean())
     assert line["specificity"] == pytest.approx((score[~truth] <= 0.4).mean())
+
+
+def test_all_images_have_the_interval_of_the_score_file():
+    table, people = study()
+    found = subgroups.subgroups(table, people, THRESHOLDS).set_index(["class", "group"])
+    scores = classification_scores(table["label"], table[list(CLASSES)])["official"]
+    for name in THRESHOLDS:
+        line = found.loc[(name, "all images")]
+        assert line[["auc", "auc_low", "auc_high"]].tolist() == [*scores[name]["auc"].values()]
 
 
 def test_small_groups_are_marked_and_have_no_interval_of_the_auc():

@@ -153,14 +153,17 @@ def coursework(
     return scores
 
 
-def epoch_scores(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float]:
+def epoch_scores(
+    labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None
+) -> dict[str, Number]:
     """The AUCs an epoch is judged by: auc_melanoma, and for three classes the other and the mean.
 
-    labels (n,) in 0..2, probabilities (n, 3) or (n, 1); nan where a class is missing.
+    labels (n,) in 0..2, probabilities (n, 3) or (n, 1), weights as in `auc`; nan where a class is
+    missing.
     """
     labels, probabilities = checked(labels, probabilities)
     scores = {
-        f"auc_{name}": auc(labels == number, probabilities[:, number])
+        f"auc_{name}": auc(labels == number, probabilities[:, number], weights)
         for number, name in enumerate(OFFICIAL_CLASSES[: probabilities.shape[1]])
     }
     if len(scores) > 1:

@@ -9,13 +9,12 @@ import pandas as pd
 
 from utils.data import CLASSES
 from utils.evaluation import official
-from utils.paired import paired_difference
+from utils.paired import RESAMPLES, paired_difference
 from utils.report_compare import HIGHER, LOWER, NOT_SHOWN
 from utils.report_runs import Entry
 from utils.significance import delong_test, holm, mcnemar, over_seeds, wilcoxon
 from utils.statistics import Key, bootstrap, bootstrap_p_value, percentile_interval
 
-RESAMPLES = 10_000
 MISTAKES = 0.05  # adjusted p values below it are called a difference
 
 

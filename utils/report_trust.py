@@ -10,8 +10,6 @@ from utils.report_page import Block, Fold, Items, Pictures, Section, Table, Text
 from utils.report_runs import Entry
 from utils.report_tables import number, within
 
-RESAMPLES = 1000
-
 
 def trust(study: Study) -> Section:
     """One run of each classifier: the first of its seeds."""
@@ -22,9 +20,7 @@ def trust(study: Study) -> Section:
             refused.append(f"{entry.name}: {why}")
             continue
         people = _people(study, entry)
-        found[entry.name] = clinical.assess(
-            entry.selection, entry.predictions, people, resamples=RESAMPLES
-        )
+        found[entry.name] = clinical.assess(entry.selection, entry.predictions, people)
     words = (
         "Temperatures and thresholds are fitted on the images that chose the epoch and applied to "
         "those that are reported, never chosen on them. The first seed of each classifier."

@@ -9,7 +9,8 @@ import pandas as pd
 
 from utils.data import CLASSES, name_offenders
 from utils.logger import RunError, RunFolder
-from utils.paired import Difference, paired_difference
+from utils.paired import Difference, area_difference, paired_difference
+from utils.significance import Comparison
 from utils.statistics import classification_scores
 
 _METRICS = {"AUC": "auc", "ACC": "accuracy", "SE": "sensitivity", "SP": "specificity"}
@@ -151,23 +152,26 @@ def differences(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Each run minus the first one, AUC by AUC, on the same images: "+0.021 [-0.004, +0.047]".
 
     tables: predictions by the run's name, at least two. A row a further run; an AUC that one of the
-    two lacks is "". How it is compared, and what is refused: `paired.paired_difference`.
+    two lacks is "". How it is compared, and what is refused: `paired.paired_difference` for the
+    mean, `paired.area_difference` for a class, as in the report.
     """
     (_, base), *others = tables.items()
-    paths: dict[str, tuple[str, ...]] = {
-        f"AUC {name.replace('_', ' ')}": ("official", name, "auc") for name in CLASSES[:2]
-    }
-    paths["mean AUC"] = ("official", "mean_auc")
+    columns = {f"AUC {name.replace('_', ' ')}": name for name in CLASSES[:2]}
     rows = {}
     for run, table in others:
         both = base.columns.intersection(table.columns)
-        known = paths if CLASSES[1] in both else list(paths)[:1]
-        rows[run] = {name: _signed(paired_difference(table, base, paths[name])) for name in known}
+        rows[run] = {
+            column: _signed(area_difference(table, base, name))
+            for column, name in columns.items()
+            if name in both
+        }
+        if len(rows[run]) == len(columns):
+            rows[run]["mean AUC"] = _signed(paired_difference(table, base))
     index = pd.Index(rows, name="run")
-    return pd.DataFrame(rows.values(), index=index, columns=list(paths)).fillna("")
+    return pd.DataFrame(rows.values(), index=index, columns=[*columns, "mean AUC"]).fillna("")
 
 
-def _signed(difference: Difference) -> str:
+def _signed(difference: Difference | Comparison) -> str:
     if np.isnan(difference.value):
         return "undefined"
     return f"{difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"

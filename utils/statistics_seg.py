@@ -28,7 +28,7 @@ from utils.evaluation_seg import (
     official,
     per_image,
 )
-from utils.paired import Difference
+from utils.paired import RESAMPLES, Difference
 from utils.statistics import (
     LEVEL,
     area_interval,
@@ -84,7 +84,7 @@ def table(scores: dict, digits: int = 3) -> pd.DataFrame:
 
 
 def jaccard_difference(
-    first: Counts, second: Counts, resamples: int = 2000, seed: int = 0
+    first: Counts, second: Counts, resamples: int = RESAMPLES, seed: int = 0
 ) -> Difference:
     """How far the official mean Jaccard of `first` lies above that of `second`; 95 % interval.
 

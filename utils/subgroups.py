@@ -13,8 +13,9 @@ import pandas as pd
 
 from utils.data import CLASSES, name_offenders
 from utils.evaluation import OFFICIAL_CLASSES, auc
+from utils.intervals import Interval
 from utils.operating import judged
-from utils.significance import delong_interval
+from utils.statistics import auc_interval, bootstrap
 
 ENOUGH = 10  # positives, and negatives
 UNKNOWN = "unknown"
@@ -62,9 +63,10 @@ def subgroups(
     table: predictions (id, label, a probability column a class). people: id, age (years or nan),
     sex, of at least these images. thresholds by class, positive means above it; they were chosen on
     other images. Columns class, by ("", "sex", "age"), group, n, positives, small (bool), auc,
-    auc_low, auc_high (DeLong's 95 % interval, nan in a small group), then sensitivity and
-    specificity with _low and _high (Wilson). Melanoma always, seborrheic keratosis where there are
-    `ENOUGH` of it and of others. ValueError for images that people lacks or holds twice.
+    auc_low, auc_high (95 % bootstrap interval as in the score file, nan in a small group), then
+    sensitivity and specificity with _low and _high (Wilson). Melanoma always, seborrheic keratosis
+    where there are `ENOUGH` of it and of others. ValueError for images that people lacks or holds
+    twice.
     """
     groups = _groups(table, people)
     lines = []
@@ -104,7 +106,7 @@ def _scores(part: pd.DataFrame, name: str, threshold: float) -> dict[str, float]
     truth, score = (part["label"] == CLASSES.index(name)).to_numpy(), part[name].to_numpy()
     positives = int(truth.sum())
     small = min(positives, len(truth) - positives) < ENOUGH
-    low, high = (np.nan, np.nan) if small else delong_interval(truth, score)
+    low, high = (np.nan, np.nan) if small else _area_interval(part["label"], truth, score)
     rates = judged(truth, score, threshold)
     return {
         "n": len(truth),
@@ -115,3 +117,9 @@ def _scores(part: pd.DataFrame, name: str, threshold: float) -> dict[str, float]
         "auc_high": high,
         **{key: rates[key] for key in _RATES},
     }
+
+
+def _area_interval(labels: pd.Series, truth: np.ndarray, score: np.ndarray) -> Interval:
+    """Of all images the one in scores-<split>.json: the same resamples, the same formula."""
+    areas = bootstrap(lambda weights: auc(truth, score, weights), labels)
+    return auc_interval(auc(truth, score), areas, int(truth.sum()), int((~truth).sum()))

@@ -125,7 +125,7 @@ def subgroup_forest(table: pd.DataFrame, title: str, note: str) -> Figure:
         axis.tick_params(axis="y", labelleft=axis is axes[0, 0], length=0)
     for label, line in zip(axes[0, 0].get_yticklabels(), lines, strict=True):
         label.set_weight("bold" if isinstance(line, str) else "normal")
-    note = f"{note}; ( ): positives of images; bars: 95 % intervals (AUC: DeLong, else Wilson)"
+    note = f"{note}; ( ): positives of images; bars: 95 % intervals (AUC: bootstrap, else Wilson)"
     if table["small"].any():
         note += f"; hollow: fewer than {ENOUGH} positives or negatives"
     return finish(figure, title, fill(note, 150))

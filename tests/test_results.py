@@ -144,7 +144,15 @@ def test_summary_by_hand():
 def scored(run: RunFolder, columns: int = 3) -> dict:
     drawn = probabilities_of(columns=columns)
     table = results.predictions(run, "test", rows_of(), lambda: drawn)
-    return results.scores(run, "test", table, "synthetic demo data")
+    return results.scores(run, "test", table, "ISIC 2017")
+
+
+def test_comparison_on_synthetic_data_shows_ours_alone(run):
+    found = scored(run) | {"data": "synthetic demo data"}
+    table = results.comparison(found, experiments.get("1-1"))
+    assert table.index.tolist() == [
+        ("ours, row 1-1 (synthetic demo data, test split)", "synthetic images")
+    ]
 
 
 def test_comparison_with_two_studies(run):
@@ -155,7 +163,7 @@ def test_comparison_with_two_studies(run):
     ]  # fmt: skip
     assert table.index.names == ["study", "trained on"]
     assert table.index.tolist() == [
-        ("ours, row 1-1 (synthetic demo data, test split)", "official list"),
+        ("ours, row 1-1 (ISIC 2017, test split)", "official list"),
         ("Zhang et al. 2019, ARL-CNN50", "2000 official + 1320 archive images"),
         ("coursework, ARL-CNN50", "2000 official + 1320 archive images"),
     ]
@@ -185,9 +193,7 @@ def test_comparison_of_a_network_that_knows_melanoma_alone(run):
 def test_comparison_without_a_study(run):
     row = experiments.get("3-1", train_list="extended")
     table = results.comparison(scored(run), row)
-    assert table.index.tolist() == [
-        ("ours, row 3-1 (synthetic demo data, test split)", "extended list")
-    ]
+    assert table.index.tolist() == [("ours, row 3-1 (ISIC 2017, test split)", "extended list")]
     assert table.notna().all().all()
 
 
@@ -297,6 +303,11 @@ def table_of(seed: int, columns: int = 3, count: int = 60) -> pd.DataFrame:
     return rows_of(count).assign(**{name: drawn[:, k] for k, name in enumerate(names)})
 
 
+# What a score file says that is about the images of the published numbers.
+OFFICIAL_TEST = {"data": "ISIC 2017", "split": "test", "n": 600}
+OFFICIAL_TEST |= {"counts": {"melanoma": 117, "seborrheic_keratosis": 90}}
+
+
 def scores_of(table: pd.DataFrame) -> dict:
     names = [name for name in CLASSES if name in table]
     return classification_scores(table["label"], table[names].to_numpy(), 50)
@@ -304,6 +315,8 @@ def scores_of(table: pd.DataFrame) -> dict:
 
 def test_runs_side_by_side_with_each_study_once():
     found = {"a": scores_of(table_of(0)), "b": scores_of(table_of(1, columns=1))}
+    found = {name: scores | OFFICIAL_TEST for name, scores in found.items()}
+    found["c"] = found["b"]
     rows = {"a": experiments.get("1-3"), "b": experiments.get("2-4"), "c": experiments.get("1-4")}
     table = results.side_by_side(found, rows)
     assert table.columns.tolist() == ["run", "metric", "value", "low", "high", "published"]
@@ -316,13 +329,16 @@ def test_runs_side_by_side_with_each_study_once():
         ours = table[(table["run"] == "a") & (table["metric"] == metric)]
         assert ours[["value", "low", "high"]].to_numpy().tolist() == [list(score.values())]
     assert table[table["run"] == "b"]["metric"].tolist() == ["AUC melanoma"]
-    assert table[~table["published"]]["run"].unique().tolist() == ["a", "b"]
+    assert table[~table["published"]]["run"].unique().tolist() == ["a", "b", "c"]
     studies = table[table["published"]]
     # 1-3 and 2-4 quote the same study; 1-4's knows melanoma alone.
     coursework = "coursework, ARL-CNN14 (2000 official + 1320 archive images)"
     alone = "re-implementation, ARL-CNN50, melanoma only (2000 official images)"
     assert studies["run"].tolist() == [coursework] * 3 + [alone]
     assert studies["value"].tolist() == pytest.approx([0.882, 0.955, 0.9185, 0.872])
+    for other in ({"n": 150}, {"split": "validation"}, {"data": "synthetic demo data"}):
+        elsewhere = {name: scores | other for name, scores in found.items()}
+        assert not results.side_by_side(elsewhere, rows)["published"].any()
     assert studies[["low", "high"]].isna().all().all()
 
 

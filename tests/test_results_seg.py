@@ -135,6 +135,10 @@ def test_published_rows_stand_in_their_own_convention(run, rows):
     assert official.loc["MB-DCNN, TMI 2020", "SE"] == ""
     lite = results_seg.comparison(found, experiments.get("seg-6"))
     assert len(set(lite.index.get_level_values(0))) == 1  # nothing pooled was published for it
+    alone = results_seg.comparison(
+        found | {"data": "synthetic demo data"}, experiments.get("seg-3")
+    )
+    assert alone["trained on"].tolist() == ["synthetic images"] * 2  # ours in two conventions
 
 
 def test_points_of_the_forest_plot(run, rows):
@@ -142,6 +146,10 @@ def test_points_of_the_forest_plot(run, rows):
         name: results_seg.scores(run, "test", result_of(rows["id"], seed).per_image, "d", HOW)
         for seed, name in enumerate(("a", "b"))
     }
+    assert not results_seg.points(found, dict.fromkeys(found, experiments.get("seg-1")))[
+        "published"
+    ].any()
+    found = {name: scores | {"n": 600} for name, scores in found.items()}
     table = results_seg.points(found, dict.fromkeys(found, experiments.get("seg-1")))
     ours, theirs = table[~table["published"]], table[table["published"]]
     assert ours["run"].unique().tolist() == ["a", "b"]

@@ -91,7 +91,7 @@ def set_name(data_dir: Path) -> str:
 
 def note(data_dir: Path) -> str:
     """What every figure and table made from the folder says about its data."""
-    return "synthetic demo data" if is_demo(data_dir) else "ISIC 2017"
+    return demo.ABOUT if is_demo(data_dir) else "ISIC 2017"
 
 
 def read(data_dir: Path, train_list: str = "official", allow_missing: bool = False) -> pd.DataFrame:

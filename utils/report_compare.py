@@ -12,13 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from utils.data import CLASSES
+from utils.published import SYNTHETIC, TEST_IMAGES, TEST_POSITIVES, reason, trained_on
 from utils.report_runs import Entry
 from utils.significance import hanley_mcneil, over_seeds, unpaired_difference, wilson
 from utils.statistics import Key
 
-TEST_IMAGES = 600  # of the official test split, which all published numbers are about
-TEST_POSITIVES = {"melanoma": 117, "seborrheic_keratosis": 90}
-SYNTHETIC, OTHER = "synthetic: not comparable", "other images"
 UNDEFINED = "undefined"
 UNSTATED = "theirs: convention not stated"
 HIGHER, LOWER, NOT_SHOWN = "higher", "lower", "not shown either way"
@@ -87,28 +85,17 @@ def _mean(values: Sequence[float | None]) -> float:
     return float(np.mean([math.nan if value is None else value for value in values]))
 
 
-def reason(scores: Mapping[str, Any] | None, split: str, synthetic: bool) -> str:
-    """Why the scores must not be held against published ones; "" where they may be."""
-    if synthetic:
-        return SYNTHETIC
-    counts = (scores or {}).get("counts", TEST_POSITIVES)
-    same = all(counts.get(name) == count for name, count in TEST_POSITIVES.items())
-    official = split == "test" and (scores or {}).get("n") == TEST_IMAGES and same
-    return "" if official else OTHER
-
-
-def against_published(
-    row: str, entries: Sequence[Entry], studies: Sequence[Any], split: str, synthetic: bool
-) -> list[Against]:
-    """Each published score of a row beside ours in the same convention.
+def against_published(row: str, entries: Sequence[Entry], studies: Sequence[Any]) -> list[Against]:
+    """Each published score of a row beside ours in the same convention; none on synthetic data.
 
     Where a study does not state its own, ours stand there in the coursework's, and only the AUCs,
     which have none, get a verdict.
     """
     own, lines = own_scores(entries), []
     scores = next((entry.scores for entry in entries if entry.scores), None)
-    why = reason(scores, split, synthetic)
-    trained_on = f"{entries[0].settings.get('train_list', 'unknown')} list"
+    if scores is None or (why := reason(scores)) == SYNTHETIC:
+        return []
+    trained = trained_on(scores, entries[0].settings.get("train_list", "unknown"))
     for study in studies:
         for metric, theirs in study.scores.items():
             ours = own.get(_path(metric, study.convention, entries[0].segments))
@@ -123,7 +110,7 @@ def against_published(
             verdict = why or _verdict(estimate.low, estimate.high)
             if study.convention == "unstated" and not metric.endswith("_auc"):
                 verdict = why or UNSTATED
-            lines.append(Against(row, study, metric, ours, theirs, *estimate, verdict, trained_on))
+            lines.append(Against(row, study, metric, ours, theirs, *estimate, verdict, trained))
     return lines
 
 

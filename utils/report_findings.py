@@ -7,11 +7,10 @@ from typing import Any
 import pandas as pd
 
 from utils import report_tables as tables
+from utils.published import OTHER
 from utils.report_compare import (
     HIGHER,
     LOWER,
-    OTHER,
-    SYNTHETIC,
     UNDEFINED,
     Against,
     against_published,
@@ -51,7 +50,7 @@ class Study:
         lines = []
         for row, entries in self.rows.items():
             studies = getattr(self.recipes.get(row), "published", ())
-            lines += against_published(row, entries, studies, self.split, self.synthetic)
+            lines += against_published(row, entries, studies)
         return lines
 
     def paired(self) -> tuple[list[PairedTest], list[str]]:
@@ -117,12 +116,13 @@ def _what_ran(study: Study) -> str:
     profiles = unique(entry.settings.get("profile", "unknown") for entry in study.entries)
     trained = unique(entry.settings.get("train_list", "unknown") for entry in study.entries)
     counts = unique(entry.scores["n"] for entry in study.entries if entry.scores)
+    trained = "synthetic images" if study.synthetic else f"the {listed(trained)} list"
     return (
         f"{len(rows)} row{'s' * (len(rows) != 1)} of the experiment table "
         f"({' and '.join(kinds) or 'none'}), {len(study.entries)} "
         f"run{'s' * (len(study.entries) != 1)}, "
         f"seed{'s' * (len(seeds) != 1)} {listed(seeds)}, profile {listed(profiles)}, trained on "
-        f"the {listed(trained)} list and scored on the {study.split} split of {study.data} "
+        f"{trained} and scored on the {study.split} split of {study.data} "
         f"({listed(counts or ['no'])} images)."
     )
 
@@ -181,10 +181,10 @@ def _beside_published(lines: Sequence[Against]) -> str:
     shown = [line for line in lines if line.metric in HEADLINE]
     if not shown:
         return ""
-    comparable = [line for line in shown if line.verdict not in (SYNTHETIC, OTHER, UNDEFINED)]
+    comparable = [line for line in shown if line.verdict not in (OTHER, UNDEFINED)]
     if not comparable:
-        why = "on other images" if shown[0].verdict == OTHER else "on real lesions, ours synthetic"
-        return f"No verdict on the published numbers: they are {why}. The table shows both."
+        words = "No verdict on the published numbers: they are on other images."
+        return f"{words} The table shows both."
     counts = {
         word: sum(line.verdict.startswith(word) for line in comparable)
         for word in (HIGHER, LOWER, "not shown")

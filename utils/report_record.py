@@ -37,7 +37,7 @@ def _images(study: Study) -> Block:
         return Text(f"The images could not be counted: {study.images_problem}")
     counts = class_counts(study.images).reset_index(names="split").astype(str)
     counts.columns = [str(name).replace("_", " ") for name in counts.columns]
-    return Table("Images of each split, official lists", counts)
+    return Table(f"Images of each split{'' if study.synthetic else ', official lists'}", counts)
 
 
 def _settings(study: Study) -> pd.DataFrame:
@@ -51,7 +51,9 @@ def _settings(study: Study) -> pd.DataFrame:
                 "run": entry.name,
                 "network": str(row.get("network", "?")),
                 "starts from": str(started),
-                "trained on": f"{row.get('train_list', '?')} list",
+                "trained on": "synthetic images"
+                if study.synthetic
+                else f"{row.get('train_list', '?')} list",
                 "epoch chosen on": str(row.get("select_on", "?")),
                 "image size": "×".join(map(str, size)) if isinstance(size, list) else str(size),
                 "epochs": str(len(entry.history) or "?"),

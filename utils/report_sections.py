@@ -1,6 +1,7 @@
 """The sections of the report that show tables and pictures of all runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -9,7 +10,8 @@ from utils import report_tables as tables
 from utils import results
 from utils.data import CLASSES
 from utils.evaluation_seg import THRESHOLD
-from utils.report_compare import OTHER, SYNTHETIC, Against, reason
+from utils.published import OTHER, SYNTHETIC, comparable, reason
+from utils.report_compare import Against
 from utils.report_findings import HEADLINE, Study, ablations, trained_unlike
 from utils.report_page import Block, Fold, Items, Picture, Pictures, Section, Table, Text
 from utils.report_pairs import PairedTest
@@ -41,6 +43,9 @@ def published(study: Study, lines: Sequence[Against]) -> Section:
         "independent images; verdicts are not corrected for their number. ± is the deviation over "
         "seeds."
     )
+    if study.synthetic:
+        words = "These images are synthetic: no published number is comparable, so none is shown."
+        return Section("published", "Beside the published tables", [Text(words)])
     blocks: list[Block] = [Text(words)]
     where = f"{study.split} split of {study.data}"
     for segments, kind in KINDS.items():
@@ -92,35 +97,29 @@ def forest(study: Study) -> Section:
         entries = [e for e in study.entries if e.segments == segments and e.scores]
         if not entries:
             continue
-        why = reason(entries[0].scores, study.split, study.synthetic)
-        points = (_jaccards if segments else _areas)(study, entries, hollow=not why)
+        found = {entry.name: entry.scores for entry in entries}
+        known = {e.name: study.recipes[e.row] for e in entries if e.row in study.recipes}
+        points = (_jaccards if segments else results.side_by_side)(found, known)
         note = f"{study.split} split of {study.data}"
         titles = {"Jaccard": "mean Jaccard"} if segments else AREAS
         alt = f"{kind}: scores of all runs with their 95 % intervals, as in results.csv"
         figure = figures.forest(points, titles, f"{kind}, all runs", note)
         blocks.append(figures.drawn(figure, alt, wide=True))
-        if why:
+        if why := reason(entries[0].scores):
             blocks.append(Text(f"Published values are not drawn: {_WHY[why]}."))
     return Section("forest", "All runs at a glance", blocks or [_none("scores")])
 
 
-def _areas(study: Study, entries: Sequence[Entry], hollow: bool) -> pd.DataFrame:
-    found = {entry.name: entry.scores for entry in entries}
-    known = {e.name: study.recipes[e.row] for e in entries if e.row in study.recipes}
-    return results.side_by_side(found, known if hollow else {})
-
-
-def _jaccards(study: Study, entries: Sequence[Entry], hollow: bool) -> pd.DataFrame:
+def _jaccards(found: Mapping[str, Any], known: Mapping[str, Any]) -> pd.DataFrame:
+    """As `results.side_by_side`, the mean Jaccard alone."""
     ours = [
-        {"run": e.name, "metric": "Jaccard", **e.scores["official"]["jaccard"], "published": False}
-        for e in entries
+        {"run": name, "metric": "Jaccard", **scores["official"]["jaccard"], "published": False}
+        for name, scores in found.items()
     ]
-    recipes = [study.recipes[e.row] for e in entries if e.row in study.recipes]
-    studies = {s.source: s for recipe in recipes for s in recipe.published}
     theirs = [
         {"run": s.source, "metric": "Jaccard", "value": s.scores["jaccard"], "published": True}
-        for s in studies.values()
-        if hollow and s.convention == "official"
+        for s in comparable(found, known)
+        if s.convention == "official"
     ]
     columns = ["run", "metric", "value", "low", "high", "published"]
     return pd.DataFrame(ours + theirs, columns=columns).astype({"low": float, "high": float})

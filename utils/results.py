@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from utils import published
 from utils.data import CLASSES, name_offenders
 from utils.logger import RunError, RunFolder
 from utils.paired import Difference, area_difference, paired_difference
@@ -98,11 +99,12 @@ def comparison(found: dict[str, Any], row: Any) -> pd.DataFrame:
 
     Ours in the coursework's convention (argmax, class against the rest), which the coursework's
     numbers follow. row is the experiment's; its `published` entries name source and training list.
+    On synthetic data ours stand alone.
     """
     name = f"ours, row {row.name} ({found['data']}, {found['split']} split)"
-    images = f"{row.train_list} list"
-    table = {(name, images): _flat(found["coursework"])}
-    for study in row.published:
+    table = {(name, published.trained_on(found, row.train_list)): _flat(found["coursework"])}
+    studies = () if published.reason(found) == published.SYNTHETIC else row.published
+    for study in studies:
         table[study.source, study.training_list] = {
             f"{short} {metric}": study.scores.get(f"{label}_{key}", np.nan)
             for short, label in (("M", CLASSES[0]), ("SK", CLASSES[1]))
@@ -126,15 +128,16 @@ def side_by_side(found: Mapping[str, dict[str, Any]], rows: Mapping[str, Any]) -
     """AUCs of several runs, then the published ones of their experiments; a row a point.
 
     found: contents of scores-<split>.json, rows: experiments, both by the run's name; each study
-    in their `published` comes once (its mean AUC is that of the two it prints). Columns run, metric
-    ("AUC melanoma", …, "mean AUC"), value, low, high (nan where undefined or published), published.
+    in their `published` comes once (its mean AUC is that of the two it prints), where it is
+    comparable (`published.reason`). Columns run, metric ("AUC melanoma", …, "mean AUC"), value,
+    low, high (nan where undefined or published), published.
     """
     points = [
         {"run": run, "metric": metric, **score, "published": False}
         for run, entry in found.items()
         for metric, score in _areas(entry["official"]).items()
     ]
-    for study in {study.source: study for row in rows.values() for study in row.published}.values():
+    for study in published.comparable(found, rows):
         known = [name for name in CLASSES[:2] if f"{name}_auc" in study.scores]
         areas = {name: {"auc": {"value": study.scores[f"{name}_auc"]}} for name in known}
         if len(known) == 2:

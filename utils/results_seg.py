@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from utils import published
 from utils.data import name_offenders
 from utils.evaluation import Counts
 from utils.evaluation_seg import METRICS, TABLE_NAMES, THRESHOLD
@@ -102,10 +103,12 @@ def comparison(found: dict[str, Any], row: Any) -> pd.DataFrame:
     """Ours above each published study, each in its own convention only.
 
     found: the content of scores-<split>.json; row: the experiment. Rows are named by convention
-    and source, columns ACC SE SP JSI DSC TJI as texts, and "trained on".
+    and source, columns ACC SE SP JSI DSC TJI as texts, and "trained on". On synthetic data ours
+    stand alone.
     """
     ours = f"this run ({found['data']}, {found['split']})"
-    trained = row.train_list + " list"
+    trained = published.trained_on(found, row.train_list)
+    synthetic = published.reason(found) == published.SYNTHETIC
     lines = []
     for convention in ("coursework", "official"):
         studies = [study for study in row.published if study.convention == convention]
@@ -113,7 +116,7 @@ def comparison(found: dict[str, Any], row: Any) -> pd.DataFrame:
             continue
         cells = {name: score["value"] for name, score in found[convention].items()}
         lines.append((CONVENTIONS[convention], ours, cells, trained))
-        for study in studies:
+        for study in () if synthetic else studies:
             lines.append((CONVENTIONS[convention], study.source, study.scores, study.training_list))
     index = pd.MultiIndex.from_tuples([line[:2] for line in lines], names=["convention", "source"])
     table = pd.DataFrame([_texts(line[2]) for line in lines], index=index)
@@ -131,7 +134,8 @@ def points(found: dict[str, dict[str, Any]], rows: dict[str, Any]) -> pd.DataFra
     """Official scores of several runs, then the published ones; a row a point of a forest plot.
 
     found: contents of scores-<split>.json, rows: experiments, both by the run's name. Columns run,
-    metric, value, low, high (nan where published), published.
+    metric, value, low, high (nan where published), published. Published are those that are
+    comparable (`published.reason`).
     """
     shown = {"jaccard": "Jaccard", "dice": "Dice", "sensitivity": "sensitivity"}
     table = [
@@ -139,10 +143,9 @@ def points(found: dict[str, dict[str, Any]], rows: dict[str, Any]) -> pd.DataFra
         for run, entry in found.items()
         for name, title in shown.items()
     ]
-    studies = {study.source: study for row in rows.values() for study in row.published}
     table += [
         {"run": study.source, "metric": title, "value": study.scores[name], "published": True}
-        for study in studies.values()
+        for study in published.comparable(found, rows)
         if study.convention == "official"
         for name, title in shown.items()
         if name in study.scores

@@ -66,13 +66,15 @@ def test_maps_are_those_of_the_answer(name: str, classes: int) -> None:
     answers = np.array([0, min(classes, 1)])
     found = cases.maps(network, images, answers)
     expected = explain.normalised(explain.class_activation_maps(network, images, answers))
-    np.testing.assert_array_equal(found["class activation"], expected)
+    np.testing.assert_array_equal(found["class activation\n2×2 cells"], expected)
     finer = name != "arl_lite0"
-    fine = found["Grad-CAM, layer3" if finer else "Grad-CAM, last map"]
+    fine = found["Grad-CAM, layer3\n4×4 cells" if finer else "Grad-CAM, last map\n2×2 cells"]
     assert fine.shape == ((2, 4, 4) if finer else (2, 2, 2))
     attention = [key for key in found if key.startswith("attention")]
     assert len(attention) == (2 if name.startswith("arl") else 0)
-    assert all(values.min() >= 0 and values.max() <= 1 for values in found.values())
+    for header, values in found.items():
+        assert 0 <= values.min() <= values.max() <= 1
+        assert header.endswith(f"{values.shape[2]}×{values.shape[1]} cells")
 
 
 def test_the_figure_shows_each_case_with_its_caption(demo_store, given) -> None:
@@ -86,6 +88,6 @@ def test_every_block_is_shown_with_its_alpha(demo_store, given) -> None:
     figure = cases.attention_figure(network, demo_store, given, 64, "title", "note")
     titles = [axis.get_title() for axis in figure.axes]
     assert titles[0] == f"{given['id'][0]}\ntruth: melanoma\nanswer:\nbenign, 0.70"
-    assert titles[1] == "blocks.1.1\nα 0.250"
+    assert titles[1] == "blocks.1.1\nα 0.250\n16×16 cells"
     assert sum("α 0.250" in text for text in titles) == 2 * 9
     assert titles[10].startswith(given["id"][1])  # after nine blocks, on a line of its own

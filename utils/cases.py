@@ -58,7 +58,8 @@ def captions(cases: pd.DataFrame) -> list[str]:
 def maps(network: nn.Module, images: torch.Tensor, classes: np.ndarray) -> dict[str, np.ndarray]:
     """What spoke for the classes (B,), and where ARL blocks attend: header -> (B, h, w) in [0, 1].
 
-    Each map is stretched on its own: colours compare places within a picture, not pictures.
+    Each map is stretched on its own: colours compare places within a picture, not pictures. The
+    header's second line says how fine the map is before it is drawn smoothly.
     """
     fine = FINE if hasattr(network, FINE) else None
     columns = {
@@ -68,7 +69,13 @@ def maps(network: nn.Module, images: torch.Tensor, classes: np.ndarray) -> dict[
     attention = explain.attention_maps(network, images)
     shown = explain.shown_blocks(list(attention), most=2)
     columns |= {f"attention, {name}": attention[name] for name in shown}
-    return {name: explain.normalised(values) for name, values in columns.items()}
+    return {f"{name}\n{_grid(v)}": explain.normalised(v) for name, v in columns.items()}
+
+
+def _grid(values: np.ndarray) -> str:
+    """How many cells maps (..., h, w) have: "7×7 cells"."""
+    height, width = values.shape[-2:]
+    return f"{width}×{height} cells"
 
 
 def figure(
@@ -96,7 +103,7 @@ def attention_figure(
         texts.append(captions(cases)[number].replace("answer: ", "answer:\n"))  # narrow
         for name, values in found.items():
             pictures.append(visualize.overlaid(image, explain.normalised(values[number])))
-            texts.append(f"{name}\nα {alphas[f'{name}.alpha']:.3f}")
+            texts.append(f"{name}\nα {alphas[f'{name}.alpha']:.3f}\n{_grid(values)}")
         blanks = -len(pictures) % COLUMNS  # each case begins a new line
         pictures += [np.full_like(image, 255)] * blanks
         texts += [""] * blanks

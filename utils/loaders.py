@@ -24,7 +24,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from utils.store import Store
 
-VIEWS = 9
+VIEW_NAMES = (
+    "plain",
+    *(f"flipped {way}" for way in ("left-right", "top-bottom", "both ways")),
+    *(f"crop, {place}" for place in ("top left", "top right", "bottom left", "bottom right")),
+    "crop, centre",
+)
+VIEWS = len(VIEW_NAMES)
 _CROP_SIDE = 0.8  # of the image, for the five cropped views
 
 
@@ -109,7 +115,7 @@ def draw_by(transform: A.Compose, *numbers: int) -> None:
 
 
 def view(image: np.ndarray, number: int, size: int) -> np.ndarray:
-    """Test view number 0 … 8 of an (H, W, 3) image, as (size, size, 3).
+    """Test view number 0 … 8 of an (H, W, 3) image, as (size, size, 3); named in `VIEW_NAMES`.
 
     0 is the plain image; 1, 2, 3 the image flipped left-right, top-bottom and both ways; 4 … 8 the
     crops of 80 % of the side at top-left, top-right, bottom-left, bottom-right and centre.

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 import nets
 from utils import explain, probe
-from utils.explain import attention_maps, class_activation_maps, grad_cam
+from utils.explain import attention_maps, attention_use, class_activation_maps, grad_cam
 
 NAMES = ["resnet18", "arl14", "arl18", "lite0", "arl_lite0"]
 ARL = [name for name in NAMES if "arl" in name]
@@ -244,6 +244,34 @@ def test_one_stands_for_uniform_attention(kind: str) -> None:
     assert found["layer2.0"].max() > 1.1
 
 
+class OneBlock(nn.Module):
+    """Nothing but an ARL block whose branch gives 0, so that attention is uniform."""
+
+    def __init__(self, alpha: float) -> None:
+        super().__init__()
+        self.block = nets.arl.ARLBasicBlock(3, 3, alpha=alpha)
+        self.block.branch = lambda x: 0 * x
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.block(images.float())
+
+
+def test_the_use_of_attention_by_hand() -> None:
+    # R(O) is 1/4 everywhere, so that α R(O) x is x times α/4.
+    found = attention_use(OneBlock(-0.6), pictures(20, 2, 2))
+    assert found.index.tolist() == ["block"]
+    assert found.loc["block", "α"] == pytest.approx(-0.6)
+    assert found.loc["block", "|α R(O) x| / |x|"] == pytest.approx(0.15)
+    # Twice as many positions: the same α is used half as much.
+    found = attention_use(OneBlock(-0.6), pictures(20, 2, 4))
+    assert found.loc["block", "|α R(O) x| / |x|"] == pytest.approx(0.075)
+    assert attention_use(OneBlock(0.0), pictures(1)).loc["block"].tolist() == [0, 0]
+
+
+def test_a_network_without_attention_makes_no_use_of_it() -> None:
+    assert attention_use(build("lite0"), pictures(1)).empty
+
+
 def test_attention_costs_one_forward_pass() -> None:
     network, calls = build("arl14"), []
     for module in network.modules():
@@ -339,6 +367,7 @@ METHODS = {
     "attention": lambda network, images: np.stack(
         [maps.mean((1, 2)) * maps.max((1, 2)) for maps in attention_maps(network, images).values()]
     ),
+    "use": lambda network, images: attention_use(network, images).to_numpy(),
 }
 each_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 
@@ -351,7 +380,7 @@ def state(network: nn.Module) -> dict[str, object]:
             len(module._forward_hooks) + len(module._forward_pre_hooks)
             for module in network.modules()
         ],
-        "replaced": [{"branch", "attention"} & vars(m).keys() for m in network.modules()],
+        "replaced": [{"branch", "attend", "attention"} & vars(m).keys() for m in network.modules()],
         "requires_grad": [parameter.requires_grad for parameter in network.parameters()],
         "grad": [None if p.grad is None else p.grad.sum().item() for p in network.parameters()],
         "values": [value.double().sum().item() for value in network.state_dict().values()],

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import nets
+from nets.arl import Attention
 from utils import inspection, machine
 
 
@@ -31,3 +32,17 @@ def test_machine():
     assert found["cores"] == os.cpu_count()
     assert found["memory_gb"] > 0
     assert isinstance(found["processor"], str)
+
+
+@pytest.mark.parametrize("name", nets.CLASSIFIERS)
+def test_the_block_of_a_network_shows_whether_it_attends(name: str):
+    with torch.device("meta"):
+        network = nets.build(name)
+    block = inspection.residual_block(network)
+    assert block is not type(network)
+    alphas = [key for key, _ in network.named_parameters() if key.endswith("alpha")]
+    assert issubclass(block, Attention) == bool(alphas)
+
+
+def test_a_network_without_such_blocks_is_shown_itself():
+    assert inspection.residual_block(nn.Sequential(nn.Linear(2, 2))) is nn.Sequential

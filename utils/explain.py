@@ -15,11 +15,12 @@ ResNet's map at stride s looks around pixel s·i, half a cell left of and above 
 where a drawing that spreads the map over the whole image puts it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import torch
 from captum.attr import LayerGradCam
 from torch import Tensor, nn
@@ -103,9 +104,37 @@ def attention_maps(network: nn.Module, images: Tensor) -> dict[str, np.ndarray]:
         for batch, _ in chunks(network, images, 0):
             with ExitStack() as recordings:
                 for name, block in _attention_blocks(network).items():
-                    recordings.enter_context(_recorded(name, block, found[name]))
+                    add = partial(_add_map, name, block, found[name])
+                    recordings.enter_context(_watched(block, "branch", add))
                 network(batch)
     return {name: torch.cat(maps).numpy() for name, maps in found.items()}
+
+
+def attention_use(network: nn.Module, images: Tensor) -> pd.DataFrame:
+    """How much each ARL block makes of its attention; a row a block, named as in `attention_maps`.
+
+    Columns α and "|α R(O) x| / |x|": how long what attention adds to the block's sum is, held
+    against the input x that is there anyway; both norms over all images, channels and positions.
+    Weights of a softmax are about one over the number they are spread over, so the same α may
+    double the input of one block and leave no trace in another. No rows for a network without such
+    blocks. A block also has the method `attend`, which gets O and x.
+
+    Raises:
+        TypeError, ValueError: images that do not fit.
+    """
+    blocks = _attention_blocks(network)
+    squares = {name: np.zeros(2) for name in blocks}
+    with left_as_found(network), torch.no_grad():
+        for batch, _ in chunks(network, images, 0):
+            with ExitStack() as recordings:
+                for name, block in blocks.items():
+                    add = partial(_add_squares, block, squares[name])
+                    recordings.enter_context(_watched(block, "attend", add))
+                network(batch)
+    norms = np.sqrt(np.reshape([*squares.values()], (-1, 2)))
+    alphas = np.array([block.alpha.item() for block in blocks.values()])
+    columns = {"α": alphas, "|α R(O) x| / |x|": abs(alphas) * norms[:, 0] / norms[:, 1]}
+    return pd.DataFrame(columns, index=pd.Index(blocks, name="block"))
 
 
 def shown_blocks(names: Sequence[str], most: int = 4) -> list[str]:
@@ -166,21 +195,33 @@ def _attention_blocks(network: nn.Module) -> dict[str, nn.Module]:
 
 
 @contextmanager
-def _recorded(name: str, block: nn.Module, maps: list[Tensor]) -> Iterator[None]:
-    """While it is open, each O that the block's branch gives adds its map (B, h, w) to maps."""
-    branch = block.branch
+def _watched(block: nn.Module, method: str, see: Callable[..., None]) -> Iterator[None]:
+    """While it is open, see(output, *inputs) is told of each call of the block's method."""
+    original = getattr(block, method)
 
-    def recording(x: Tensor) -> Tensor:
-        output = branch(x)
-        maps.append(_attention_map(name, block.attention(output)).cpu())
+    def watched(*inputs: Tensor) -> Tensor:
+        output = original(*inputs)
+        see(output, *inputs)
         return output
 
     # Hooks see modules, not methods; an attribute of the instance comes before the class's method.
-    block.branch = recording
+    setattr(block, method, watched)
     try:
         yield
     finally:
-        del block.branch
+        delattr(block, method)
+
+
+def _add_map(name: str, block: nn.Module, maps: list[Tensor], branch: Tensor, _: Tensor) -> None:
+    maps.append(_attention_map(name, block.attention(branch)).cpu())
+
+
+def _add_squares(
+    block: nn.Module, sums: np.ndarray, _: Tensor, branch: Tensor, identity: Tensor
+) -> None:
+    """Of R(O) x, and of x."""
+    for number, values in enumerate((block.attention(branch) * identity, identity)):
+        sums[number] += values.double().square().sum().item()
 
 
 def _attention_map(name: str, weights: Tensor) -> Tensor:

@@ -16,6 +16,19 @@ def attention_weights(network: nn.Module) -> dict[str, float]:
     return {name: value.item() for name, value in named if name.endswith("alpha")}
 
 
+def residual_block(network: nn.Module) -> type[nn.Module]:
+    """The class of the blocks that add their input to their output; the network's own without any.
+
+    Such a block has a method `shortcut`, or says `has_skip` as timm's do.
+    """
+    kinds = [
+        type(module)
+        for module in network.modules()
+        if callable(getattr(module, "shortcut", None)) or getattr(module, "has_skip", False)
+    ]
+    return kinds[-1] if kinds else type(network)
+
+
 @torch.no_grad()
 def trace_shapes(network: nn.Module, images: torch.Tensor) -> pd.DataFrame:
     """Output shape and number of parameters of each part for a batch of images, in their order.

@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import papermill
 
+from study.engine import ENGINE
 from study.page import page_of
 from utils.data import PROJECT
 from utils.files import write_atomic
@@ -50,6 +51,7 @@ def _execute(notebook: Path, executed: Path, parameters: dict[str, object]) -> N
         str(executed),
         parameters,
         cwd=str(PROJECT),
+        engine_name=ENGINE,
         kernel_name="python3",
         progress_bar=False,
         log_output=True,

@@ -16,6 +16,17 @@ def test_a_log_shows_every_column_of_a_table(capsys):
     assert all(name in said for name in wide)
 
 
+def test_a_kernel_shows_a_table_with_its_whole_text_beside_it(monkeypatch):
+    shown = []
+    monkeypatch.setitem(sys.modules, "ipykernel", None)
+    monkeypatch.setattr(console, "display", lambda table: shown.append(repr(table)))
+    wide = pd.DataFrame({f"a column with a long name {k}": ["x" * 60] for k in range(30)})
+    console.show_table(wide)
+    assert all(name in shown[0] for name in wide)
+    assert shown[0].count("x" * 60) == 30
+    assert len(shown[0].splitlines()) == 2  # nothing is wrapped
+
+
 def test_lines_are_flushed(tmp_path, monkeypatch):
     with (tmp_path / "nohup.out").open("w", buffering=4096, encoding="utf-8") as out:
         monkeypatch.setattr(sys, "stdout", out)

@@ -12,6 +12,8 @@ from IPython.display import display
 from tqdm import tqdm
 
 Item = TypeVar("Item")
+_WHOLE = ("display.max_rows", None, "display.max_columns", None, "display.max_colwidth", None)
+_WHOLE += ("display.width", 10_000)  # characters of a line
 LINE_EVERY = 30.0  # seconds between two plain progress lines
 
 
@@ -37,7 +39,8 @@ def show_table(table: pd.DataFrame) -> None:
     whole = table.select_dtypes("integer").columns
     table = table.assign(**{name: table[name].map("{:,}".format) for name in whole})
     if "ipykernel" in sys.modules:
-        display(table)
+        with pd.option_context(*_WHOLE):  # the form as text, too: papermill writes it into its log
+            display(table)
     else:
         say(table.to_string())
 

@@ -17,7 +17,7 @@ from small_run import CONFIG, SmallNet, train
 from torch import nn
 
 import nets
-from utils import checkpoints, evaluation, inspection, loaders, logger, model, recipe
+from utils import checkpoints, evaluation, forward, inspection, loaders, logger, model, recipe
 
 
 def same_files(one: Path, other: Path) -> None:
@@ -172,6 +172,24 @@ def test_a_loss_that_is_not_finite_names_the_images_and_keeps_the_last_state(
         train(demo_set, tmp_path / "run")
 
 
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_an_epoch_that_answers_no_numbers_is_not_scored(
+    number: str, demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = SmallNet.forward
+
+    def diverged(self: SmallNet, images: torch.Tensor) -> torch.Tensor:
+        answer = original(self, images)
+        return answer if self.training else answer * float(number)
+
+    monkeypatch.setattr(SmallNet, "forward", diverged)
+    message = r"scoring epoch 1, the network gives nan or inf.*DEMO_1.*8 in all.* diverged: lower l"
+    with pytest.raises(model.TrainingError, match=message) as error:
+        train(demo_set, tmp_path / "run")
+    assert "softmax" not in str(error.value)
+    assert not (tmp_path / "run/best.safetensors").exists()
+
+
 def test_an_unknown_select_score_lists_the_known_ones(demo_set: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="select_score is 'f1'; the scores are auc_melanoma"):
         train(demo_set, tmp_path / "run", replace(CONFIG, select_score="f1"))
@@ -280,6 +298,17 @@ class TestPredict:
         probabilities = model.predict(SmallNet(classes=1), loader)
         assert probabilities.shape == (8, 1)
         assert ((probabilities > 0) & (probabilities < 1)).all()
+
+    @pytest.mark.parametrize("average", ["probabilities", "logits"])
+    def test_answers_that_are_no_numbers_are_refused(self, loader, average) -> None:
+        network = SmallNet(classes=1)
+        with torch.no_grad():  # a sigmoid makes 1 of it, and nothing would be noticed
+            network.fc.bias.fill_(float("inf"))
+        with pytest.raises(
+            forward.OutputError,
+            match=r"for the images DEMO_.*weights are not finite either: fc\.bias\. .*another run",
+        ):
+            model.predict(network, loader, average=average)
 
     def test_unknown_average(self, loader) -> None:
         with pytest.raises(ValueError, match="expected 'probabilities' or 'logits'"):

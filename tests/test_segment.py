@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import experiments
-from utils import cases_seg, loaders, loaders_seg, segment
+from utils import cases_seg, forward, loaders, loaders_seg, segment
 from utils.data import DataError
 from utils.segment import VIEWS, HowToPredict
 
@@ -62,6 +62,35 @@ def test_counts_of_an_epoch_are_those_of_the_pixels(demo_store, tested):
             (~truth & ~said).sum(),
         ]  # fmt: skip
         assert [column[index] for column in counts] == expected
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+def test_answers_that_are_no_numbers_are_no_empty_masks(demo_store, tested, number):
+    images, network = images_of(demo_store, tested), Darkness().train()
+    with torch.no_grad():
+        network.scale.fill_(float(number))
+    loader = loaders.evaluation_loader(images, 3, 0)
+    names = ", ".join(tested["id"][:3])
+    message = rf"nan or infinite numbers for the images {names}; .*: scale\. Nothing can be scored"
+    with pytest.raises(forward.OutputError, match=message):
+        segment.pixel_counts(network, loader)
+    with pytest.raises(forward.OutputError, match=message):
+        segment.evaluate(network, images, tested, HowToPredict(batch_size=3, workers=0))
+    assert network.training
+
+
+def test_only_the_images_at_fault_are_named(demo_store, tested):
+    class Dazzled(Darkness):
+        """Has nothing to say of the second image."""
+
+        def forward(self, images):
+            logits = super().forward(images)
+            logits[1, :, 0] = float("nan")
+            return logits
+
+    loader = loaders.evaluation_loader(images_of(demo_store, tested), 3, 0)
+    with pytest.raises(forward.OutputError, match=rf"for the images {tested['id'][1]}\. Nothing"):
+        list(segment.probabilities(Dazzled(), loader, views=8))
 
 
 @pytest.mark.parametrize("turn", VIEWS)

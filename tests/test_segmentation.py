@@ -25,6 +25,7 @@ import experiments
 import seg_main
 from utils import data, encoder, loaders_seg, runs, store
 from utils.logger import RunError
+from utils.model import TrainingError
 
 LESSON, EVALUATION = "Segmentation.ipynb", "Evaluation-Seg.ipynb"
 OUTPUTS = RUN_FILES | {"per-image-test.csv", "thresholds-test.csv", "scores-test.json"}
@@ -236,6 +237,23 @@ def test_results_of_weights_that_are_gone_are_removed(demo_set: Path, tmp_path: 
     small_seg.finished(demo_set, tmp_path / "run", learning_rate=0.05)
     assert (tmp_path / "run/per-image-test.csv").read_bytes() != first
     assert not (tmp_path / "run/masks-test").exists()
+
+
+def test_an_epoch_of_masks_that_are_no_numbers_is_not_scored(
+    demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = small_seg.SmallSegmenter.logits
+
+    def diverged(self: small_seg.SmallSegmenter, x: torch.Tensor) -> torch.Tensor:
+        return original(self, x) * (1 if self.training else float("nan"))
+
+    monkeypatch.setattr(small_seg.SmallSegmenter, "logits", diverged)
+    row = experiments.get("seg-6", "demo", **small_seg.SMALL)
+    with pytest.raises(
+        TrainingError, match=r"scoring epoch 1, .* lower learning_rate \(it is 0\.0"
+    ):
+        small_seg.train(demo_set, tmp_path / "run", row, small_seg.SmallSegmenter)
+    assert not (tmp_path / "run/best.safetensors").exists()
 
 
 class TestCommandLine:

@@ -27,6 +27,7 @@ from utils.checkpoints import (
 )
 from utils.console import progress
 from utils.data import name_offenders
+from utils.forward import OutputError, require_finite
 from utils.inspection import attention_weights, peak_memory
 from utils.loaders import batches
 from utils.logger import RunFolder
@@ -66,7 +67,8 @@ def predict(
     """Probabilities (n, C) for the n images of an evaluation loader, averaged over their views.
 
     Several logits go through a softmax, a single one through a sigmoid. average "logits" averages
-    the views before that function, "probabilities" after it.
+    the views before that function, "probabilities" after it. OutputError for logits that are not
+    finite.
     """
     if average not in ("probabilities", "logits"):
         raise ValueError(f"average is {average!r}; expected 'probabilities' or 'logits'.")
@@ -78,6 +80,7 @@ def predict(
         with autocast(device, precision):
             logits = network(views.flatten(0, 1))
         logits = logits.float().unflatten(0, views.shape[:2])  # (B, V, C)
+        require_finite(logits, network, loader, batch)
         if average == "logits":
             logits = logits.mean(dim=1, keepdim=True)
         squash = torch.sigmoid if logits.shape[-1] == 1 else nn.Softmax(dim=-1)
@@ -105,8 +108,8 @@ def fit(
     and epochs, seed, precision, compile_network, clip_norm, patience, select_score are read.
 
     A run that was interrupted goes on where it stopped; one that is finished is only loaded. Raises
-    TrainingError when the loss is not finite, naming the images of the batch; BlockingIOError when
-    another process trains in the folder.
+    TrainingError when the loss, or what an epoch is scored by, is not finite, naming the images of
+    the batch; BlockingIOError when another process trains in the folder.
     """
     main = PartialState().is_main_process
     with run.lock() if main else nullcontext():
@@ -193,19 +196,30 @@ class _Training:
     def not_finite(self, value: float, indices: list[int]) -> str:
         """The message for a loss that is not finite."""
         ids = name_offenders(self.dataset.ids[index] for index in indices)
+        return (
+            f"the loss became {value} in epoch {self.progress.epoch + 1}, batch "
+            f"{self.progress.batch + 1}, on the images {ids}. Look at these images, {self.cure()}"
+        )
+
+    def cure(self) -> str:
+        """What helps where numbers are not finite, and what is left of the run."""
         last = self.run / "last.pt"
         kept = f" The last good state is kept in {last}." if last.exists() else ""
         return (
-            f"the loss became {value} in epoch {self.progress.epoch + 1}, batch "
-            f"{self.progress.batch + 1}, on the images {ids}. Look at these images, lower "
-            f"learning_rate (it is {self.config.learning_rate}) or use precision='fp32', with "
-            f"resume='restart'.{kept}"
+            f"lower learning_rate (it is {self.config.learning_rate}) or use precision='fp32', "
+            f"with resume='restart'.{kept}"
         )
 
     def end_epoch(self, score: Score) -> None:
         """Score, keep the network if it is the best so far, decide whether to go on, save."""
         done = self.progress
-        scores = score(lambda loader: self.predict(self.network, loader, self.precision))
+        try:
+            scores = score(lambda loader: self.predict(self.network, loader, self.precision))
+        except OutputError as error:
+            raise TrainingError(
+                f"scoring epoch {done.epoch + 1}, {error.found}. Training has diverged: "
+                f"{self.cure()}"
+            ) from error
         if self.config.select_score not in scores:
             raise ValueError(
                 f"select_score is {self.config.select_score!r}; the scores are {', '.join(scores)}."

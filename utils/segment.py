@@ -22,6 +22,7 @@ from utils.data import DataError
 from utils.decode import read_mask
 from utils.evaluation import Counts
 from utils.files import write_atomic
+from utils.forward import require_finite
 from utils.loaders import batches, evaluation_loader
 from utils.loaders_seg import WHOLE, Region, TestImages, corners
 from utils.recipe import autocast
@@ -46,12 +47,14 @@ def pixel_counts(network: nn.Module, loader: DataLoader, precision: str = "fp32"
     """Counts (n,) of pixels of each image of a loader of `TestImages`, at the network's size.
 
     For the score of an epoch: a pixel is lesion where its logit is above 0 (probability 0.5).
+    OutputError for logits that are not finite.
     """
     found = []
     with _evaluating(network) as device:
         for batch in progress(batches(loader), "scoring", "batches", total=len(loader)):
             with autocast(device, precision):
                 logits = network(batch["image"].to(device, non_blocking=True))
+            require_finite(logits, network, loader, batch)
             truth = batch["label"].to(device, non_blocking=True).flatten(1) > 0
             said = logits.float().flatten(1) > 0
             cells = (truth & said, ~truth & said, truth & ~said, ~truth & ~said)
@@ -66,6 +69,7 @@ def probabilities(
     """Index and probability of lesion, (H, W) float32 at the network's size, image by image.
 
     views 1 is the plain image; 4 averages over its flips, 8 over its quarter turns, too.
+    OutputError for logits that are not finite.
     """
     with _evaluating(network) as device:
         for batch in progress(batches(loader), "predicting", "batches", total=len(loader)):
@@ -74,6 +78,7 @@ def probabilities(
             for turn in VIEWS[:views]:
                 with autocast(device, precision):
                     logits = network(turned(images, turn))
+                require_finite(logits, network, loader, batch)
                 total = total + turned(torch.sigmoid(logits.float()), turn, back=True)
             mean = (total / len(VIEWS[:views]))[:, 0].cpu().numpy()
             yield from zip(batch["index"].tolist(), mean, strict=True)

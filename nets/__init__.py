@@ -1,7 +1,7 @@
 """Every network by its name: `build("arl50", weights="imagenet")`.
 
 A network takes images (B, 3, H, W), uint8 0..255 or floating 0..1, and normalises them itself. A
-learned attention weight is a parameter named `*alpha`.
+learned attention weight is a parameter named `*alpha`. Its `start` says what it starts from.
 A classifier gives logits (B, num_classes); besides, `features(images)` gives its five maps of
 stride 2 to 32 and `feature_channels` their channels.
 A segmenter gives logits (B, num_classes, H, W) for any H and W. With num_classes=1, as in all
@@ -83,6 +83,5 @@ def build(
     if num_classes is not None:
         chosen["num_classes"] = num_classes
     network = NETS[name](**chosen)
-    if path is not None:
-        load(network, path)
+    network.start = "random weights" if path is None else load(network, path).note
     return network

@@ -1,18 +1,15 @@
-"""How weights get into a network: all that belong there, or none.
-
-A file is never allowed to run code: only plain tensors are read, see
-https://pytorch.org/docs/stable/notes/serialization.html.
-"""
+"""How weights get into a network: all that belong there, or none."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from nets.reading import read, unprefixed
 from nets.weights import WeightsError
 
 
@@ -21,30 +18,7 @@ class Loaded(NamedTuple):
 
     missing: list[str]  # in the file: the network keeps its initial values
     spare: list[str]  # in the network: the file's values are left out
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    """The plain state dict in `path` (`.safetensors`, or anything torch.save wrote), on the CPU."""
-    path = Path(path)
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its parser stumbles over
-        if "global" in str(error).lower():
-            reason = "it holds pickled objects, and reading them would execute code from the file"
-            cure = "have its author save `network.state_dict()` or a .safetensors file"
-        else:
-            reason, cure = "it is damaged or no weight file", "fetch it again"
-        raise WeightsError(f"{path} is refused: {reason}; {cure}") from error
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and torch.is_tensor(value) for key, value in state.items()
-    ):
-        raise WeightsError(
-            f"{path} is refused: got {type(state).__name__} with more in it than named tensors, "
-            "expected a plain state dict; save `network.state_dict()`"
-        )
-    return state
+    note: str  # which file it was, and all this, in words
 
 
 def load(network: nn.Module, path: Path) -> Loaded:
@@ -52,33 +26,93 @@ def load(network: nn.Module, path: Path) -> Loaded:
 
     Only the head (dropped where its number of classes differs), alpha, and BN's batch counter,
     which files older than 2018 lack, may be missing; only the keys in a segmenter's `spare` may be
-    left out. Nothing is copied if anything else differs.
+    left out. Nothing is copied if anything else differs, or if what is there are no numbers.
 
     Raises:
         WeightsError: the file cannot be read, or does not fit.
     """
     target = getattr(network, "encoder", network)
     own = target.state_dict()
-    state = read(path)
+    state, entry = read(path)
+    state, prefix = unprefixed(state, own)
+    file = f"{path}{unwrapped(entry, prefix)}"
     if hasattr(network, "translate"):
         state = network.translate(state)
     # Older files keep alpha as a vector of one number.
     state = {k: v.reshape(()) if is_alpha(k) and v.numel() == 1 else v for k, v in state.items()}
     no_place = set(getattr(network, "spare", ()))
     no_place |= {k for k, v in state.items() if is_head(k) and differs(own.get(k), v)}
+    used = {key: value for key, value in state.items() if key not in no_place}
+    missing = [key for key in own if key not in used]
+    require_fit(network, file, own, used)
+    require_numbers(file, own, used)
+    # Not the encoder's own method: smp's DenseNet has one that knows no `strict`.
+    nn.Module.load_state_dict(target, used, strict=False)
     spare = [key for key in state if key in no_place]
-    state = {key: value for key, value in state.items() if key not in no_place}
-    missing = [key for key in own if key not in state]
+    return Loaded(missing, spare, f"{file}{left_out(own, state, missing, spare)}")
+
+
+def require_fit(
+    network: nn.Module, file: str, own: dict[str, Tensor], used: dict[str, Tensor]
+) -> None:
+    """WeightsError where a tensor has no counterpart that it needs, or one of another shape."""
     problems = {
-        "missing": [key for key in missing if not may_be_missing(key)],
-        "unexpected": [key for key in state if key not in own],
-        "of another shape": [key for key in state if key in own and differs(own[key], state[key])],
+        "missing": [key for key in own if key not in used and not may_be_missing(key)],
+        "unexpected": [key for key in used if key not in own],
+        "of another shape": [key for key in used if key in own and differs(own[key], used[key])],
     }
     if any(problems.values()):
-        raise WeightsError(f"{path} {misfit(network, problems)}")
-    # Not the encoder's own method: smp's DenseNet has one that knows no `strict`.
-    nn.Module.load_state_dict(target, state, strict=False)
-    return Loaded(missing, spare)
+        raise WeightsError(f"{file} {misfit(network, problems)}")
+
+
+def require_numbers(file: str, own: dict[str, Tensor], used: dict[str, Tensor]) -> None:
+    """WeightsError where a tensor that fits holds what no training leaves behind."""
+    floats = [key for key in used if own[key].is_floating_point()]
+    other = [key for key in floats if not is_plain_float(used[key])]
+    # As they will be: a float64 may be too large for a float32.
+    kept = {k: v.to(own[k].dtype) if k in floats else v for k, v in used.items() if k not in other}
+    problems = {
+        "no floating-point numbers": other,
+        "nan or infinite numbers": [k for k, v in kept.items() if not torch.isfinite(v).all()],
+        "variances below 0": [
+            key for key, value in kept.items() if key.endswith("running_var") and (value < 0).any()
+        ],
+    }
+    if any(problems.values()):
+        found = "; ".join(f"{what} in {listed(k)}" for what, k in problems.items() if k)
+        raise WeightsError(
+            f"{file} is refused: it holds {found}; no network computes with these: fetch it "
+            "again, or take the weights of another epoch or run"
+        )
+
+
+def unwrapped(entry: str, prefix: str) -> str:
+    """What was taken off a file to find its weights, in words."""
+    words = [f"its entry {entry!r}"] * bool(entry) + [f"names without {prefix!r}"] * bool(prefix)
+    return f" ({', '.join(words)})" if words else ""
+
+
+def left_out(
+    own: dict[str, Tensor], state: dict[str, Tensor], missing: list[str], spare: list[str]
+) -> str:
+    """What was not used of a file, and what it lacks, in words."""
+    heads = [key for key in spare if is_head(key) and key in own]
+    counts = f" ({len(state[heads[0]])} classes there, {len(own[heads[0]])} here)" if heads else ""
+    learned = [key for key in missing if not key.endswith(".num_batches_tracked")]
+    note = f"; not used of it: {listed(grouped(spare, state))}{counts}" if spare else ""
+    return note + (f"; left as initialised: {listed(grouped(learned, own))}" if learned else "")
+
+
+def grouped(keys: list[str], among: Collection[str]) -> list[str]:
+    """`layer4.*` for keys that are all there is of a part, and one entry for every alpha."""
+    others = [key for key in among if key not in keys]
+    groups = {}
+    for key in keys:
+        names = key.split(".")
+        stems = [".".join(names[:count]) + "." for count in range(1, len(names))]
+        whole = [stem for stem in stems if not any(other.startswith(stem) for other in others)]
+        groups[f"{whole[0]}*" if whole else "*alpha" if is_alpha(key) else key] = None
+    return list(groups)
 
 
 def misfit(network: nn.Module, problems: dict[str, list[str]]) -> str:
@@ -104,6 +138,10 @@ def listed(keys: list[str]) -> str:
 def differs(own: Tensor | None, other: Tensor) -> bool:
     """Whether a tensor of ours has another shape than the file's (False where we have none)."""
     return own is not None and own.shape != other.shape
+
+
+def is_plain_float(value: Tensor) -> bool:
+    return value.is_floating_point() and value.layout == torch.strided and not value.is_meta
 
 
 def is_alpha(key: str) -> bool:

@@ -74,7 +74,7 @@ def test_every_tensor_of_the_imagenet_file_arrives(name: str, model_dir: Path) -
     for key, value in own.items():
         if not key.endswith((".alpha", "num_batches_tracked")):
             assert torch.equal(value, state[key]), key
-    missing, left_out = loading.load(network, path)
+    missing, left_out, _ = loading.load(network, path)
     counters = {key for key in own if key.endswith("num_batches_tracked")}
     alphas = {key for key in own if key.endswith(".alpha")}
     assert set(missing) == (counters if name == "dense_unet" else alphas)
@@ -179,7 +179,7 @@ def test_the_encoder_of_a_run_of_ours(run: str, name: str, depth: int, tmp_path:
     network = nets.build(name, weights=tmp_path / "best.safetensors", depth=depth)
     state, own = classifier.state_dict(), network.encoder.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in own.items())
-    missing, spare = loading.load(network, tmp_path / "best.safetensors")
+    missing, spare, _ = loading.load(network, tmp_path / "best.safetensors")
     assert missing == []
     assert set(spare) == spare_keys(name, state) == state.keys() - own.keys()
 
@@ -187,7 +187,7 @@ def test_the_encoder_of_a_run_of_ours(run: str, name: str, depth: int, tmp_path:
 def test_a_plain_run_enters_arl_unet_but_for_alpha(tmp_path: Path) -> None:
     save_file(nets.build("resnet14").state_dict(), tmp_path / "best.safetensors")
     network = nets.build("arl_unet", weights=tmp_path / "best.safetensors", depth=14)
-    missing, spare = loading.load(network, tmp_path / "best.safetensors")
+    missing, spare, _ = loading.load(network, tmp_path / "best.safetensors")
     assert missing == [f"layer{stage}.0.alpha" for stage in (1, 2, 3)]
     assert len(spare) == 26  # one block: 4 convolutions, 4 BN of 5; the head: 2
 
@@ -201,7 +201,7 @@ def test_runs_of_both_lites_enter_lite_unet(tmp_path: Path) -> None:
         state = classifier.state_dict()
         own = network.encoder.state_dict()
         assert all(torch.equal(value, state[key]) for key, value in own.items())
-        missing, spare = loading.load(network, path)
+        missing, spare, _ = loading.load(network, path)
         assert missing == []
         alphas = {key for key in state if key.endswith(".alpha")}
         assert set(spare) == LITE_HEAD | alphas

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch.nn import functional
 from weight_files import save_hashed, torchvision_net
 
 import nets
-from nets import WeightsError, loading, weights
+from nets import WeightsError, loading, reading, weights
 
 ROOT = Path(__file__).resolve().parents[1]
 OFFICIAL = ("18-f37072fd", "34-b627a593", "50-0676ba61", "101-63fe2227", "152-394f9c45")
@@ -53,7 +53,7 @@ def test_imagenet_weights_enter_arl_but_for_head_and_alpha(model_dir: Path) -> N
     path = save_hashed(theirs, model_dir, "resnet18")
     network = nets.build("arl18", weights="imagenet")
     assert torch.equal(network.layer4[1].conv2.weight, theirs["layer4.1.conv2.weight"])
-    missing, spare = loading.load(network, path)
+    missing, spare, _ = loading.load(network, path)
     assert sorted(missing)[:3] == ["fc.bias", "fc.weight", "layer1.0.alpha"]
     assert len(missing) == 2 + 8
     assert spare == ["fc.weight", "fc.bias"]  # 1000 classes
@@ -219,8 +219,8 @@ def test_lite0_takes_all_296_keys() -> None:
     assert len(state) == 296
     nets.build("lite0", num_classes=1000).load_state_dict(state, strict=True)
     head = ["classifier.weight", "classifier.bias"]
-    assert loading.load(nets.build("lite0"), path) == (head, head)
-    missing, spare = loading.load(nets.build("arl_lite0", num_classes=1000), path)
+    assert loading.load(nets.build("lite0"), path)[:2] == (head, head)
+    missing, spare, _ = loading.load(nets.build("arl_lite0", num_classes=1000), path)
     assert len(missing) == 9
     assert all(key.endswith(".alpha") for key in missing)
     assert spare == []
@@ -251,7 +251,7 @@ def test_coursework_weights_load_whole(shape: tuple, suffix: str, tmp_path: Path
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
     network = nets.build("arl18", weights=path, attention="channel")
     assert network.layer3[1].alpha.item() == pytest.approx(3.1)
-    assert loading.load(network, path) == ([], [])
+    assert loading.load(network, path) == ([], [], str(path))
     for key, value in network.state_dict().items():
         assert torch.equal(value, state[key].reshape(value.shape)), key
 
@@ -294,6 +294,128 @@ def test_a_file_that_is_no_state_dict(content: object, tmp_path: Path) -> None:
     torch.save(content, tmp_path / "checkpoint.pt")
     with pytest.raises(WeightsError, match=r"expected a plain state dict; save `network\.state_d"):
         loading.read(tmp_path / "checkpoint.pt")
+
+
+@pytest.mark.parametrize(
+    ("entry", "prefix"),
+    [
+        ("", "module."),
+        ("", "_orig_mod."),
+        ("state_dict", ""),
+        ("model_state_dict", "module._orig_mod."),
+        ("model", "model."),
+        ("network", ""),
+    ],
+)
+def test_what_wraps_the_weights_is_taken_off_and_told(
+    entry: str, prefix: str, tmp_path: Path
+) -> None:
+    state = nets.build("arl14").state_dict()
+    content = {prefix + key: value for key, value in state.items()}
+    if entry:  # beside what belongs to training
+        content = {entry: content, "epoch": 3, "optimizer": {"state": {}}, "ema": torch.ones(2)}
+    torch.save(content, tmp_path / "checkpoint.pt")
+    network = nets.build("arl14", weights=tmp_path / "checkpoint.pt")
+    assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
+    said = [f"its entry '{entry}'"] * bool(entry) + [f"names without '{prefix}'"] * bool(prefix)
+    assert network.start == f"{tmp_path / 'checkpoint.pt'} ({', '.join(said)})"
+
+
+def test_a_part_that_the_network_has_is_no_wrapper() -> None:
+    state = {f"net.features.{key}": torch.ones(1) for key in ("conv0.weight", "other")}
+    inside = {key.removeprefix("net."): value for key, value in state.items()}
+    assert reading.unprefixed(state, ["features.conv0.weight"]) == (inside, "net.")
+    assert reading.unprefixed(state | inside, ["features.conv0.weight"])[1] == ""
+    assert reading.unprefixed({"net.a": 1}, ["b"]) == ({"a": 1}, "net.")
+
+
+def test_two_state_dicts_in_a_file_are_one_too_many(tmp_path: Path) -> None:
+    state = nets.build("resnet14").state_dict()
+    torch.save({"model": state, "state_dict": state}, tmp_path / "two.pt")
+    with pytest.raises(
+        WeightsError, match=r"2 state dicts \(state_dict, model\) in it, expected a"
+    ):
+        nets.build("resnet14", weights=tmp_path / "two.pt")
+
+
+@pytest.mark.parametrize(("save", "ending"), [(torch.save, "safetensors"), (save_file, "pth")])
+def test_the_ending_of_a_name_decides_nothing(save: Callable, ending: str, tmp_path: Path) -> None:
+    state = nets.build("resnet14").state_dict()
+    save(state, tmp_path / f"weights.{ending}")
+    network = nets.build("resnet14", weights=tmp_path / f"weights.{ending}")
+    assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "message"),
+    [
+        ("bn1.running_mean", torch.full((64,), torch.nan), r"nan or infinite numbers in bn1\.r"),
+        ("fc.bias", torch.full((3,), torch.inf).half(), r"nan or infinite numbers in fc\.bias"),
+        (
+            "fc.bias",
+            torch.full((3,), 1e300, dtype=torch.float64),
+            r"nan or infinite numbers in fc\.bias",
+        ),
+        ("bn1.running_var", torch.full((64,), -0.1), r"variances below 0 in bn1\.running_var"),
+        ("fc.bias", torch.ones(3, dtype=torch.int64), r"no floating-point numbers in fc\.bias"),
+        ("fc.bias", torch.ones(3, dtype=torch.complex64), r"no floating-point numbers in fc\.b"),
+        ("fc.bias", torch.ones(3, device="meta"), r"no floating-point numbers in fc\.bias"),
+        ("bn1.num_batches_tracked", torch.tensor(torch.nan), r"nan or infinite numbers in bn1\.n"),
+    ],
+)
+def test_weights_that_are_no_numbers_are_refused(
+    key: str, values: Tensor, message: str, tmp_path: Path
+) -> None:
+    network, path = nets.build("resnet14"), tmp_path / "weights.pth"
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    torch.save(network.state_dict() | {key: values}, path)
+    with pytest.raises(WeightsError, match=rf"weights\.pth is refused: it holds {message}.*fetch"):
+        loading.load(network, path)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_floating_point_numbers_are_converted(kind: torch.dtype, tmp_path: Path) -> None:
+    state = {key: value.to(kind) for key, value in nets.build("resnet14").state_dict().items()}
+    torch.save(state, tmp_path / "weights.pth")
+    network = nets.build("resnet14", weights=tmp_path / "weights.pth")
+    assert torch.equal(network.fc.weight, state["fc.weight"].float())
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "spare", "missing"),
+    [
+        ("arl18", "arl18", "fc.* (7 classes there, 3 here)", "fc.*"),
+        ("resnet18", "arl18", "fc.* (7 classes there, 3 here)", "*alpha, fc.*"),
+        ("arl18", "arl_unet", "layer4.*, fc.*", ""),
+        ("arl_lite0", "lite_unet", "*alpha, conv_head.*, bn2.*, classifier.*", ""),
+    ],
+)
+def test_what_was_not_used_of_a_file_is_told(
+    of: str, name: str, spare: str, missing: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "seven.pth"
+    torch.save(nets.build(of, 7).state_dict(), path)
+    anew = f"; left as initialised: {missing}" if missing else ""
+    assert nets.build(name, weights=path).start == f"{path}; not used of it: {spare}{anew}"
+    assert nets.build(name).start == "random weights"
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"cannot be read \(.*directory.*mend that, or name"):
+        loading.read(tmp_path)
+
+
+def test_running_out_of_memory_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    torch.save({}, tmp_path / "large.pth")
+    monkeypatch.setattr(torch, "load", too_large)
+    with pytest.raises(MemoryError):
+        loading.read(tmp_path / "large.pth")
 
 
 def test_a_path_without_a_file(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What one experiment is: a frozen row of settings, checked when it is made."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -120,19 +121,20 @@ class Row:
         if self.loss not in known:
             raise ValueError(f"loss is {self.loss!r}; expected one of {', '.join(known)}.")
 
-    def network_options(self) -> dict[str, Any]:
-        """What `nets.build` wants to know beyond the name, the classes and the weights."""
-        if not self.network.startswith("arl"):
-            return {}
-        return {
-            "attention": self.attention,
-            "alpha": self.alpha,
-            "train_alpha": self.train_alpha,
-        }
+    def network_options(self, takes: Iterable[str]) -> dict[str, Any]:
+        """What this row says of the options that its network takes, as `nets.options` names them.
 
-    def describe(self) -> str:
-        """All fields that this row makes use of, but for the published numbers, one a line."""
-        unused = {"published", *_NETWORKS_OWN} - self.network_options().keys()
+        `nets.build` wants to know them beyond the name, the classes and the weights.
+        """
+        own = {entry.name for entry in fields(self)} & set(_NETWORKS_OWN)
+        return {name: getattr(self, name) for name in takes if name in own}
+
+    def describe(self, takes: Iterable[str]) -> str:
+        """All fields that this row makes use of, but for the published numbers, one a line.
+
+        takes: the options of its network, as in `network_options`.
+        """
+        unused = {"published", *_NETWORKS_OWN} - self.network_options(takes).keys()
         if "focal" not in self.loss:
             unused.add("gamma")
         names = [entry.name for entry in fields(self) if entry.name not in unused]
@@ -214,8 +216,3 @@ class SegmentationRow(Row):
                 f"weights is {self.weights!r} and encoder_from {self.encoder_from!r}; the encoder "
                 "can start with one of them only: set the other to 'none'."
             )
-
-    def network_options(self) -> dict[str, Any]:
-        """As in `Row`, and the depth of the encoders that come in several."""
-        depth = {"depth": self.depth} if self.network in ("res_unet", "arl_unet") else {}
-        return super().network_options() | depth

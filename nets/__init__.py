@@ -46,7 +46,8 @@ NETS = CLASSIFIERS | SEGMENTERS
 
 
 def options(name: str) -> list[str]:
-    """The options that network `name` takes: its keyword-only arguments."""
+    """The options that network `name` takes: its keyword-only arguments. ValueError as `build`."""
+    _require_known(name)
     parameters = inspect.signature(NETS[name]).parameters.values()
     return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
 
@@ -69,8 +70,7 @@ def build(
         ValueError: a name, an option or a number of classes that does not exist.
         WeightsError: weights that are missing, damaged or unfit. They are looked for first.
     """
-    if name not in NETS:
-        raise ValueError(f"got network {name!r}, expected one of {', '.join(NETS)}")
+    _require_known(name)
     if num_classes is not None and num_classes < 1:
         raise ValueError(f"got num_classes={num_classes}, expected at least 1 (1 for one logit)")
     unknown = [option for option in chosen if option not in options(name)]
@@ -85,3 +85,8 @@ def build(
     network = NETS[name](**chosen)
     network.start = "random weights" if path is None else load(network, path).note
     return network
+
+
+def _require_known(name: str) -> None:
+    if name not in NETS:
+        raise ValueError(f"got network {name!r}, expected one of {', '.join(NETS)}")

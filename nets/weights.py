@@ -30,6 +30,9 @@ ENCODERS = {
     "arl_unet": "arl{depth}",
     "lite_unet": "lite0",
 }
+# Classifiers that take the weights of another one, as they have the same layers.
+SAME_LAYERS = {f"arl{depth}": f"resnet{depth}" for depth in TORCHVISION_DEPTHS}
+SAME_LAYERS["arl_lite0"] = "lite0"
 
 
 class WeightsError(RuntimeError):
@@ -46,9 +49,9 @@ def imagenet(name: str, directory: Path | None = None) -> Path:
     Raises:
         WeightsError: there are none, or they are damaged, or cannot be fetched.
     """
-    if name in ("lite0", "arl_lite0"):
+    plain, directory = SAME_LAYERS.get(name, name), Path(directory or MODEL_DIR)
+    if plain == "lite0":
         return from_package()
-    plain, directory = name.replace("arl", "resnet"), Path(directory or MODEL_DIR)
     if plain not in TORCHVISION:
         depths = ", ".join(map(str, TORCHVISION_DEPTHS))
         raise WeightsError(

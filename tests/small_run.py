@@ -86,7 +86,8 @@ def finished(data_dir: Path, folder: Path, name: str = "1-3", **changes: object)
     small = {"epochs": 1, "batch_size": 8, "image_size": 64, "stored_size": 64, "workers": 0}
     small |= {"precision": "fp32", "weights": "none"}
     row = experiments.get(name, "demo", **(small | changes))
-    network = nets.build(row.network, row.num_classes, **row.network_options())
+    options = row.network_options(nets.options(row.network))
+    network = nets.build(row.network, row.num_classes, **options)
     train(data_dir, folder, row, network, row.stored_size)
 
 

@@ -75,7 +75,8 @@ def train(
     facts = {"set": data.note(data_dir), "folder": data_dir.name, "fingerprint": used}
     run = logger.start_run(folder, row, facts)
     model.seed_torch(row.seed)
-    network = build() if build else nets.build(row.network, 1, **row.network_options())
+    options = row.network_options(nets.options(row.network))
+    network = build() if build else nets.build(row.network, 1, **options)
     history = model.fit(
         network,
         loss_seg.build(row.loss, row.class_weights, row.gamma),

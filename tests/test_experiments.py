@@ -27,6 +27,7 @@ from experiments import ClassificationRow as Row
 from study.notebooks import check_parameters
 from study.plan import TRAINING
 from utils import evaluation, loaders, loss, recipe
+from utils.data import PROJECT
 
 ROWS = classification.ROWS
 EVERY = [(name, profile) for name in ROWS for profile in PROFILES]
@@ -49,7 +50,8 @@ def test_every_row_fits_what_it_is_made_of(name, profile):
     assert (row.name, row.profile) == (name, profile)
     assert row.question
     assert row.network in nets.NETS
-    assert set(row.network_options()) <= set(nets.options(row.network))
+    takes = nets.options(row.network)
+    assert list(row.network_options(takes)) == takes
     logits, labels = torch.zeros(3, row.num_classes), torch.tensor([0, 1, 2])
     assert loss.build(row.loss, row.class_weights, row.gamma)(logits, labels) > 0
     loaders.training_transform(row.image_size, row.patch_scales, row.colour)
@@ -79,14 +81,33 @@ def test_settings_of_an_older_run_have_the_defaults_of_what_they_do_not_know():
 
 def test_a_network_is_built_with_its_options():
     row = get("4-2", "demo")
-    network = nets.build(row.network, row.num_classes, row.weights, **row.network_options())
+    options = row.network_options(nets.options(row.network))
+    network = nets.build(row.network, row.num_classes, row.weights, **options)
     alphas = [value for key, value in network.named_parameters() if key.endswith("alpha")]
     assert len(alphas) == 4
     frozen = get("4-1", "demo")
-    network = nets.build(frozen.network, 3, None, **frozen.network_options())
+    options = frozen.network_options(nets.options(frozen.network))
+    network = nets.build(frozen.network, 3, None, **options)
     alphas = [value for key, value in network.named_parameters() if key.endswith("alpha")]
     assert not any(alpha.requires_grad or alpha.item() for alpha in alphas)
-    assert get("1-2").network_options() == {}
+    assert get("1-2").network_options(nets.options("resnet50")) == {}
+
+
+def test_a_network_of_another_name_is_built_with_what_it_takes(monkeypatch):
+    monkeypatch.setitem(nets.NETS, "focus14", nets.NETS["arl14"])
+    row = dataclasses.replace(get("4-2", "demo"), network="focus14", alpha=0.5)
+    options = row.network_options(nets.options("focus14"))
+    network = nets.build(row.network, 3, None, **options)
+    assert network.layer1[0].attention is nets.arl.channel_softmax
+    assert network.layer1[0].alpha == 0.5
+    assert "\nattention        channel\n" in row.describe(nets.options("focus14"))
+    with pytest.raises(ValueError, match=r"got network 'focus15', expected one of resnet14, "):
+        nets.options("focus15")
+
+
+def test_the_table_of_experiments_needs_no_torch():
+    code = "import sys, experiments; assert not {'torch', 'numpy', 'pandas'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT)
 
 
 # --- what the rows are ---
@@ -250,13 +271,13 @@ def test_run_folder_names():
 
 
 def test_a_row_describes_itself():
-    lines = get("1-3", "demo", epochs=3).describe().splitlines()
+    lines = get("1-3", "demo", epochs=3).describe(nets.options("arl14")).splitlines()
     said = dict(line.split(maxsplit=1) for line in lines)
     assert (said["name"], said["profile"], said["epochs"]) == ("1-3", "demo", "3")
     assert said["class_weights"] == "(2.5, 2.5, 0.5)"
     fields = {field.name for field in dataclasses.fields(Row)}
     assert fields - set(said) == {"published", "gamma"}
-    focal = get("2-1").describe()
+    focal = get("2-1").describe(nets.options("arl14"))
     assert "\ngamma            2.0\n" in focal
 
 
@@ -270,7 +291,8 @@ def test_a_row_describes_itself():
     ],
 )
 def test_a_row_is_silent_about_what_its_network_does_not_have(name, unused):
-    said = {line.split()[0] for line in get(name).describe().splitlines()}
+    described = get(name).describe(nets.options(get(name).network))
+    said = {line.split()[0] for line in described.splitlines()}
     assert {"attention", "alpha", "train_alpha", "depth"} - said - unused == (
         {"depth"} if name == "1-2" else set()
     )

@@ -95,7 +95,8 @@ def test_every_row_of_every_profile_can_be_built() -> None:
     for name, profile in itertools.product(experiments.classification.ROWS, experiments.PROFILES):
         row = experiments.get(name, profile, weights="none")
         with torch.device("meta"):
-            nets.build(row.network, row.num_classes, row.weights, **row.network_options())
+            options = row.network_options(nets.options(row.network))
+            nets.build(row.network, row.num_classes, row.weights, **options)
         loss.build(row.loss, row.class_weights, row.gamma)
 
 

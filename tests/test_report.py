@@ -6,6 +6,7 @@ import re
 import shutil
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ import study_folders
 from PIL import Image
 
 import experiments
-from utils import clinical, report, report_pairs, report_runs
+from utils import clinical, report, report_findings, report_pairs, report_runs, report_trust
 from utils.data import PROJECT
 from utils.logger import RunFolder
 from utils.report_figures import gallery
@@ -330,6 +331,20 @@ def test_latex_tables_are_whole(study: Path) -> None:
         for line in lines:
             assert len(re.findall(r"(?<!\\)&", line)) == len(columns) - 1, line
     assert not re.search(r"(?<!\\)[%#_](?!.*usepackage)", text.split("\n", 1)[1])
+
+
+def test_what_a_run_logged_says_whether_it_attends_not_the_name_of_its_network() -> None:
+    def run(history: pd.DataFrame, **settings: object) -> SimpleNamespace:
+        return SimpleNamespace(settings={"network": "arl14"} | settings, history=history)
+
+    plain = pd.DataFrame({"epoch": [1], "loss": [0.5]})
+    attends = plain.assign(**{"α layer1.0.alpha": 0.1})
+    role = report_findings._role
+    assert role(run(attends, network="focus"), run(plain)) == ("With attention", "without")
+    assert role(run(plain), run(plain, network="resnet14")) is None
+    assert role(run(attends), run(pd.DataFrame())) is None  # nothing is known of the other
+    kinds = (run(attends, attention=kind) for kind in ("spatial", "channel"))
+    assert role(*kinds) == ("With the softmax over positions", "over channels")
 
 
 def test_no_network_is_needed() -> None:

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from ways import RUN_FILES, contents, outputs, papermill, run, script
 
 import experiments
+import nets
 import seg_main
 from utils import data, encoder, loaders_seg, runs, store
 from utils.logger import RunError
@@ -176,7 +177,7 @@ class TestEvaluation:
 class TestEncoderFrom:
     def find(self, models: Path, demo_set: Path, name: str | None, **changes) -> encoder.Start:
         row = experiments.get("seg-5", "demo", encoder_from=name, **changes)
-        return encoder.start_of(row, demo_set, ["1-5", "1-3"], models)
+        return encoder.start_of(row, demo_set, ["1-5", "1-3"], models, nets.options)
 
     @pytest.mark.parametrize("name", ["1-5-s0", "1-5", "demo-demo/1-5-s0"])
     def test_it_is_the_runs_best_epoch_by_any_name(self, name, models, demo_set) -> None:
@@ -200,6 +201,11 @@ class TestEncoderFrom:
             RunError, match=r"attention is a 'spatial' softmax; this row's is 'chan"
         ):
             self.find(models, demo_set, "1-5", attention="channel")
+
+    def test_what_networks_take_decides_not_their_names(self, models: Path, demo_set: Path) -> None:
+        row = experiments.get("seg-5", "demo", encoder_from="1-5", attention="channel")
+        takes = {"arl_unet": ["attention"], "arl18": []}
+        assert encoder.start_of(row, demo_set, ["1-5"], models, takes.get).weights
 
     def test_an_encoder_that_has_seen_the_hold_out_is_told(self, models, demo_set) -> None:
         said = self.find(models, demo_set, "1-5", select_on="holdout", seed=1).warning

@@ -1,7 +1,7 @@
 """A segmenter whose encoder starts with the weights of a classification run."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,12 +20,19 @@ class Start(NamedTuple):
     warning: str
 
 
-def start_of(row: Any, data_dir: Path, rows: Iterable[str], models: Path = MODELS) -> Start:
+def start_of(
+    row: Any,
+    data_dir: Path,
+    rows: Iterable[str],
+    models: Path = MODELS,
+    options: Callable[[str], Iterable[str]] | None = None,
+) -> Start:
     """Find the run that row.encoder_from names among those of the rows (the classifiers').
 
-    Without one, the weights are the row's own. Raises RunError as `runs.find` does, for a name that
-    stands for several runs, and for a run whose attention is not the row's: such weights fit, but
-    were trained to do something else.
+    Without one, the weights are the row's own. Raises RunError as `runs.find` does, and for a name
+    that stands for several runs; also, where options (`nets.options`) says what a network takes,
+    for a run whose attention is not the row's: such weights fit, but were trained to do something
+    else.
     """
     if row.encoder_from is None:
         return Start(row, row.weights, {"encoder": row.weights or "random weights"}, "")
@@ -38,7 +45,8 @@ def start_of(row: Any, data_dir: Path, rows: Iterable[str], models: Path = MODEL
         )
     (run,) = found.values()
     theirs = run.config["row"]
-    attends = row.network.startswith("arl") and theirs["network"].startswith("arl")
+    networks = (row.network, theirs["network"])
+    attends = options is not None and all("attention" in options(name) for name in networks)
     if attends and theirs["attention"] != row.attention:
         raise RunError(
             f"encoder_from is {row.encoder_from!r}, whose attention is a {theirs['attention']!r} "

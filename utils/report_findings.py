@@ -19,6 +19,7 @@ from utils.report_compare import (
 from utils.report_page import Block, Items, Links, Section, Table, Text
 from utils.report_pairs import PairedTest, paired_tests
 from utils.report_runs import Entry, by_row
+from utils.visualize import alpha_columns
 
 RANKED = {False: ("official", "mean_auc"), True: ("official", "jaccard")}
 FEW = 4
@@ -238,8 +239,7 @@ def ablations(study: Study, tests: Sequence[PairedTest]) -> list[str]:
     """A sentence on each pair of rows that differs in attention."""
     texts = []
     for test in (test for test in tests if test.main):
-        ours, theirs = (study.rows[name][0].settings for name in (test.row, test.other))
-        words = _role(ours, theirs)
+        words = _role(study.rows[test.row][0], study.rows[test.other][0])
         if words:
             first, second = words
             texts.append(
@@ -256,17 +256,20 @@ def _verdict(test: PairedTest) -> str:
     return f"A difference is {test.verdict}."
 
 
-def _role(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[str, str] | None:
+def _role(ours: Entry, theirs: Entry) -> tuple[str, str] | None:
     """What the one does and the other does not, where attention is what differs."""
-    frozen = [one.get("alpha") == 0 and not one.get("train_alpha", True) for one in (ours, theirs)]
+    both = ours.settings, theirs.settings
+    frozen = [one.get("alpha") == 0 and not one.get("train_alpha", True) for one in both]
     if frozen[0] != frozen[1]:
         names = ("With α frozen at 0", "with learned α")
         return names if frozen[0] else ("With learned α", "with α frozen at 0")
-    attends = [str(one.get("network", "")).startswith("arl") for one in (ours, theirs)]
+    if ours.history.empty or theirs.history.empty:  # it holds an α for each block that attends
+        return None
+    attends = [bool(alpha_columns(one.history)) for one in (ours, theirs)]
     if attends[0] != attends[1]:
         names = ("With attention", "without")
         return names if attends[0] else ("Without attention", "with it")
-    kinds = [one.get("attention") for one in (ours, theirs)]
+    kinds = [one.get("attention") for one in both]
     if all(attends) and kinds[0] != kinds[1]:
         places = {"spatial": "over positions", "channel": "over channels"}
         first, second = (places.get(kind, str(kind)) for kind in kinds)

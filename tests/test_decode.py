@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image, ImageOps
 
-from utils import decode
+from utils import decode, duplicates
 
 SIZE = (40, 30)
 
@@ -42,7 +42,6 @@ KINDS = {
     ".JPG": ("RGB",),
     ".jpeg": ("L",),
     ".png": ("RGB", "L", "1", "P"),
-    ".tif": ("RGB", "CMYK", "L", "1", "P", "YCbCr"),
 }
 
 
@@ -66,10 +65,9 @@ def test_inverted_cmyk_of_image_editors_is_not_a_negative(picture, tmp_path):
     assert abs(decode.read_image(tmp_path / "a.jpg").astype(int) - picture).mean() < 4
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_sixteen_bits_become_eight_without_being_cut_off(suffix, picture, tmp_path):
+def test_sixteen_bits_become_eight_without_being_cut_off(picture, tmp_path):
     deep = picture[..., 0].astype(np.uint16) * 257
-    path = saved(tmp_path / f"a{suffix}", Image.fromarray(deep))
+    path = saved(tmp_path / "a.png", Image.fromarray(deep))
     np.testing.assert_array_equal(decode.read_image(path), picture[..., :1].repeat(3, axis=2))
 
 
@@ -88,13 +86,129 @@ def test_transparency_has_no_colour(picture, tmp_path):
     )
 
 
-def test_pixels_are_used_as_they_are_stored_whatever_exif_says(picture, lesion, tmp_path):
-    image, exif = Image.fromarray(picture), Image.Exif()
+def photo(folder: Path, pixels: np.ndarray, orientation: int) -> tuple[str, np.ndarray]:
+    """A file with that EXIF orientation; and how every viewer shows it."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = saved(folder / "a.png", Image.fromarray(pixels), exif=exif)
+    with Image.open(path) as file:
+        return path, np.asarray(ImageOps.exif_transpose(file))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_without_mask_is_turned_as_viewers_show_it(orientation, picture, tmp_path):
+    path, upright = photo(tmp_path, picture, orientation)
+    np.testing.assert_array_equal(decode.read_image(path), upright)
+    facts = decode.check(path, "")
+    assert (facts.height, facts.width, facts.orientation) == (*upright.shape[:2], orientation)
+    size = upright.shape[1], upright.shape[0]
+    np.testing.assert_array_equal(decode.decode(path, "", size)[0], upright)
+    hashes = [
+        duplicates.perceptual_hash(file)
+        for file in (path, saved(tmp_path / "upright.png", Image.fromarray(upright)))
+    ]
+    assert hashes[0] == hashes[1]
+
+
+@pytest.mark.parametrize("orientation", range(5, 9))
+def test_a_photo_lies_as_its_mask(orientation, picture, lesion, tmp_path):
+    path, upright = photo(tmp_path, picture, orientation)
+    turned_mask = saved(tmp_path / "turned.png", Image.new("L", upright.shape[1::-1]))
+    for mask, pixels, lies in (
+        (mask_file(tmp_path, lesion), picture, "as stored"),
+        (turned_mask, upright, "turned"),
+    ):
+        np.testing.assert_array_equal(decode.read_image(path, mask), pixels)
+        size = pixels.shape[1], pixels.shape[0]
+        seen, _, facts = decode.decode(path, mask, size)
+        np.testing.assert_array_equal(seen, pixels)
+        assert (facts["width"], facts["height"]) == size
+        checked = decode.check(path, mask)
+        assert (checked[:2], checked[2:4], checked.lies) == (size, size, lies)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "sides"), [(2, (30, 40)), (3, (30, 40)), (4, (30, 40)), (6, (30, 30))]
+)
+def test_a_photo_is_refused_where_nothing_tells_how_it_lies(orientation, sides, picture, tmp_path):
+    path, _ = photo(tmp_path, picture[:, : sides[1]], orientation)
+    mask = saved(tmp_path / "a_segmentation.png", Image.new("L", sides[::-1]))
+    said = decode.decode(path, mask, SIZE)
+    assert said.startswith(f"a.png (has the EXIF orientation {orientation}, and a mask that may")
+    assert said.endswith("; save the photo as its mask lies, without that orientation)")
+    with pytest.raises(ValueError, match="EXIF"):
+        decode.read_image(path, mask)
+    assert decode.check(path, mask).lies == "undecided"
+
+
+def test_a_turned_photo_whose_mask_cannot_be_opened(picture, tmp_path):
+    path, _ = photo(tmp_path, picture, 6)
+    (tmp_path / "m.png").write_bytes(b"GIF89a")
+    for mask in ("m.png", "gone.png"):
+        assert mask in decode.decode(path, str(tmp_path / mask), SIZE)
+
+
+def test_a_turned_mask_is_refused(picture, lesion, tmp_path):
+    image = saved(tmp_path / "b.png", Image.fromarray(picture))
+    mask, _ = photo(tmp_path, lesion, 3)
+    assert decode.decode(image, mask, SIZE) == (
+        "a.png (has an EXIF orientation; save it upright, without one)"
+    )
+
+
+def test_scaled_decoding_of_a_turned_photo_keeps_enough_of_both_sides(picture, tmp_path):
+    large = Image.fromarray(cv2.resize(picture, (1600, 400), interpolation=cv2.INTER_CUBIC))
+    exif = Image.Exif()
     exif[0x0112] = 6
-    path = saved(tmp_path / "a.jpg", image, exif=exif, quality=95)
-    assert decode.read_image(path).shape == (30, 40, 3)
-    facts = decode.check(path, mask_file(tmp_path, lesion))
-    assert (facts.width, facts.height, facts.orientation) == (40, 30, 6)
+    path = saved(tmp_path / "a.jpg", large, exif=exif, quality=95)
+    seen = decode.decode(path, "", (100, 400))[0].astype(int)
+    whole = cv2.resize(decode.read_image(path), (100, 400), interpolation=cv2.INTER_AREA)
+    assert abs(seen - whole).max() < 8
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 40 30\n%%EndComments\nshowpage\n"
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_an_eps_does_not_start_ghostscript_whatever_its_name(
+    suffix, picture, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("it started"))
+    path, image = tmp_path / f"a{suffix}", saved(tmp_path / "b.png", Image.fromarray(picture))
+    path.write_bytes(EPS)
+    for pair in ((str(path), ""), (image, str(path))):
+        for said in (decode.decode(*pair, SIZE), decode.check(*pair)):
+            assert said == f"a{suffix} (is no JPEG or PNG: it starts with b'%!PS-Adobe-3')"
+    for read in (decode.read_image, decode.read_mask, duplicates.perceptual_hash):
+        with pytest.raises((ValueError, OSError)):
+            read(path)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP", "PPM"])
+def test_other_kinds_are_not_read_under_a_name_of_ours(kind, picture, tmp_path):
+    path = saved(tmp_path / "a.jpg", Image.fromarray(picture), format=kind)
+    assert "a.jpg (is no JPEG or PNG: it starts with " in decode.decode(path, "", SIZE)
+
+
+def test_the_first_of_the_pictures_that_a_phone_puts_into_one_file(picture, tmp_path):
+    first, other = Image.fromarray(picture), Image.fromarray(255 - picture)
+    path = tmp_path / "a.jpg"
+    first.save(path, format="MPO", save_all=True, append_images=[other], quality=95)
+    assert abs(decode.read_image(path).astype(int) - picture).mean() < 4
+
+
+def test_a_picture_too_large_for_the_memory_is_named(picture, tmp_path, monkeypatch):
+    path = saved(tmp_path / "a.png", Image.fromarray(picture))
+
+    def no_memory(_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(decode, "_rgb", no_memory)
+        for said in (decode.decode(path, "", SIZE), decode.check(path, "")):
+            assert said == "a.png (needs more memory than there is; save it smaller)"
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
+    assert decode.check(path, "") == "a.png (has more than 1,000 pixels; save it smaller)"
 
 
 def damaged(kind: str, whole: bytes) -> bytes:
@@ -111,8 +225,8 @@ def damaged(kind: str, whole: bytes) -> bytes:
     ("kind", "fault"),
     [
         ("empty", "is empty"),
-        ("text", "is no image: it starts with b'This is no i'"),
-        ("page", "is no image: it starts with b'<!DOCTYPE ht'"),
+        ("text", "is no JPEG or PNG: it starts with b'This is no i'"),
+        ("page", "is no JPEG or PNG: it starts with b'<!DOCTYPE ht'"),
         ("truncated", "truncated"),
         ("head", ""),
     ],

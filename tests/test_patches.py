@@ -113,7 +113,7 @@ def test_a_damaged_image_is_named_and_the_others_are_kept(tree, rows):
     damaged = Path(rows["image"][4])
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:200])
-    with pytest.raises(DataError, match=r"ISIC_0000004\.png .*fetch them again"):
+    with pytest.raises(DataError, match=r"ISIC_0000004\.png .*; mend them, or bring"):
         patches.make(tree, rows, SMALL)
     assert not (tree / FOLDER).exists()
     assert not (tree / LABELS).exists()

@@ -173,7 +173,7 @@ def test_problems_make_the_exit_status_1(demo_set, tmp_path, capsys):
     assert damaged.stem in table.loc[table["severity"] == "error", "id"].tolist()
     assert damaged.stem in capsys.readouterr().out
     assert run("prepare", "--data-dir", folder, "--sizes", "32") == 1
-    assert f"unreadable or truncated files: {damaged.name}" in capsys.readouterr().err
+    assert f"files that cannot be used: {damaged.name}" in capsys.readouterr().err
 
 
 def test_a_folder_without_data_is_said(tmp_path, capsys):

@@ -349,11 +349,11 @@ def damage(tree: Path) -> None:
 def test_unreadable_images_are_named_and_the_others_kept(tree, decoded):
     intact = {k: (tree / f"ISIC-2017_Training_Data/ISIC_000000{k}.jpg").read_bytes() for k in "279"}
     damage(tree)
-    with pytest.raises(DataError, match="unreadable or truncated files") as error:
+    with pytest.raises(DataError, match="files that cannot be used") as error:
         prepare(tree)
     for number in (2, 7, 9):
         assert f"ISIC_000000{number}.jpg" in str(error.value)
-    assert "truncated" in str(error.value)
+    assert "Truncated" in str(error.value)
     assert folders(tree) == ["prepared-16.partial"]
     for number, content in intact.items():
         (tree / f"ISIC-2017_Training_Data/ISIC_000000{number}.jpg").write_bytes(content)
@@ -384,14 +384,14 @@ def test_unreadable_images_can_be_left_out(tree, decoded):
 def test_many_unreadable_images_are_counted(tree):
     for file in (tree / "ISIC-2017_Training_Data").iterdir():
         file.write_text("no image")
-    with pytest.raises(DataError, match=r"ISIC_0000005.jpg .* … \(12 in all\); fetch them again"):
+    with pytest.raises(DataError, match=r"ISIC_0000005.jpg .* … \(12 in all\); mend them"):
         prepare(tree)
 
 
 def test_truncated_mask_is_named(tree):
     mask = tree / "ISIC-2017_Training_Part1_GroundTruth" / "ISIC_0000003_segmentation.png"
     mask.write_bytes(mask.read_bytes()[:-40])
-    with pytest.raises(DataError, match=r"files: ISIC_0000003_segmentation\.png"):
+    with pytest.raises(DataError, match=r"cannot be used: ISIC_0000003_segmentation\.png"):
         prepare(tree)
 
 

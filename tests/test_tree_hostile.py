@@ -96,15 +96,15 @@ HOSTILE = {
     ),
     "extra image": (
         copy(image(2), "ISIC_0000099.jpg"),
-        r"images without a row in ISIC-2017_Training_Part3_.*: ISIC_0000099; remove the files, or",
+        r"images without a row in ISIC-2017_Training_Part3_.*: ISIC_0000099; add their rows to",
     ),
     "image in small letters": (
         rename(image(2), "isic_0000002.jpg"),
-        r"images without a row in .*: isic_0000002; remove the files, or add their labels\.",
+        r"images without a row in .*: isic_0000002; add their rows to the table, or move",
     ),
     "copy of an image": (
         copy(image(2), "ISIC_0000002 (1).jpg"),
-        r"images without a row in .*: ISIC_0000002 \(1\); remove",
+        r"images without a row in .*: ISIC_0000002 \(1\); add",
     ),
     "tif": (
         rename(image(2), "ISIC_0000002.tif"),
@@ -116,7 +116,7 @@ HOSTILE = {
     ),
     "webp beside the jpg": (
         copy(image(2), "ISIC_0000002.webp"),
-        r"kind that is not read in .*_Data: ISIC_0000002\.webp; .* or remove them\.",
+        r"kind that is not read in .*_Data: ISIC_0000002\.webp; .* or move them elsewhere\.",
     ),
     "jpg and jpeg": (
         copy(image(2), "ISIC_0000002.jpeg"),
@@ -174,7 +174,7 @@ HOSTILE = {
     ),
     "mask of no image": (
         rename(mask("ISIC_0000002_segmentation.png"), "ISIC_2_segmentation.png"),
-        r"masks without a row in .*csv: ISIC_2; remove the files, or add their labels\.",
+        r"masks without a row in .*csv: ISIC_2; add their rows to the table, or move",
     ),
     "mask that is a broken link": (
         replace(mask("ISIC_0000002_segmentation.png"), link_to_nothing),
@@ -183,15 +183,15 @@ HOSTILE = {
     # csv files
     "csv that is empty": (
         write(trees.table, ""),
-        r"GroundTruth\.csv is no readable csv file \(it is empty\); fetch it again\.",
+        r"GroundTruth\.csv is no readable csv file \(it is empty\); mend it, or bring",
     ),
     "csv without rows": (
         write(trees.table, LABELS),
-        r"GroundTruth\.csv has no rows under its column names; fetch it again\.",
+        r"GroundTruth\.csv has no rows under its column names; write one for each image\.",
     ),
     "csv that is a folder": (
         replace(trees.table, Path.mkdir),
-        r"GroundTruth\.csv is a folder, expected a csv file; move it away and fetch the file\.",
+        r"GroundTruth\.csv is a folder, expected a csv file; bring the file in its place\.",
     ),
     "csv that is a broken link": (
         replace(trees.table, link_to_nothing),
@@ -199,19 +199,19 @@ HOSTILE = {
     ),
     "csv that is a link to itself": (
         replace(trees.table, lambda path: path.symlink_to(path)),
-        r"GroundTruth\.csv cannot be read \(Too many levels .*\); mend or remove it",
+        r"GroundTruth\.csv cannot be read \(Too many levels .*\); mend it, or bring it again",
     ),
     "csv that is an archive": (
         write(trees.table, b"PK\x03\x04\x14\0\0\0\x08\0ISIC-2017_Training.csv\n"),
-        r"is no readable csv file \(it holds zero bytes, as a picture or an archive does\); fetch",
+        r"is no readable csv file \(it holds zero bytes, as a picture or an archive does\); mend",
     ),
     "csv that is an image": (
         lambda tree: shutil.copy(image(1)(tree), trees.table(tree)),
-        r"is no readable csv file \(not UTF-8: byte 0xff at 0\); save it as 'CSV UTF-8', or fetch",
+        r"is no readable csv file \(not UTF-8: byte 0xff at 0\); save it as 'CSV UTF-8', or bring",
     ),
     "csv in UTF-16": (
         write(trees.table, (LABELS + ROWS).encode("utf-16")),
-        r"is no readable csv file \(not UTF-8: byte 0xff at 0\); save it as 'CSV UTF-8', or fetch",
+        r"is no readable csv file \(not UTF-8: byte 0xff at 0\); save it as 'CSV UTF-8', or bring",
     ),
     "csv in Latin-1": (
         write(trees.table, (LABELS + ROWS.replace("ISIC", "Läsion")).encode("latin-1")),
@@ -223,15 +223,15 @@ HOSTILE = {
     ),
     "csv with an open quote": (
         write(trees.table, LABELS + '"ISIC_0000001,1,0\nISIC_0000002,0,1\n'),
-        r"is no readable csv file \(.*end of data\); fetch it again\.",
+        r"is no readable csv file \(.*end of data\); mend it, or bring",
     ),
     "csv with a cell too many": (
         write(trees.table, LABELS + ROWS + "ISIC_0000006,0,0,0\n"),
-        r"is no readable csv file \(line 7 has 4 cells, the first 3\); fetch it again\.",
+        r"is no readable csv file \(line 7 has 4 cells, the first 3\); mend it, or bring",
     ),
     "csv that breaks off": (
         write(trees.table, LABELS + ROWS + "ISIC_00000"),
-        r"is no readable csv file \(line 7 has 1 cells, the first 3\); fetch it again\.",
+        r"is no readable csv file \(line 7 has 1 cells, the first 3\); mend it, or bring",
     ),
     "missing column": (
         write(trees.table, "image_id,melanoma,nevus\nISIC_0000001,1,0\n"),
@@ -260,7 +260,7 @@ HOSTILE = {
     ),
     "id with an ending": (
         write(trees.table, LABELS + ROWS.replace("5,", "5.jpg,")),
-        r"images without a row in .*: ISIC_0000005; remove the files, or add their labels",
+        r"images without a row in .*: ISIC_0000005; add their rows to the table, or move",
     ),
     "id that leads out of the folder": (
         write(trees.table, LABELS + ROWS + "../../ISIC_0000006,1,0\n"),
@@ -318,7 +318,7 @@ HOSTILE = {
     ),
     "metadata that are a folder": (
         lambda tree: (tree / "ISIC-2017_Training_Data_metadata.csv").mkdir(),
-        r"metadata\.csv is a folder, expected a csv file; move it away",
+        r"metadata\.csv is a folder, expected a csv file; bring the file",
     ),
 }
 
@@ -340,7 +340,7 @@ def test_a_hostile_tree_ends_in_one_sentence(tree, case):
 def test_a_pipe_is_not_waited_for(tree):
     trees.table(tree).unlink()
     os.mkfifo(trees.table(tree))
-    with pytest.raises(DataError, match=r"csv is no ordinary file, expected a csv file; fetch"):
+    with pytest.raises(DataError, match=r"csv is no ordinary file, expected a csv file; bring"):
         data.read(tree)
 
 
@@ -355,7 +355,7 @@ def test_a_name_that_is_not_utf8_is_shown(tree):
         shutil.copy(image(1)(tree), trees.images(tree) / os.fsdecode(b"ISIC_\xff\n.jpg"))
     except OSError:
         pytest.skip("this file system takes UTF-8 only")
-    with pytest.raises(DataError, match=r"images without a row in .*: ISIC_\\udcff\\n; remove"):
+    with pytest.raises(DataError, match=r"images without a row in .*: ISIC_\\udcff\\n; add"):
         data.read(tree)
 
 

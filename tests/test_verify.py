@@ -18,7 +18,7 @@ import pytest
 import trees
 from PIL import Image, ImageEnhance, ImageOps
 
-from utils import demo, duplicates, verify
+from utils import decode, demo, duplicates, verify
 from utils.tree import EXTENDED_LABELS, DataError
 
 COUNTS = {"train": (1, 1, 3), "validation": (1, 1, 1), "test": (1, 1, 1)}
@@ -104,7 +104,7 @@ def grey_mask(tree: Path) -> None:
 
 
 def wrong_size(tree: Path) -> None:
-    write_mask(mask(tree), np.full((30, 41), 255))
+    write_mask(mask(tree), np.pad(lesion_of(tree), ((0, 0), (0, 1))))
 
 
 def truncated(tree: Path) -> None:
@@ -115,11 +115,15 @@ def truncated_mask(tree: Path) -> None:
     mask(tree).write_bytes(mask(tree).read_bytes()[:-30])
 
 
-def turned(tree: Path) -> None:
+def turned(tree: Path, orientation: int = 6) -> None:
     with Image.open(image(tree)) as file:
         exif = file.getexif()
-        exif[0x0112] = 6
+        exif[0x0112] = orientation
         file.save(image(tree), exif=exif, quality=95)
+
+
+def lesion_of(tree: Path, number: int = 2) -> np.ndarray:
+    return cv2.imread(str(mask(tree, number)), cv2.IMREAD_GRAYSCALE)
 
 
 def across(tree: Path) -> None:
@@ -175,7 +179,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "extra image": (
         lambda tree: trees.write_image(image(tree, 77), 77),
         [(ERROR, "images", "train", "ISIC_0000077")],
-        r"^images without a row in ISIC-2017_Training_Part3_GroundTruth\.csv: ISIC_0000077; remove",
+        r"^images without a row in ISIC-2017_Training_Part3_GroundTruth\.csv: ISIC_0000077; add",
     ),
     "image of another kind": (
         lambda tree: image(tree, 2).with_suffix(".tif").write_bytes(b"II"),
@@ -190,42 +194,67 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "extra mask": (
         lambda tree: shutil.copy(mask(tree), mask(tree, 77)),
         [(ERROR, "masks", "train", "ISIC_0000077")],
-        r"^masks without a row in .*Training_Part3_.*: ISIC_0000077; remove the files",
+        r"^masks without a row in .*Training_Part3_.*: ISIC_0000077; add their rows",
     ),
     "empty mask": (
         empty_mask,
         [(ERROR, "masks", "train", "ISIC_0000002")],
-        r"^the mask of ISIC_0000002 is empty: no pixel is lesion; fetch it again\.$",
+        r"^the mask of ISIC_0000002 is empty: no pixel is lesion; bring the one it should be\.$",
     ),
     "mask that is not black and white": (
         grey_mask,
         [(ERROR, "files", "train", "ISIC_0000002")],
-        r"^ISIC_0000002_segmentation\.png \(.*7 .*0 and 255.*\); fetch the file again\.$",
+        r"^ISIC_0000002_segmentation\.png \(.*7 .*0 and 255.*\); mend it, or bring",
     ),
     "mask of another size": (
         wrong_size,
         [(ERROR, "sizes", "train", "ISIC_0000002")],
-        r"^the mask of ISIC_0000002 is 41×30 px, its image 40×30; expected the same size\. Fetch",
+        r"^the mask of ISIC_0000002 is 41×30 px, its image 40×30; expected the same size\. Bring",
     ),
     "truncated image": (
         truncated,
         [(ERROR, "files", "train", "ISIC_0000002")],
-        r"^ISIC_0000002\.jpg \(.*\); fetch the file again\.$",
+        r"^ISIC_0000002\.jpg \(.*\); mend it, or bring",
     ),
     "truncated mask": (
         truncated_mask,
         [(ERROR, "files", "train", "ISIC_0000002")],
-        r"^ISIC_0000002_segmentation\.png \(.*\); fetch the file again\.$",
+        r"^ISIC_0000002_segmentation\.png \(.*\); mend it, or bring",
     ),
     "web page as an image": (
         lambda tree: image(tree).write_text("<html>404</html>"),
         [(ERROR, "files", "train", "ISIC_0000002")],
-        r"^ISIC_0000002\.jpg \(.*\); fetch the file again\.$",
+        r"^ISIC_0000002\.jpg \(.*\); mend it, or bring",
     ),
     "turned camera": (
         turned,
         [(NOTE, "orientation", "train", "ISIC_0000002")],
-        r"^ISIC_0000002 has the EXIF orientation 6, which is not applied: pixels are used",
+        r"^ISIC_0000002 has the EXIF orientation 6, which is not applied: its mask has the size of",
+    ),
+    "turned camera and a mask drawn upright": (
+        lambda tree: (turned(tree), write_mask(mask(tree), lesion_of(tree).T)),
+        [(NOTE, "orientation", "train", "ISIC_0000002")],
+        r"^ISIC_0000002 has the EXIF orientation 6, which is applied: its mask has that size; noth",
+    ),
+    "turned camera without a mask": (
+        lambda tree: (turned(tree), mask(tree).unlink()),
+        [(ERROR, "masks", "train", "ISIC_0000002"), (NOTE, "orientation", "train", "ISIC_0000002")],
+        r"without a mask",
+    ),
+    "camera upside down": (
+        lambda tree: turned(tree, 3),
+        [(ERROR, "orientation", "train", "ISIC_0000002")],
+        r"^ISIC_0000002 has the EXIF orientation 3, and a mask that may .*; save the photo as its",
+    ),
+    "turned camera and a mask of another size": (
+        lambda tree: (turned(tree), wrong_size(tree)),
+        [(ERROR, "sizes", "train", "ISIC_0000002")],
+        r"^the mask of ISIC_0000002 is 41×30 px, its image 40×30; expected the same size\. Bring",
+    ),
+    "lesion and skin exchanged": (
+        lambda tree: write_mask(mask(tree), 255 - lesion_of(tree)),
+        [(NOTE, "masks", "train", "ISIC_0000002")],
+        r"^the mask of ISIC_0000002 has lesion along 100% of the image's border, .* are exchanged",
     ),
     "same image in two splits": (
         across,
@@ -250,7 +279,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "another number of melanomas": (
         relabelled,
         [(ERROR, "counts", "train", "")],
-        r"^the train list holds 2/1/2 melanomas / .*; expected 1/1/3, as ISIC 2017 has\. .* fetch",
+        r"^the train list holds 2/1/2 melanomas / .*; .* unless this is a set of your own",
     ),
     "labels that cannot be read": (
         broken_table,
@@ -260,7 +289,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "labels that are not there": (
         lambda tree: trees.table(tree).unlink(),
         [(ERROR, "labels", "train", "")],
-        r"Part3_GroundTruth\.csv with the labels is not in .*; fetch it: .* --splits train --par",
+        r"Part3_GroundTruth\.csv with the labels is not in .*; bring it \(.* --splits train --par",
     ),
     "label that is no number": (
         lambda tree: trees.write_labels(
@@ -277,7 +306,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "images that are not there": (
         lambda tree: shutil.rmtree(trees.images(tree)),
         [(ERROR, "images", "train", "")],
-        r"^ISIC-2017_Training_Data with the images is not in .*; fetch it: .* --parts images\.$",
+        r"^ISIC-2017_Training_Data with the images is not in .*; bring it \(.* --parts images\)\.$",
     ),
     "masks that are not there": (
         lambda tree: shutil.rmtree(trees.masks(tree)),
@@ -287,7 +316,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "split that is not there": (
         no_split,
         [(NOTE, "splits", "test", "")],
-        r"^the test split is not here; fetch it: python prepare_data\.py download --splits test\.$",
+        r"^the test split is not here; bring it \(the official one: python .* --splits test\)\.$",
     ),
     "metadata without image": (
         lambda tree: trees.metadata(tree, "ISIC_0000001,55,male\nISIC_0000088,60,male\n"),
@@ -302,7 +331,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "metadata that cannot be read": (
         lambda tree: trees.metadata(tree, "").write_text(""),
         [(ERROR, "metadata", "train", "")],
-        r"metadata\.csv is no readable csv file \(it is empty\); fetch it again\.$",
+        r"metadata\.csv is no readable csv file \(it is empty\); mend it, or bring",
     ),
 }
 
@@ -321,7 +350,7 @@ def test_a_fault_is_found_and_nothing_else(tree, case):
 def test_files_are_named(tree):
     truncated(tree)
     grey_mask(tree)  # of the same image, whose fault comes first
-    write_mask(mask(tree, 3), np.full((30, 41), 255))
+    write_mask(mask(tree, 3), np.pad(lesion_of(tree, 3), ((0, 0), (0, 1))))
     shutil.copy(image(tree, 4), image(tree, 4).with_suffix(".png"))
     mask(tree, 5).write_bytes(b"")
     assert verify.verify(tree).problems["file"].tolist() == [
@@ -427,7 +456,9 @@ def lesion(number: int) -> Image.Image:
 
 def put(tree: Path, split: str, number: int, picture: Image.Image, quality: int) -> None:
     picture.save(image(tree, number, split), quality=quality)
-    write_mask(mask(tree, number, split), np.full(picture.size[::-1], 255))
+    drawn = np.zeros(picture.size[::-1])
+    drawn[9:20, 9:20] = 255
+    write_mask(mask(tree, number, split), drawn)
 
 
 def test_near_duplicates_are_notes(tree):
@@ -645,6 +676,17 @@ def test_the_real_set_is_whole(isic2017):
     near = report.problems[report.problems["check"] == "near duplicates"]
     assert near["message"].str.contains("ISIC_0000171 .train. and ISIC_0015124 .validation.").any()
     assert len(near) < 20
+    assert table.loc["orientation"].tolist() == [0, 0, ""]
+    drawn_to_the_border = report.problems.loc[report.problems["check"] == "masks", "id"]
+    assert sorted(drawn_to_the_border) == [
+        *("ISIC_0000203", "ISIC_0011121", "ISIC_0015062", "ISIC_0015372")
+    ]
+
+
+def test_nearly_all_real_masks_are_named_when_lesion_and_skin_are_exchanged(isic2017):
+    files = sorted(isic2017.rglob("*_segmentation.png"))
+    shares = [decode.share_of_border(~decode.read_mask(file)) for file in files]
+    assert sum(share >= verify.BORDER for share in shares) == 2146
 
 
 def test_originals_are_whole_but_few(isic2017_fullres):

@@ -1,7 +1,6 @@
 """One image and its mask: read, checked to the last byte, resized.
 
-Pixels are used as they are stored: an EXIF orientation is not applied, as masks were drawn on the
-stored pixels.
+An image with an EXIF orientation is laid as `utils.orientation` says.
 """
 
 import hashlib
@@ -14,11 +13,12 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-_ORIENTATION = 0x0112  # of EXIF; 1: as stored
+from utils.orientation import UNDECIDED, laid, lie, opened, orientation, size_of
+
 # A JPEG is decoded at 1/2, 1/4 or 1/8 of its size while both sides stay this much longer than asked
 # for. From 1.0 on the error grows quickly; at 1.5 it is below 0.5/255 on average.
 MARGIN = 1.5
-READ_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+READ_ERRORS = (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError)
 
 
 class Facts(NamedTuple):
@@ -29,10 +29,12 @@ class Facts(NamedTuple):
     mask_width: int
     mask_height: int
     lesion_pixels: int
+    lesion_border: float  # `share_of_border`
     sha256: str  # of the image file, its first 16 digits, as all of these
     mask_sha256: str
     pixels_sha256: str  # of the decoded pixels: the same picture in another file
-    orientation: int
+    orientation: int  # 1 to 8, as EXIF has it
+    lies: str  # how the image is used, as `orientation.lie` gives it
     crc: int  # CRC-32 of the image file, as archives keep it
     mask_crc: int | None
 
@@ -45,46 +47,60 @@ def decode(
     For a file that cannot be used the words that name it and its fault.
     """
     try:
-        pixels, own_size, image_hash = _read_image(image, size)
+        picture = _decided(image, _read_image(image, mask, size))
         lesion, mask_hash = np.zeros(size[::-1], np.uint8), "none"
         if mask:
-            whole, mask_hash = _read_mask(mask, own_size)
+            whole, mask_hash = _read_mask(mask, picture.size)
             lesion = np.where(_resized(whole, size) > 127, 255, 0).astype(np.uint8)
     except _FileError as error:
         return str(error)
-    facts = {"width": own_size[0], "height": own_size[1], "has_mask": bool(mask)}
-    return _resized(pixels, size), lesion, facts | {"sha256": image_hash, "mask_sha256": mask_hash}
+    facts = {"width": picture.size[0], "height": picture.size[1], "has_mask": bool(mask)}
+    facts |= {"sha256": picture.sha256, "mask_sha256": mask_hash}
+    return _resized(picture.pixels, size), lesion, facts
 
 
 def check(image: str, mask: str) -> Facts | str:
     """Decode both files whole and say what they hold; or the words that name the one at fault.
 
-    A mask of another size than its image's is no fault here: the facts tell. mask may be "".
+    A mask of another size than its image's, or of which nobody knows how it lies, is no fault
+    here: the facts tell. mask may be "".
     """
     try:
-        pixels, (width, height), image_hash = _read_image(image)
+        picture = _read_image(image, mask)
         lesion, mask_hash = _read_mask(mask) if mask else (np.zeros((0, 0), np.uint8), "none")
         crcs = [zlib.crc32(_content(path)) if path else None for path in (image, mask)]
     except _FileError as error:
         return str(error)
-    content = hashlib.sha256(f"{pixels.shape}".encode())
-    content.update(np.ascontiguousarray(pixels))
+    content = hashlib.sha256(f"{picture.pixels.shape}".encode())
+    content.update(np.ascontiguousarray(picture.pixels))
     return Facts(
-        width,
-        height,
+        *picture.size,
         *lesion.shape[::-1],
         int(np.count_nonzero(lesion)),
-        image_hash,
+        share_of_border(lesion),
+        picture.sha256,
         mask_hash,
         content.hexdigest()[:16],
-        _orientation(image),
+        picture.orientation,
+        picture.lies,
         *crcs,
     )
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """An image file at its own size, (H, W, 3) uint8 RGB; ValueError for one that is damaged."""
-    return _read_image(path)[0]
+def share_of_border(mask: np.ndarray) -> float:
+    """The share of the pixels along the four sides of a mask (H, W) that are lesion."""
+    if not mask.size:
+        return 0.0
+    sides = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    return np.count_nonzero(sides) / sides.size
+
+
+def read_image(path: str | Path, mask: str | Path = "") -> np.ndarray:
+    """An image file at its own size, (H, W, 3) uint8 RGB, lying as its mask does, if it has one.
+
+    Raises ValueError for a file that cannot be used.
+    """
+    return _decided(path, _read_image(path, mask)).pixels
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -102,33 +118,63 @@ class _FileError(ValueError):
         super().__init__(f"{Path(path).name} ({fault})")
 
 
+class _Picture(NamedTuple):
+    """An image as it is to be used."""
+
+    pixels: np.ndarray  # (H, W, 3)
+    size: tuple[int, int]  # (width, height) of the file; pixels may have fewer
+    sha256: str
+    orientation: int
+    lies: str
+
+
 def _read_image(
-    path: str | Path, size: tuple[int, int] | None = None
-) -> tuple[np.ndarray, tuple[int, int], str]:
-    """Pixels (H, W, 3), the file's own (width, height), and its hash.
+    path: str | Path, mask: str | Path, size: tuple[int, int] | None = None
+) -> _Picture:
+    """The picture in a file, lying as its mask does.
 
     With a size the pixels may be fewer than the file's, but more than `MARGIN` times the size.
     """
     content = _content(path)
     try:
-        with Image.open(io.BytesIO(content)) as file:
-            own_size = file.size
+        with opened(io.BytesIO(content)) as file:
+            lies = lie(file, mask)
+            own_size = size_of(file, lies)
             if size is not None:
-                file.draft(None, (round(MARGIN * size[0]), round(MARGIN * size[1])))
-            return _rgb(file), own_size, _digest(content)
+                wanted = (round(MARGIN * size[0]), round(MARGIN * size[1]))
+                file.draft(None, wanted if own_size == file.size else wanted[::-1])
+            pixels = _rgb(laid(file, lies))
+            return _Picture(pixels, own_size, _digest(content), orientation(file), lies)
     except READ_ERRORS as error:
         raise _FileError(path, _fault(error, content)) from error
+
+
+def _decided(path: str | Path, picture: _Picture) -> _Picture:
+    if picture.lies == UNDECIDED:
+        raise _FileError(path, undecided(picture.orientation))
+    return picture
+
+
+def undecided(orientation: int) -> str:
+    """What is wrong with an image of that EXIF orientation, and how to mend it."""
+    return (
+        f"has the EXIF orientation {orientation}, and a mask that may have been drawn on the photo "
+        "turned by it or as stored, which have the same size; save the photo as its mask lies, "
+        "without that orientation"
+    )
 
 
 def _read_mask(path: str | Path, own_size: tuple[int, int] | None = None) -> tuple[np.ndarray, str]:
     """The mask (H, W) of 0 and 255, and its file's hash; own_size is what its image has."""
     content = _content(path)
     try:
-        with Image.open(io.BytesIO(content)) as file:
+        with opened(io.BytesIO(content)) as file:
             if own_size not in (None, file.size):
                 sizes = "its image {}x{}; expected the same".format(*own_size)
                 raise ValueError("is {}x{}, ".format(*file.size) + sizes)
             mask = _black_and_white(file)
+            if orientation(file) != 1:
+                raise ValueError("has an EXIF orientation; save it upright, without one")
         if (strange := (mask != 0) & (mask != 255)).any():
             values = ", ".join(map(str, np.unique(mask[strange])[:5]))
             raise ValueError(f"holds {values} beside 0 and 255; a mask is black and white, as PNG")
@@ -172,12 +218,6 @@ def _black_and_white(file: Image.Image) -> np.ndarray:
     return np.asarray(file.convert("L"))
 
 
-def _orientation(path: str | Path) -> int:
-    with Image.open(path) as file:
-        found = file.getexif().get(_ORIENTATION, 1)
-    return found if found in range(1, 9) else 1  # there are files with a text in its place
-
-
 def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Pixels (H, W, …) at (width, height): by area where they shrink, else linearly."""
     height, width = pixels.shape[:2]
@@ -200,7 +240,11 @@ def _fault(error: Exception, content: bytes) -> str:
     if not content:
         return "is empty"
     if isinstance(error, UnidentifiedImageError):
-        return f"is no image: it starts with {content[:12]!r}"
+        return f"is no JPEG or PNG: it starts with {content[:12]!r}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; save it smaller"
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is; save it smaller"
     return str(error)
 
 

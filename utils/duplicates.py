@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from utils.inventory import Problem
+from utils.orientation import laid, lie, opened
 from utils.tables import name_offenders
 
 # Bits in which near duplicates may differ. Of the 2150 official training and validation images, 10
@@ -26,13 +26,14 @@ _BITS = 256
 _BLOCK = 1024  # hashes that are compared with all others at once
 
 
-def perceptual_hash(path: str | Path) -> bytes:
-    """The hash of an image file that can be decoded."""
+def perceptual_hash(path: str | Path, mask: str | Path = "") -> bytes:
+    """The hash of an image file that can be decoded, lying as its mask does."""
     import imagehash  # brings scipy and PyWavelets: only who asks for it waits
 
-    with Image.open(path) as file:
+    with opened(path) as file:
+        lies = lie(file, mask)
         file.draft("L", (256, 256))  # the hash sees 64×64 pixels: no need to decode a JPEG whole
-        return np.packbits(imagehash.phash(file, hash_size=16).hash).tobytes()
+        return np.packbits(imagehash.phash(laid(file, lies), hash_size=16).hash).tobytes()
 
 
 def near_pairs(hashes: np.ndarray, most: int = MOST) -> Iterator[tuple[int, int, int]]:

@@ -121,7 +121,7 @@ def _take_labels(found: Inventory, folder: Path) -> None:
         found.add("labels", [_absent(f"{name} with the labels", folder, found.split, "labels")])
     elif [file.name for file in files] == [EXTENDED_LABELS]:
         what = f"{folder} holds the enlarged training list only: which rows are official is unknown"
-        cure = f"fetch the official list: {_download('--splits train --parts labels')}"
+        cure = f"bring the official list: {_download('--splits train --parts labels')}"
         found.add("labels", [Fault(what, cure)], "note")
 
 
@@ -172,7 +172,7 @@ def _whole(error: DataError) -> Fault:
 
 
 def _absent(what: str, folder: Path, split: str, part: str) -> Fault:
-    cure = f"fetch it: {_download(f'--splits {split} --parts {part}')}"
+    cure = f"bring it (the official one: {_download(f'--splits {split} --parts {part}')})"
     return Fault(f"{what} is not in {folder}", cure)
 
 
@@ -192,6 +192,7 @@ def across(found: list[Inventory]) -> list[Problem]:
         problems.append(Problem("error", "splits", splits.iloc[-1], str(id_), "", message))
     for split in SPLITS:
         if split not in {place.split for place in found}:
-            message = f"the {split} split is not here; fetch it: {_download(f'--splits {split}')}."
+            official = _download(f"--splits {split}")
+            message = f"the {split} split is not here; bring it (the official one: {official})."
             problems.append(Problem("note", "splits", split, "", "", message))
     return problems

@@ -168,23 +168,23 @@ def _require_room(data_dir: Path, partial: Path, rows: pd.DataFrame, settings: S
 def _cut_all(folder: Path, rows: pd.DataFrame, settings: Settings, workers: int | None) -> None:
     present = {entry.name for entry in os.scandir(folder)}
 
-    def cut(name: str, path: str) -> str | None:
+    def cut(name: str, path: str, mask: str) -> str | None:
         if all(f"{picture}.jpg" in present for picture in names(name)):
             return None
         try:
-            image = read_image(path)
+            image = read_image(path, mask)
         except ValueError as error:
             return str(error)
         _cut(folder, name, image, settings)
         return None
 
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        work = pool.map(cut, rows["id"], rows["image"])
+        work = pool.map(cut, rows["id"], rows["image"], rows["mask"])
         faults = [fault for fault in progress(work, "crops", "images", len(rows)) if fault]
     if faults:
         raise DataError(
-            f"unreadable or truncated files: {name_offenders(faults)}; fetch them again. The crops "
-            "of all others are kept."
+            f"files that cannot be used: {name_offenders(faults)}; mend them, or bring undamaged "
+            "copies. The crops of all others are kept."
         )
 
 

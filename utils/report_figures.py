@@ -62,7 +62,7 @@ def gallery(file: Path, alt: str, caption: str, at_most: int) -> Picture:
 
     Raises OSError for a file that is no picture.
     """
-    with Image.open(file) as opened:
+    with Image.open(file, formats=("PNG",)) as opened:
         image = opened.convert("RGB")
     for width, quality in WAYS:
         small = image

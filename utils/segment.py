@@ -205,7 +205,7 @@ def true_mask(path: str) -> np.ndarray:
         return read_mask(path)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(
-            f"the mask {path} cannot be read ({error}); fetch it again, or remove its image."
+            f"the mask {path} cannot be read ({error}); mend it, or bring an undamaged copy."
         ) from error
 
 

@@ -84,7 +84,7 @@ def prepare(
 ) -> Store:
     """The store of the rows at size (side, or (width, height)) px; decodes what is not there yet.
 
-    rows as `data.read` gives them. Raises DataError naming the unreadable or truncated sources,
+    rows as `data.read` gives them. Raises DataError naming the sources that cannot be used,
     after all others were decoded, and where nothing can be written. A second process that prepares
     the same store waits for the first.
     """
@@ -176,8 +176,9 @@ def _build(folder: Path, rows: pd.DataFrame, size: tuple[int, int], workers: int
     _note(partial, records, arrays)
     if broken:
         raise DataError(
-            f"unreadable or truncated files: {name_offenders(broken)}; fetch them again, or remove "
-            "them and set allow_missing=True in the row. What was decoded is kept."
+            f"files that cannot be used: {name_offenders(broken)}; mend them, or bring undamaged "
+            "copies. To train without them move the images elsewhere and set allow_missing=True in "
+            "the row. What was decoded is kept."
         )
     del arrays
     _take_place(partial, folder)

@@ -71,7 +71,7 @@ def unreadable(path: Path, error: OSError) -> Fault:
     if isinstance(error, NotADirectoryError):
         return Fault(f"{path} is a file, expected a folder", "bring the folder in its place")
     reason = error.strerror or type(error).__name__
-    return Fault(f"{path} cannot be read ({reason})", "mend or remove it, and fetch it again")
+    return Fault(f"{path} cannot be read ({reason})", "mend it, or bring it again")
 
 
 def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -108,25 +108,24 @@ def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 def _read_text(file: Path) -> str:
     if file.is_dir():
-        raise DataError(
-            f"{file} is a folder, expected a csv file; move it away and fetch the file."
-        )
+        raise DataError(f"{file} is a folder, expected a csv file; bring the file in its place.")
     if file.exists() and not file.is_file():  # reading a pipe would wait forever
-        raise DataError(f"{file} is no ordinary file, expected a csv file; fetch it again.")
+        raise DataError(f"{file} is no ordinary file, expected a csv file; bring one in its place.")
     try:
         text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DataError(str(unreadable(file, error))) from error
     except UnicodeDecodeError as error:
         fault = f"not UTF-8: byte {error.object[error.start]:#04x} at {error.start}"
-        raise _no_csv(file, fault, "save it as 'CSV UTF-8', or ") from error
+        raise _no_csv(file, fault, "save it as 'CSV UTF-8'") from error
     if "\0" in text:
         raise _no_csv(file, "it holds zero bytes, as a picture or an archive does")
     return text
 
 
-def _no_csv(file: Path, fault: str, cure: str = "") -> DataError:
-    return DataError(f"{file} is no readable csv file ({printable(fault)}); {cure}fetch it again.")
+def _no_csv(file: Path, fault: str, cure: str = "mend it") -> DataError:
+    cure += ", or bring an undamaged copy"
+    return DataError(f"{file} is no readable csv file ({printable(fault)}); {cure}.")
 
 
 def inspect_labels(file: Path) -> tuple[pd.DataFrame, list[Fault]]:
@@ -137,7 +136,7 @@ def inspect_labels(file: Path) -> tuple[pd.DataFrame, list[Fault]]:
     """
     table = read_csv(file, LABEL_COLUMNS)
     if table.empty:
-        raise DataError(f"{file} has no rows under its column names; fetch it again.")
+        raise DataError(f"{file} has no rows under its column names; write one for each image.")
     ids, faults = inspect_ids(table, file)
     values = table[[*LABEL_COLUMNS[1:]]].apply(pd.to_numeric, errors="coerce")
     strange = ~values.isin((0, 1)).all(axis=1)

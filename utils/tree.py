@@ -135,7 +135,7 @@ def read_split(folder: Path, split: str, train_list: str, allow_missing: bool) -
 def unlisted(what: str, found: Iterable[str], listed: set[str], file: Path) -> list[Fault]:
     """The fault of images or masks whose id has no row."""
     names = sorted(set(found) - listed)
-    cure = "remove the files, or add their labels"
+    cure = "add their rows to the table, or move the files elsewhere"
     return [Fault(f"{what} without a row in {file.name}:", cure, names)] if names else []
 
 
@@ -201,7 +201,7 @@ def _pictures(home: Path) -> tuple[list[Path], list[Fault]]:
         return [], [unreadable(home, error)]
     faults = []
     if other := [path.name for path in entries if path.suffix.lower() in _OTHER_KINDS]:
-        cure = "save them as .jpg or .png, or remove them"
+        cure = "save them as .jpg or .png, or move them elsewhere"
         faults.append(Fault(f"pictures of a kind that is not read in {home}:", cure, other, True))
     if hollow:
         what = f"entries of {home} that are no files, but folders or links that lead nowhere:"

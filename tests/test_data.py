@@ -47,6 +47,69 @@ def test_official_tree(tree):
         assert Path(row.mask).is_file()
 
 
+SPELLINGS = {
+    "ending": lambda id_: f"{id_}.jpg",
+    "ending in capitals": lambda id_: f"{id_}.JPG",
+    "small letters": str.lower,
+    "spaces": lambda id_: f" {id_}\N{NO-BREAK SPACE}",
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_ids_spelled_otherwise_than_the_files(tree, spelling):
+    expected = data.read(tree)
+    spell = SPELLINGS[spelling]
+    trees.metadata(tree, "ISIC_0000001,55,male\n")
+    for file in tree.glob("*.csv"):
+        file.write_text(re.sub(r"ISIC_\d+", lambda id_: spell(id_[0]), file.read_text()))
+    rows = data.read(tree)
+    assert rows["age"][0] == 55
+    pd.testing.assert_frame_equal(
+        rows.drop(columns=["age", "sex"]), expected.drop(columns=["age", "sex"])
+    )
+
+
+def test_the_names_of_the_images_count_for_their_masks(tree):
+    expected = data.read(tree)
+    for file in images(tree).iterdir():
+        file.rename(file.with_stem(file.stem.lower()))
+    rows = data.read(tree)
+    assert rows["id"].tolist()[:2] == ["isic_0000001", "isic_0000002"]
+    assert rows["mask"].tolist() == expected["mask"].tolist()
+
+
+def test_ids_in_another_unicode_form(tree):
+    composed, decomposed = "Läsion_1", "La\N{COMBINING DIAERESIS}sion_1"
+    image = images(tree) / "ISIC_0000001.jpg"
+    image.rename(image.with_stem(decomposed))
+    mask = trees.masks(tree) / "ISIC_0000001_segmentation.png"
+    mask.rename(mask.with_name(f"{composed}_segmentation.png"))
+    table(tree).write_text(table(tree).read_text().replace("ISIC_0000001", composed), "utf-8")
+    row = data.read(tree).iloc[0]
+    assert row["id"] == Path(row["image"]).stem  # as the file system gives it
+    assert row["mask"]
+
+
+def test_ids_that_differ_in_case_alone_are_two_images_where_both_are_there(tree):
+    image = images(tree) / "ISIC_0000002.jpg"
+    other = image.with_stem("isic_0000002")
+    if other.exists():
+        pytest.skip("this file system takes both for one")
+    trees.write_image(other, 9)
+    with table(tree).open("a") as file:
+        file.write("isic_0000002,0,0\n")
+    assert {"ISIC_0000002", "isic_0000002"} < set(data.read(tree)["id"])
+
+
+def test_an_age_that_nobody_has_is_unknown(tree):
+    trees.metadata(
+        tree, "".join(f"ISIC_{k:07d},{age},F\n" for k, age in enumerate((-1, 999, "inf", 110), 1))
+    )
+    rows = data.read(tree)
+    assert rows["age"].tolist()[3] == 110
+    assert rows["age"][:3].isna().all()
+
+
 def test_class_order(tree):
     assert data.CLASSES == ("melanoma", "seborrheic_keratosis", "benign")
     rows = data.read(tree)

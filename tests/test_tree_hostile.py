@@ -98,10 +98,6 @@ HOSTILE = {
         copy(image(2), "ISIC_0000099.jpg"),
         r"images without a row in ISIC-2017_Training_Part3_.*: ISIC_0000099; add their rows to",
     ),
-    "image in small letters": (
-        rename(image(2), "isic_0000002.jpg"),
-        r"images without a row in .*: isic_0000002; add their rows to the table, or move",
-    ),
     "copy of an image": (
         copy(image(2), "ISIC_0000002 (1).jpg"),
         r"images without a row in .*: ISIC_0000002 \(1\); add",
@@ -258,9 +254,30 @@ HOSTILE = {
         write(trees.table, LABELS + ROWS + "ISIC_7654321,1,0\n"),
         r"ids of the train list without an image in .*: ISIC_7654321; bring the images",
     ),
-    "id with an ending": (
-        write(trees.table, LABELS + ROWS.replace("5,", "5.jpg,")),
-        r"images without a row in .*: ISIC_0000005; add their rows to the table, or move",
+    "id twice, once with an ending": (
+        write(trees.table, LABELS + ROWS + "ISIC_0000005.jpg,1,0\n"),
+        r"ids of ISIC-2017_Training_Part3_GroundTruth\.csv that differ in spelling only, so that "
+        r"nothing tells which image is meant: ISIC_0000005 and ISIC_0000005\.jpg for ISIC_",
+    ),
+    "images in two spellings for one id": (
+        lambda tree: (
+            rename(image(5), "isic_0000005.jpg")(tree),
+            trees.write_image(trees.images(tree) / "Isic_0000005.jpg", 9),
+        ),
+        r"ISIC_0000005 for Isic_0000005 and isic_0000005; name each as its image file is named",
+    ),
+    "masks in two spellings": (
+        copy(mask("ISIC_0000002_segmentation.png"), "isic_0000002_segmentation.png"),
+        r"ids of masks that differ .*: ISIC_0000002 and isic_0000002 for ISIC_0000002; name each",
+    ),
+    "age and sex of one image twice": (
+        people("ISIC_0000001,55,male\nisic_0000001,60,male\n"),
+        r"ids of .*_metadata\.csv that differ .*: ISIC_0000001 and isic_0000001 for ISIC_0000001;",
+    ),
+    "ids of another set": (
+        write(trees.table, LABELS + "1,1,0\n2,0,1\n3,0,0\n"),
+        r"no id in .*csv is the name of an image: found the ids 1, 2, 3, the images ISIC_.*"
+        r"; an id is the name of its image file without the ending; write it so\.",
     ),
     "id that leads out of the folder": (
         write(trees.table, LABELS + ROWS + "../../ISIC_0000006,1,0\n"),

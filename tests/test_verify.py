@@ -323,6 +323,41 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
         [(NOTE, "metadata", "train", "ISIC_0000088")],
         r"^rows of ISIC-2017_Training_Data_metadata\.csv without image: ISIC_0000088; they are not",
     ),
+    "ids spelled otherwise": (
+        lambda tree: trees.write_labels(
+            trees.table(tree),
+            [
+                ("ISIC_0000001.jpg", 1, 0),
+                ("isic_0000002", 0, 1),
+                *trees.labels("train", "mkbbb")[2:],
+            ],
+        ),
+        [(NOTE, "labels", "train", "")],
+        r"^ids of .*csv are spelled .*: ISIC_0000001\.jpg \(ISIC_0000001\), isic_0000002 \(ISIC_00",
+    ),
+    "masks spelled otherwise": (
+        lambda tree: mask(tree).rename(mask(tree).with_name("isic_0000002_segmentation.png")),
+        [(NOTE, "masks", "train", "")],
+        r"^ids of masks are spelled .*: isic_0000002 \(ISIC_0000002\); the names of the files are",
+    ),
+    "ids of another set": (
+        lambda tree: trees.write_labels(trees.table(tree), [("1", 1, 0), ("2", 0, 1)]),
+        [(ERROR, "images", "train", ""), (ERROR, "counts", "train", "")],
+        r"^no id in .*csv is the name of an image: found the ids 1, 2, the images ISIC_0000001, .*",
+    ),
+    "ages that nobody has": (
+        lambda tree: trees.metadata(
+            tree, "ISIC_0000001,-1,male\nISIC_0000002,n/a,unknown\nISIC_0000003,730,female\n"
+        ),
+        [(NOTE, "metadata", "train", "")],
+        r"^age_approximate in .*csv that is read as unknown, expected years from 0 to 110: "
+        r"ISIC_0000001 \(-1\), ISIC_0000003 \(730\); write it so where it is known\.$",
+    ),
+    "sex in other words": (
+        lambda tree: trees.metadata(tree, "ISIC_0000001,50,M\nISIC_0000002,50,Female\n"),
+        [(NOTE, "metadata", "train", "")],
+        r"^sex in .*csv that is read as unknown, expected male or female: ISIC_0000001 \(M\); w",
+    ),
     "metadata with an id twice": (
         lambda tree: trees.metadata(tree, "ISIC_0000001,55,male\nISIC_0000001,60,male\n"),
         [(ERROR, "metadata", "train", "ISIC_0000001")],

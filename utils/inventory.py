@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from utils.tables import DataError, Fault, inspect_labels, inspect_metadata, printable
+from utils.spelling import match
+from utils.tables import DataError, Fault, inspect_labels, inspect_metadata, odd_metadata, printable
 from utils.tree import (
     EXTENDED_LABELS,
     IMAGE_FOLDERS,
@@ -24,6 +25,7 @@ from utils.tree import (
     mask_folder,
     metadata_file,
     missing,
+    strangers,
     unlisted,
 )
 
@@ -103,7 +105,8 @@ def _download(*arguments: str) -> str:
 def _take_split(folder: Path, split: str) -> Inventory:
     found = Inventory(split)
     _take_labels(found, folder)
-    _take_pictures(found, folder)
+    _take_images(found, folder)
+    _take_masks(found, folder)
     _take_metadata(found, folder)
     return found
 
@@ -125,29 +128,53 @@ def _take_labels(found: Inventory, folder: Path) -> None:
         found.add("labels", [Fault(what, cure)], "note")
 
 
-def _take_pictures(found: Inventory, folder: Path) -> None:
-    """Images and masks, held against the tables that can be read."""
-    split, listed = found.split, found.listed
+def _take_images(found: Inventory, folder: Path) -> None:
+    """Images, held against the tables that can be read, whose ids become the names of the files."""
+    split = found.split
     found.images, faults = find_images(folder, split)
     found.add("images", faults)
+    for file, table in found.tables.items():
+        spelled = match(table["id"], found.images, file)
+        found.add("labels", spelled.faults)
+        found.add("labels", spelled.notes, "note")
+        found.tables[file] = table.assign(id=table["id"].map(spelled.name))
+    listed, tables = found.listed, Path(" and ".join(found.tables))
     if not image_folders(folder, split):
         name = f"{IMAGE_FOLDERS[split][0]} with the images"
         found.add("images", [_absent(name, folder, split, "images")])
+    elif faults := strangers(found.images, listed, tables):
+        found.add("images", faults)
     elif listed:
         found.add("images", missing("image", sorted(listed - {*found.images}), folder, split))
+        if _knows_all(found, folder):
+            found.add("images", unlisted("images", found.images, listed, tables))
+
+
+def _take_masks(found: Inventory, folder: Path) -> None:
+    """Masks, held against the tables; their ids become those of the images."""
+    split, listed = found.split, found.listed
     found.masks, faults = find_masks(folder, split)
-    found.add("masks", faults)
+    spelled = match(found.masks, listed | {*found.images}, "masks")
+    found.masks = {spelled.name(id_): path for id_, path in found.masks.items()}
+    found.add("masks", [*faults, *spelled.faults])
+    found.add("masks", spelled.notes, "note")
     if mask_folder(folder, split) is None:
         name = f"{PREFIXES[split][0]}_Part1_GroundTruth with the masks"
         found.add("masks", [_absent(name, folder, split, "masks")])
+    elif strangers(found.images, listed, folder):
+        return  # no mask can be told from another, either
     elif found.official is not None:
         # Only the official images have masks: further ones of the archive come without.
         needed = sorted({*found.official["id"]} - {*found.masks})
         found.add("masks", missing("mask", needed, folder, split))
-    if listed and len(found.tables) == len(label_files(folder, split)):
+    if listed and _knows_all(found, folder):
         tables = Path(" and ".join(found.tables))
-        found.add("images", unlisted("images", found.images, listed, tables))
         found.add("masks", unlisted("masks", found.masks, listed, tables))
+
+
+def _knows_all(found: Inventory, folder: Path) -> bool:
+    """Whether every table of the split could be read."""
+    return len(found.tables) == len(label_files(folder, found.split))
 
 
 def _take_metadata(found: Inventory, folder: Path) -> None:
@@ -159,7 +186,11 @@ def _take_metadata(found: Inventory, folder: Path) -> None:
     except DataError as error:
         found.add("metadata", [_whole(error)])
         return
-    found.add("metadata", faults)
+    found.add("metadata", odd_metadata(file), "note")
+    spelled = match(table.index, found.images, file.name)
+    found.add("metadata", [*faults, *spelled.faults])
+    found.add("metadata", spelled.notes, "note")
+    table = table.rename(spelled.names)
     if found.images and (spare := sorted({*table.index} - {*found.images})):
         cure = "they are not used; bring the images, or leave it so"
         found.add("metadata", [Fault(f"rows of {file.name} without image:", cure, spare)], "note")

@@ -17,6 +17,8 @@ import pandas as pd
 LABEL_COLUMNS = ("image_id", "melanoma", "seborrheic_keratosis")
 METADATA_COLUMNS = ("image_id", "age_approximate", "sex")
 SEXES = ("male", "female")  # anything else is unknown
+OLDEST = 110  # years
+_UNKNOWN = {"", "unknown", "nan", "na", "n/a", "none", "null"}
 NO_LABEL = -1  # of a row that does not say which class it is
 # Ids become names of files, of masks that are written too: none may lead out of its folder.
 _NO_FILE_NAME = re.compile(r"[/\\\x00-\x1f\x7f]|^\.+$")
@@ -180,11 +182,36 @@ def read_labels(file: Path) -> pd.DataFrame:
 def inspect_metadata(file: Path) -> tuple[pd.DataFrame, list[Fault]]:
     """Columns age (years or NaN) and sex by id, and what is wrong with the ids.
 
-    Raises DataError for a file that is no metadata table.
+    Ages that nobody has are unknown. Raises DataError for a file that is no metadata table.
     """
     table = read_csv(file, METADATA_COLUMNS)
     ids, faults = inspect_ids(table, file)
     known = table.loc[ids.index].set_index("image_id")
-    age = pd.to_numeric(known["age_approximate"], errors="coerce").astype(float)
-    sex = known["sex"].str.lower()
-    return pd.DataFrame({"age": age, "sex": sex.where(sex.isin(SEXES), "unknown")}), faults
+    return pd.DataFrame({"age": _years(known), "sex": _sexes(known)}), faults
+
+
+def odd_metadata(file: Path) -> list[Fault]:
+    """What a metadata table says that is read as unknown, though it does not say "unknown"."""
+    table = read_csv(file, METADATA_COLUMNS)
+    faults = []
+    for column, read, expected in (
+        ("age_approximate", _years(table).notna(), f"years from 0 to {OLDEST}"),
+        ("sex", _sexes(table) != "unknown", " or ".join(SEXES)),
+    ):
+        odd = table[~read & ~table[column].str.lower().isin(_UNKNOWN)]
+        cells = [f"{id_} ({cell})" for id_, cell in zip(odd["image_id"], odd[column], strict=True)]
+        if cells:
+            what = f"{column} in {file.name} that is read as unknown, expected {expected}:"
+            cure = "write it so where it is known"
+            faults.append(Fault(f"{what} {name_offenders(cells)}", cure))
+    return faults
+
+
+def _years(table: pd.DataFrame) -> pd.Series:
+    age = pd.to_numeric(table["age_approximate"], errors="coerce").astype(float)
+    return age.where(age.between(0, OLDEST))
+
+
+def _sexes(table: pd.DataFrame) -> pd.Series:
+    sex = table["sex"].str.lower()
+    return sex.where(sex.isin(SEXES), "unknown")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from utils.spelling import ENDINGS, match
 from utils.tables import LABEL_COLUMNS as LABEL_COLUMNS
 from utils.tables import (
     DataError,
@@ -35,7 +36,6 @@ PREFIXES = {
 }
 EXTENDED_LABELS = "ISIC-2017_Training_Aug_Part3_GroundTruth.csv"
 MASK_ENDING = "_segmentation.png"
-_IMAGES = {".jpg", ".jpeg", ".png"}
 _OTHER_KINDS = {
     *(".avif", ".bmp", ".dcm", ".gif", ".heic", ".heif", ".jp2", ".jpe", ".jfif"),
     *(".ppm", ".tif", ".tiff", ".webp"),
@@ -107,7 +107,8 @@ def unlabelled(folder: Path, split: str) -> list[Fault]:
 def read_split(folder: Path, split: str, train_list: str, allow_missing: bool) -> pd.DataFrame:
     """The checked rows of one split, as `data.read` describes them."""
     files = label_files(folder, split)
-    lists = {file.name: read_labels(file) for file in files}
+    images, faults = find_images(folder, split)
+    lists = {file.name: _as_files(read_labels(file), images, file.name) for file in files}
     extended = split == "train" and train_list == "extended"
     rows = lists[EXTENDED_LABELS if extended else files[0].name].assign(split=split)
     official = next((lists[f.name]["id"] for f in files if f.name != EXTENDED_LABELS), None)
@@ -119,17 +120,36 @@ def read_split(folder: Path, split: str, train_list: str, allow_missing: bool) -
         )
     rows["official"] = False if official is None else rows["id"].isin(official)
     listed = set().union(*(frame["id"] for frame in lists.values()))
-    images, faults = find_images(folder, split)
-    raise_first([*faults, *unlisted("images", images, listed, files[0])])
+    raise_first([*faults, *strangers(images, listed, files[0])])
+    raise_first(unlisted("images", images, listed, files[0]))
     rows["image"] = rows["id"].map(images)
     if not allow_missing:
         raise_first(missing("image", rows.loc[rows["image"].isna(), "id"], folder, split))
     rows = rows[rows["image"].notna()].reset_index(drop=True)
     masks, faults = find_masks(folder, split)
-    raise_first([*faults, *unlisted("masks", masks, listed, files[0])])
+    found = match(masks, listed, "masks")
+    masks = {found.name(id_): path for id_, path in masks.items()}
+    raise_first([*faults, *found.faults, *unlisted("masks", masks, listed, files[0])])
     return _with_metadata(
         rows.assign(mask=[masks.get(id_, "") for id_ in rows["id"]]), folder, split
     )
+
+
+def _as_files(table: pd.DataFrame, images: Iterable[str], where: str) -> pd.DataFrame:
+    """The table with the ids that the image files have; DataError where several may be meant."""
+    found = match(table["id"], images, where)
+    raise_first(found.faults)
+    return table.assign(id=table["id"].map(found.name))
+
+
+def strangers(images: Iterable[str], listed: set[str], file: Path) -> list[Fault]:
+    """The fault of images and a table that have no id in common."""
+    images = sorted(images)
+    if not images or not listed or listed.intersection(images):
+        return []
+    ids, names = name_offenders(sorted(listed)), name_offenders(images)
+    what = f"no id in {file.name} is the name of an image: found the ids {ids}, the images {names}"
+    return [Fault(what, "an id is the name of its image file without the ending; write it so")]
 
 
 def unlisted(what: str, found: Iterable[str], listed: set[str], file: Path) -> list[Fault]:
@@ -195,7 +215,7 @@ def _pictures(home: Path) -> tuple[list[Path], list[Fault]]:
     """The picture files of a folder, by name; and what is in it that no picture may be."""
     try:
         entries = [path for path in sorted(home.iterdir()) if not _is_passed_over(path)]
-        paths = [path for path in entries if path.suffix.lower() in _IMAGES]
+        paths = [path for path in entries if path.suffix.lower() in ENDINGS]
         hollow = [path.name for path in paths if not path.is_file()]
     except OSError as error:
         return [], [unreadable(home, error)]
@@ -219,6 +239,7 @@ def _with_metadata(rows: pd.DataFrame, folder: Path, split: str) -> pd.DataFrame
     if file is None:
         return rows.assign(age=float("nan"), sex="unknown")
     table, faults = inspect_metadata(file)
-    raise_first(faults)
-    table = table.reindex(rows["id"])
+    found = match(table.index, rows["id"], file.name)
+    raise_first([*faults, *found.faults])
+    table = table.rename(found.names).reindex(rows["id"])
     return rows.assign(age=table["age"].to_numpy(), sex=table["sex"].fillna("unknown").to_numpy())

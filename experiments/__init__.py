@@ -7,8 +7,11 @@ only), "coursework" (its re-implementation by students), "best" (ours) and "demo
 CPU).
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import fields
 from dataclasses import replace as changed
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +28,7 @@ __all__ = [
     "Published",
     "Row",
     "SegmentationRow",
+    "check",
     "check_notebook",
     "get",
     "profiles",
@@ -62,7 +66,7 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
     image_size raises stored_size with it, and one that is no square does without quarter turns.
     Raises ValueError for an unknown row, profile, field or value, listing the known ones.
     """
-    profile = profile or "best"
+    profile = "best" if profile is None else profile
     _check("row", name, ROWS)
     table = _table(name)
     _check("profile", profile, PROFILES)
@@ -87,24 +91,21 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
     return changed(ROWS[name], profile=profile, **changes)
 
 
+def check(rows: Iterable[Row], **overrides: Any) -> None:
+    """ValueError for an override, not None, that one of the rows cannot have."""
+    given = {key: value for key, value in overrides.items() if value is not None}
+    for row in rows:
+        changed(row, **given)
+
+
 def restore(settings: dict[str, Any]) -> Row:
     """The row that a run's `config.json` holds under "row".
 
     A field that an older file does not know has its default. Raises ValueError for one that is not
-    known any more.
+    known any more, and for a value that no row can have.
     """
     kind = SegmentationRow if settings.get("name") in segmentation.ROWS else ClassificationRow
-    known = [entry.name for entry in fields(kind)]
-    for name in settings:
-        if name not in known:
-            raise ValueError(
-                f"the settings of row {settings.get('name')}, seed {settings.get('seed')}, hold "
-                f"{name!r}, which this version does not know: train it again (--resume restart), "
-                f"or take the version that made it. The fields are {', '.join(known)}."
-            )
-    published = tuple(Published(**study) for study in settings.get("published", ()))
-    lists = {k: tuple(v) for k, v in settings.items() if isinstance(v, list)}
-    return kind(**settings | lists | {"published": published})
+    return kind.restore(settings)
 
 
 def _table(name: str) -> ModuleType:
@@ -113,18 +114,28 @@ def _table(name: str) -> ModuleType:
 
 
 def _plain(field: str, value: Any, row: Row) -> Any:
-    """A value as a row holds it: tuples for lists, and both sides for a segmenter's sizes."""
+    """A value as a row holds it: tuples for lists, both sides for a segmenter's sizes.
+
+    A path, and the number that papermill makes of a name of digits, are texts.
+    """
+    if field in ("weights", "encoder_from") and (type(value) is int or isinstance(value, Path)):
+        return str(value)
+    if isinstance(value, list):
+        value = tuple(value)
     if isinstance(row, SegmentationRow) and field in ("image_size", "stored_size"):
-        if type(value) is int:
-            return (value, value)
-        sides = value.lower().split("x") if isinstance(value, str) else []
-        if len(sides) == 2 and all(side.isdecimal() for side in sides):
-            return (int(sides[0]), int(sides[1]))
-        if value is not None and not isinstance(value, list | tuple):
-            raise ValueError(
-                f"{field} is {value!r}; expected a side in px such as 256, or '336x224'."
-            )
-    return tuple(value) if isinstance(value, list) else value
+        return value if value is None else _sides(field, value)
+    return value
+
+
+def _sides(field: str, value: Any) -> tuple[int, int]:
+    """Width and height, of 256, "336x224" or (336, 224)."""
+    if type(value) is int:
+        return (value, value)
+    if isinstance(value, str) and (sides := re.fullmatch(r"(\d{1,5})x(\d{1,5})", value.lower())):
+        return (int(sides[1]), int(sides[2]))
+    if isinstance(value, tuple) and len(value) == 2 and all(type(side) is int for side in value):
+        return value
+    raise ValueError(f"{field} is {value!r}; expected a side in px such as 256, or '336x224'.")
 
 
 def _at_least(stored: Any, seen: Any) -> Any:
@@ -134,6 +145,6 @@ def _at_least(stored: Any, seen: Any) -> Any:
     return max(stored, seen) if isinstance(seen, int) else stored
 
 
-def _check(what: str, name: str, known: Any) -> None:
-    if name not in known:
+def _check(what: str, name: Any, known: Any) -> None:
+    if not isinstance(name, str) or name not in known:
         raise ValueError(f"no {what} called {name!r}; the {what}s are {', '.join(known)}.")

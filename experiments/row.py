@@ -2,36 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Self
 
-CHOICES = {
-    "attention": ("spatial", "channel"),
-    "train_list": ("official", "extended", "patches"),
-    "select_on": ("validation", "holdout"),
-    "average": ("probabilities", "logits"),
-    "test_image": ("whole", "centre crop"),
-    "optimizer": ("adamw", "sgd"),
-    "schedule": ("cosine", "halve-30", "constant"),
-    "precision": ("auto", "fp32", "bf16"),
-}
-LEAST = {  # the smallest value that makes sense
-    "num_classes": 1,
-    "stored_size": 32,
-    "image_size": 32,
-    "views": 1,
-    "depth": 14,
-    "threshold": 0,
-    "epochs": 1,
-    "batch_size": 2,
-    "learning_rate": 1e-9,
-    "weight_decay": 0,
-    "warmup_epochs": 0,
-    "clip_norm": 0,
-    "patience": 0,
-    "seed": 0,
-    "train_images": 6,  # two of each class, so that they can be drawn by class
-}
-
+from experiments.checks import MOST, check_fields, check_numbers, check_value
 
 LOSSES = {
     "ClassificationRow": ("cross_entropy", "focal", "binary"),
@@ -39,18 +12,6 @@ LOSSES = {
 }
 _NETWORKS_OWN = ("attention", "alpha", "train_alpha", "depth")  # not every network has them
 SEGMENTATION_VIEWS = (1, 4, 8)  # plain; flips; flips and quarter turns, of squares only
-
-
-def _check_value(name: str, value: Any, kinds: tuple[type, ...]) -> None:
-    # True is an int to Python, and 1 is as good as 1.0.
-    fits = isinstance(value, (*kinds, int) if float in kinds else kinds)
-    if not fits or (isinstance(value, bool) and bool not in kinds):
-        names = " or ".join(kind.__name__.replace("NoneType", "None") for kind in kinds)
-        raise ValueError(f"{name} is {value!r}; expected {names}.")
-    if name in CHOICES and value not in CHOICES[name]:
-        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(CHOICES[name])}.")
-    if name in LEAST and value is not None and value < LEAST[name]:
-        raise ValueError(f"{name} is {value!r}; expected at least {LEAST[name]}.")
 
 
 @dataclass(frozen=True)
@@ -66,6 +27,12 @@ class Published:
     scores: dict[str, float]
     training_list: str
     convention: str = "coursework"
+
+    def __post_init__(self) -> None:
+        """ValueError for a value of the wrong type, or a convention that is not known."""
+        check_fields(self)
+        for name, value in self.scores.items():
+            check_value(name, value, (float,))
 
 
 @dataclass(frozen=True)
@@ -111,15 +78,36 @@ class Row:
 
     def __post_init__(self) -> None:
         """ValueError for a value of the wrong type, out of range, or not among the known ones."""
-        hints = get_type_hints(type(self))
-        for entry in fields(self):
-            kinds = get_args(hints[entry.name]) or (hints[entry.name],)
-            kinds = tuple(get_origin(kind) or kind for kind in kinds)
-            if get_origin(hints[entry.name]) is not tuple:
-                _check_value(entry.name, getattr(self, entry.name), kinds)
+        check_fields(self)
+        for name in ("weights", "encoder_from"):
+            value = getattr(self, name, None)
+            if value is not None and not value.strip():
+                raise ValueError(f"{name} is {value!r}; expected a name, a path, or None.")
         known = LOSSES[type(self).__name__]
         if self.loss not in known:
             raise ValueError(f"loss is {self.loss!r}; expected one of {', '.join(known)}.")
+
+    @classmethod
+    def restore(cls, settings: dict[str, Any]) -> Self:
+        """The row that the settings in a run's `config.json` mean; as `experiments.restore`."""
+        known = [entry.name for entry in fields(cls)]
+        run = f"the settings of row {settings.get('name')}, seed {settings.get('seed')},"
+        for name in settings:
+            if name not in known:
+                raise ValueError(
+                    f"{run} hold {name!r}, which this version does not know: train it again "
+                    "(--resume restart), or take the version that made it. The fields are "
+                    f"{', '.join(known)}."
+                )
+        lists = {name: tuple(v) for name, v in settings.items() if isinstance(v, list)}
+        try:
+            published = tuple(Published(**study) for study in settings.get("published", ()))
+            return cls(**settings | lists | {"published": published})
+        except (
+            TypeError,
+            ValueError,
+        ) as error:  # something needed is not there, or is no such thing
+            raise ValueError(f"{run} are damaged: {error}") from error
 
     def network_options(self, takes: Iterable[str]) -> dict[str, Any]:
         """What this row says of the options that its network takes, as `nets.options` names them.
@@ -167,6 +155,9 @@ class ClassificationRow(Row):
                 f"image_size is {self.image_size}, larger than stored_size {self.stored_size}; "
                 "the network would see blown-up pixels. Raise stored_size too."
             )
+        check_numbers("patch_scales", self.patch_scales)
+        if self.class_weights is not None and self.loss != "binary":  # which refuses any
+            check_numbers("class_weights", self.class_weights, self.num_classes)
 
 
 @dataclass(frozen=True)
@@ -190,9 +181,11 @@ class SegmentationRow(Row):
         super().__post_init__()
         for name in ("stored_size", "image_size"):
             sides = getattr(self, name)
-            if len(sides) != 2 or not all(type(side) is int and side >= 32 for side in sides):
+            right = all(type(side) is int and 32 <= side <= MOST[name] for side in sides)
+            if len(sides) != 2 or not right:
                 raise ValueError(
-                    f"{name} is {sides!r}; expected width and height in px, at least 32 each."
+                    f"{name} is {sides!r}; expected width and height in px, at least 32 and at "
+                    f"most {MOST[name]} each."
                 )
         if any(seen > kept for seen, kept in zip(self.image_size, self.stored_size, strict=True)):
             raise ValueError(
@@ -205,10 +198,8 @@ class SegmentationRow(Row):
                 f"views is {self.views} for images of {self.image_size} px; expected 1 (as it is), "
                 "4 (flips) or, for squares, 8 (flips and quarter turns)."
             )
-        if self.class_weights is not None and len(self.class_weights) != 2:
-            raise ValueError(
-                f"class_weights are {self.class_weights}; expected two, for background and lesion."
-            )
+        if self.class_weights is not None:  # of background and lesion
+            check_numbers("class_weights", self.class_weights, 2)
         if self.threshold >= 1:
             raise ValueError(f"threshold is {self.threshold}; expected a probability, 0 <= t < 1.")
         if self.weights and self.encoder_from:

@@ -12,7 +12,6 @@ file is and how long it takes: docs/data.md.
 """
 
 import argparse
-import io
 import os
 import re
 import sys
@@ -197,9 +196,7 @@ def cut_patches(options: argparse.Namespace) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
-    for stream in (sys.stdout, sys.stderr):  # a path may hold what the terminal cannot show
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    console.begin()
     options = parser().parse_args(arguments)
     try:
         return options.run(options)

@@ -227,7 +227,7 @@ def summary(folder: Path) -> str:
             found = json.loads(file.read_text(encoding="utf-8"))
             segmenter = "jaccard" in found["official"]
             lines.append(results_seg.summary(found) if segmenter else results.summary(found))
-        except (ValueError, LookupError, TypeError, AttributeError):  # no JSON; not these entries
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # no JSON, a folder
             lines.append(f"{file.name} is damaged; remove it and run the row again, which is quick")
     return "\n".join(lines)
 

@@ -131,12 +131,19 @@ def locate(
         )
     if weights == "imagenet":
         return imagenet(ENCODERS.get(name, name).format(depth=depth))
-    path = Path(weights).expanduser()
-    if not path.exists() and (MODEL_DIR.parent / path).exists():
-        path = MODEL_DIR.parent / path
-    if not path.is_file():
+    expected = "expected None, 'imagenet' or the path of a weight file"
+    try:
+        path = Path(weights).expanduser()
+        if not path.exists() and (MODEL_DIR.parent / path).exists():
+            path = MODEL_DIR.parent / path
+        found = path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # too long; no such user; "\0"
+        reason = getattr(error, "strerror", None) or error
         raise WeightsError(
-            f"got weights={str(weights)!r}, but there is no file {path.resolve()}: "
-            "expected None, 'imagenet' or the path of a weight file"
+            f"got weights={str(weights)!r}, which can be no path ({reason}): {expected}"
+        ) from error
+    if not found:
+        raise WeightsError(
+            f"got weights={str(weights)!r}, but there is no file {path.absolute()}: {expected}"
         )
     return path

@@ -78,11 +78,15 @@ class Outcome:
                     if not path.name.rpartition("-s")[2].isdecimal() or not run.finished:
                         continue
                     if run.config["row"].get("name") in experiments.ROWS:
+                        made = experiments.restore(run.config["row"])
+                        experiments.get(made.name, made.profile)  # the recipe, for the page
                         found[path.name] = run
                     else:
                         damaged.append(f"{path / 'config.json'} names no row of the table")
                 except logger.RunError as error:
                     damaged.append(str(error))
+                except ValueError as error:
+                    damaged.append(f"{path / 'config.json'}: {error}")
         return found, damaged
 
 

@@ -140,7 +140,7 @@ def test_nothing_that_is_finished_is_said(study, demo_set, capsys) -> None:
     assert study == []
 
 
-@pytest.mark.parametrize("settings", ["{", "[]", '{"finished": true}', '{"row": 3}'])
+@pytest.mark.parametrize("settings", ["{", "[]", '{"finished": true}', '{"row": 3}', "[" * 9999])
 def test_a_damaged_run_does_not_stop_the_report_of_the_others(
     study, demo_set, capsys, settings
 ) -> None:

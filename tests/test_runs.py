@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import experiments
+from experiments import ROWS
 from utils import demo, runs
 from utils.logger import RunError, RunFolder
 
@@ -15,6 +16,8 @@ def leave_run(folder: Path, row: str, profile: str = "demo", finished: bool = Tr
     seed = int(folder.name.split("-s")[1].split(".")[0])
     config = {"row": dataclasses.asdict(experiments.get(row, profile, seed=seed))}
     config["data"] = {"set": "ISIC 2017" if "isic" in str(folder) else "synthetic demo data"}
+    config["precision"] = "fp32"
+    RunFolder(folder).save_table("history.csv", pd.DataFrame({"epoch": [1], "auc_mean": [0.5]}))
     RunFolder(folder).save_json("config.json", config | ({"finished": True} if finished else {}))
 
 
@@ -66,7 +69,7 @@ def test_a_run_is_named_in_any_of_its_ways(wanted, names, data_dir, models) -> N
 
 def test_a_folder_anywhere_is_a_name_too(data_dir, models, tmp_path) -> None:
     leave_run(tmp_path / "elsewhere/my run-s0", "2-1")
-    chosen = runs.find(str(tmp_path / "elsewhere/my run-s0"), data_dir, ["2-1"], models=models)
+    chosen = runs.find(str(tmp_path / "elsewhere/my run-s0"), data_dir, ROWS, models=models)
     assert [run.path.name for run in chosen.values()] == ["my run-s0"]
 
 
@@ -82,7 +85,8 @@ def test_names_show_the_profile_where_it_tells_runs_apart(data_dir, models) -> N
         ("2-4-s7", r"no run '1-3-s7'; make it with\n    python reproduce.py 1-3 --profile demo"),
         ("1-5", r"1-5-s3 is not finished; go on with\n.*1-5 --profile paper .* --seeds 3"),
         (["1-3", 3], r"runs is \['1-3', 3\]; expected None, a name such as"),
-        (3, r"runs is 3; expected None"),
+        (3.5, r"runs is 3.5; expected None"),
+        (3, r"'3' is no run folder and no row"),
         ("", r"runs names no run; expected at least one name"),
         ("1-3-s7", r"no run '1-3-s7'.*\n.* 1-3 --profile demo --data-dir \".*/data\" --seeds 7"),
         ("demo-paper/1-3-s0", r"make it with\n    python reproduce.py 1-3 --profile paper"),
@@ -99,8 +103,9 @@ def test_a_missing_run_is_answered_with_the_command(wanted, message, data_dir, m
 def test_a_folder_of_another_kind_or_on_other_data_is_refused(data_dir, models) -> None:
     with pytest.raises(RunError, match=r"trained on ISIC 2017, and this is synthetic demo data"):
         found(str(models / "isic2017-best/1-2-s0"), data_dir, models)
+    few = {name: ROWS[name] for name in ("1-3", "3-1")}
     with pytest.raises(RunError, match=r"1-1-s0 holds row 1-1; expected one of 1-3, 3-1"):
-        runs.find(str(models / "demo-best/1-1-s0"), data_dir, ["1-3", "3-1"], models=models)
+        runs.find(str(models / "demo-best/1-1-s0"), data_dir, few, models=models)
     with pytest.raises(
         RunError, match=r"3-1-s0 is not finished; go on with\n.* 3-1 --profile demo"
     ):

@@ -177,7 +177,8 @@ class TestEvaluation:
 class TestEncoderFrom:
     def find(self, models: Path, demo_set: Path, name: str | None, **changes) -> encoder.Start:
         row = experiments.get("seg-5", "demo", encoder_from=name, **changes)
-        return encoder.start_of(row, demo_set, ["1-5", "1-3"], models, nets.options)
+        rows = experiments.classification.ROWS
+        return encoder.start_of(row, demo_set, rows, models, nets.options)
 
     @pytest.mark.parametrize("name", ["1-5-s0", "1-5", "demo-demo/1-5-s0"])
     def test_it_is_the_runs_best_epoch_by_any_name(self, name, models, demo_set) -> None:
@@ -193,7 +194,7 @@ class TestEncoderFrom:
         assert self.find(models, demo_set, None).weights is None
 
     def test_a_segmenter_is_no_encoder(self, models: Path, demo_set: Path) -> None:
-        with pytest.raises(RunError, match=r"holds row seg-4; expected one of 1-5, 1-3"):
+        with pytest.raises(RunError, match=r"holds row seg-4; expected one of 1-1, 1-2"):
             self.find(models, demo_set, str(models / "demo-demo/seg-4-s0"))
 
     def test_another_attention_is_refused(self, models: Path, demo_set: Path) -> None:

@@ -1,5 +1,6 @@
 """Lines, tables and signs of life from long work, in Jupyter, on a terminal and in a log."""
 
+import io
 import os
 import sys
 import time
@@ -15,6 +16,16 @@ Item = TypeVar("Item")
 _WHOLE = ("display.max_rows", None, "display.max_columns", None, "display.max_colwidth", None)
 _WHOLE += ("display.width", 10_000)  # characters of a line
 LINE_EVERY = 30.0  # seconds between two plain progress lines
+
+
+def begin() -> None:
+    """Make the streams take every sign: the first call of a notebook or a command.
+
+    What a terminal or a log cannot show, such as an α or an id, is then written "\\u03b1".
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what Jupyter prints to shows everything
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(text: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from utils import demo, patches
+from utils import demo, patches, values
 from utils.tree import (
     EXTENDED_LABELS,
     IMAGE_FOLDERS,
@@ -33,18 +33,20 @@ def locate(data_dir: str | Path | None = None) -> Path:
 
     "demo" always means the synthetic demo set, which is made when it is not there yet. A relative
     path is tried from the working directory, then from the project's root.
-    Raises DataError when the folder named (or that of $ISIC2017_DIR) holds no ISIC 2017 split.
+    Raises DataError when the folder named (or that of $ISIC2017_DIR) holds no ISIC 2017 split, and
+    ValueRefusedError for what can be no folder.
     """
-    origin = ""
+    origin, name = "", "data_dir"
     if data_dir is None:
         standard, from_environment = PROJECT / "Data" / "ISIC2017", os.environ.get("ISIC2017_DIR")
         if _begun(standard):
             data_dir = standard
         else:
             data_dir, origin = from_environment or "demo", ", which $ISIC2017_DIR names"
+            name = "$ISIC2017_DIR"
     if str(data_dir) == "demo":
         return demo.generate(PROJECT / "Data" / "demo")
-    folder = Path(data_dir).expanduser()
+    folder = values.folder(name, data_dir)
     try:
         if not folder.exists() and (PROJECT / folder).exists():
             folder = PROJECT / folder

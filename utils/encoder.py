@@ -1,7 +1,7 @@
 """A segmenter whose encoder starts with the weights of a classification run."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ class Start(NamedTuple):
 def start_of(
     row: Any,
     data_dir: Path,
-    rows: Iterable[str],
+    rows: Mapping[str, Any],
     models: Path = MODELS,
     options: Callable[[str], Iterable[str]] | None = None,
 ) -> Start:

@@ -26,16 +26,29 @@ from matplotlib.figure import Figure
 from utils.console import say
 from utils.files import locked, write_atomic, write_json
 from utils.machine import machine
+from utils.values import RESUME as RESUME
+from utils.values import check
 
 FIGURE_DPI = 150
 
 # What may differ between the two halves of a resumed run: none of it changes a result.
 FREE_FIELDS = frozenset({"question", "published", "workers"})
-RESUME = ("auto", "restart")
 # What a run's weights made, and nothing else.
 RESULTS = (
     "predictions-*", "submission-*", "scores-*", "per-image-*", "thresholds-*", "masks-*"
 )  # fmt: skip
+
+
+# What `config.json` holds, where it holds it, for whoever reads it without the row.
+_KINDS: dict[str, Any] = {
+    "row": {"name": str, "profile": str, "seed": int},
+    "data": {"set": str, "folder": str, "fingerprint": str},
+    "versions": {},
+    "machine": {"memory_gb": int | float},
+    "network": {"parameters": int | float, "gflops": int | float},
+    "git": str,
+    "precision": str,
+}
 
 
 class RunError(ValueError):
@@ -59,8 +72,10 @@ class RunFolder:
             known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
             if not isinstance(known, dict) or (known and not isinstance(known.get("row"), dict)):
                 raise ValueError("it holds no settings of a run")
+            if wrong := _wrong(known, _KINDS):
+                raise ValueError(f"it says that {wrong}")
             return known
-        except ValueError as error:
+        except (ValueError, OSError, RecursionError) as error:  # a folder; brackets without end
             raise RunError(
                 f"{file} is damaged ({error}). Train the run again with resume='restart' (the old "
                 "folder is moved aside)."
@@ -141,8 +156,7 @@ def start_run(path: str | Path, row: Any, data: dict[str, Any], resume: str = "a
     Raises RunError when the folder holds a run whose results would differ, naming the fields, and
     BlockingIOError when another process trains in it.
     """
-    if resume not in RESUME:
-        raise ValueError(f"resume is {resume!r}; expected one of {', '.join(RESUME)}.")
+    check(resume=resume)
     run = RunFolder(path)
     settings = json.loads(json.dumps(dataclasses.asdict(row)))
     with run.lock():
@@ -197,6 +211,17 @@ def _note_changed_code(run: RunFolder) -> None:
     ]
     if changed:
         run.say(f"since this run began, this has changed: {'; '.join(changed)}")
+
+
+def _wrong(known: dict[str, Any], kinds: dict[str, Any], where: str = "") -> str:
+    """The first entry that is of another kind, as "data.set is 3"; "" where there is none."""
+    for name in (name for name in kinds if name in known):
+        value, kind = known[name], kinds[name]
+        if not isinstance(value, dict if isinstance(kind, dict) else kind | None):
+            return f"{where}{name} is {value!r:.60}"
+        if isinstance(kind, dict) and (inside := _wrong(value, kind, f"{where}{name}.")):
+            return inside
+    return ""
 
 
 def _free_name(path: Path) -> Path:

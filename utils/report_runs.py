@@ -158,7 +158,8 @@ class _Reader:
         if path.is_file():
             try:
                 return parse(path)
-            except (ValueError, OSError):  # not UTF-8, no JSON, no table, a RunError, no permission
+            # Not UTF-8, no JSON, no table, a RunError; no permission; brackets without end.
+            except (ValueError, OSError, RecursionError):
                 why = "damaged"
         self.lacks.append(Lack(self.name, file, why, self._command(file)))
         return None

@@ -7,9 +7,11 @@ A run is named by its folder, or by what the folder is called under `model/<set>
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from utils import values
 from utils.console import say
 from utils.data import PROJECT, is_demo, name_offenders, note, set_name
 from utils.logger import RunError, RunFolder
@@ -19,13 +21,15 @@ MODELS = PROJECT / "model"
 # What an evaluation leaves.
 OWN = ("figures/*.png", "scores.csv", "differences.csv", "calibration.csv", "operating-points.csv",
        "read-off.csv", "decision-curves.csv", "subgroups.csv")  # fmt: skip
+NEEDED = ("profile", "seed", "network", "weights", "attention", "image_size", "views", "select_on",
+          "select_score")  # settings of a row, for whoever reads them here  # fmt: skip
 _FOLDER = re.compile(r"(?P<row>.+)-s(?P<seed>\d+)")
 
 
 def find(
     wanted: str | Sequence[str] | None,
     data_dir: Path,
-    rows: Iterable[str],
+    rows: Mapping[str, Any],
     aliases: Mapping[str, str] | None = None,
     models: Path = MODELS,
     notebook: str = "ARL-CNN.ipynb",
@@ -34,16 +38,18 @@ def find(
     """The finished runs asked for, by a short name each; by default all of the rows on this data.
 
     wanted is one name or several (a sequence, or separated by commas), or None for all finished
-    runs of these rows on the data set of data_dir, in the order of rows, profile and seed. aliases
-    name rows that are run under another row's name; notebook is what trains these rows; elsewhere
-    holds the rows that other notebooks look at, by the notebook. Folders that a restart moved
-    aside are passed over. Raises RunError when a run is missing, unfinished, of another kind or
-    trained on other data; the message holds the command that makes it, or its notebook.
+    runs of these rows (by name) on the data set of data_dir, in the order of rows, profile and
+    seed. aliases name rows that are run under another row's name; notebook is what trains these
+    rows; elsewhere holds the rows that other notebooks look at, by the notebook. Folders that a
+    restart moved aside are passed over, and, unless they are asked for, runs that are damaged.
+    Raises RunError when a run is missing, unfinished, damaged, of another kind or trained on other
+    data; the message holds the command that makes it, or its notebook.
     """
     others = {row: other for other, theirs in (elsewhere or {}).items() for row in theirs}
-    search = _Search(data_dir, list(rows), dict(aliases or {}), models, notebook, others)
+    search = _Search(data_dir, rows, dict(aliases or {}), models, notebook, others)
     if wanted is None:
         return _short(search.all_finished())
+    wanted = str(wanted) if type(wanted) is int else wanted  # papermill's, of a name of digits
     names = wanted.split(",") if isinstance(wanted, str) else wanted
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise RunError(
@@ -68,21 +74,22 @@ class _Search:
     def __init__(
         self,
         data_dir: Path,
-        rows: list[str],
+        rows: Mapping[str, Any],
         aliases: dict[str, str],
         models: Path,
         notebook: str,
         others: dict[str, str],
     ) -> None:
-        self.data_dir, self.rows, self.aliases, self.models = data_dir, rows, aliases, models
-        self.notebook, self.others = notebook, others
-        self.kind = set_name(data_dir)
+        self.data_dir, self.aliases, self.models = data_dir, aliases, models
+        self.rows, self.notebook, self.others = rows, notebook, others
+        self.kind, self.first = set_name(data_dir), next(iter(rows))
         holds = {path: _held(path) for path in models.glob(f"{self.kind}-*/*")}
+        places = {row: place for place, row in enumerate(rows)}
         self.held = {path: row for path, row in holds.items() if row in rows}
         self.foreign = {path.name: row for path, row in holds.items() if row in others}
         self.present = {
             f"{path.parent.name}/{path.name}": RunFolder(path)
-            for path in sorted(self.held, key=lambda path: _order(path, rows.index(holds[path])))
+            for path in sorted(self.held, key=lambda path: _order(path, places[holds[path]]))
         }
 
     def all_finished(self) -> dict[str, RunFolder]:
@@ -91,7 +98,7 @@ class _Search:
         for name, run in self.present.items():
             try:
                 if run.finished:
-                    finished[name] = run
+                    finished[name] = self.sound(run)
             except RunError as error:
                 say(f"passed over: {error}")
         if not finished:
@@ -99,13 +106,14 @@ class _Search:
             state = "none is finished; go on with" if begun else "Train one first:"
             raise RunError(
                 f"no finished run under {self.models / self.kind}-*. {state}\n    "
-                + "\n    ".join(begun or [self.command(self.rows[0])])
+                + "\n    ".join(begun or [self.command(self.first)])
             )
         return finished
 
     def matching(self, name: str) -> dict[str, RunFolder]:
         """The finished runs that one name stands for."""
-        for folder in (Path(name).expanduser(), self.models.parent / name, self.models / name):
+        for place in (Path(name), self.models.parent / name, self.models / name):
+            folder = values.path("runs", place)
             if (folder / "config.json").is_file():
                 folder = folder.resolve()
                 return {f"{folder.parent.name}/{folder.name}": self.checked(RunFolder(folder))}
@@ -117,13 +125,13 @@ class _Search:
             name = name.replace(row, self.aliases[row])
             row, fits = self.aliases[row], self.named(name)
         if finished := {key: run for key, run in fits.items() if run.finished}:
-            return finished
+            return {key: self.sound(run) for key, run in finished.items()}
         if fits:
             return {key: self.checked(run) for key, run in fits.items()}  # says what is missing
         if row not in self.rows:
             raise RunError(
                 f"runs: {name!r} is no run folder and no row; expected a folder, or a row such as "
-                f"{self.rows[0]!r}, '{self.rows[0]}-s0' or '{self.kind}-best/{self.rows[0]}-s0'. "
+                f"{self.first!r}, '{self.first}-s0' or '{self.kind}-best/{self.first}-s0'. "
                 f"The rows are {', '.join(self.rows)}; the runs here "
                 f"{name_offenders(self.present) or 'none yet'}."
             )
@@ -150,25 +158,41 @@ class _Search:
     def checked(self, run: RunFolder) -> RunFolder:
         """The run, if it is a finished one of these rows on this data."""
         config, folder = run.config, run.path
-        self.check_notebook(str(folder), config["row"]["name"])
-        if config["row"]["name"] not in self.rows:
+        if not config:
+            raise RunError(f"{folder} holds no config.json; train it again (resume='restart').")
+        self.check_notebook(str(folder), config["row"].get("name"))
+        if (row := config["row"].get("name")) not in self.rows:
+            raise RunError(f"{folder} holds row {row}; expected one of {', '.join(self.rows)}.")
+        if (trained_on := config.get("data", {}).get("set")) != note(self.data_dir):
             raise RunError(
-                f"{folder} holds row {config['row']['name']}; expected one of "
-                f"{', '.join(self.rows)}."
-            )
-        if config["data"]["set"] != note(self.data_dir):
-            raise RunError(
-                f"{folder} was trained on {config['data']['set']}, and this is "
+                f"{folder} was trained on {trained_on}, and this is "
                 f"{note(self.data_dir)} ({self.data_dir}); name its data with data_dir, or another "
                 "run."
             )
         if not run.finished:
             raise RunError(f"{folder} is not finished; go on with\n    {self.command_of(run)}")
+        return self.sound(run)
+
+    def sound(self, run: RunFolder) -> RunFolder:
+        """The finished run, if its settings and its history are such as a training leaves."""
+        config = run.config
+        try:
+            self.rows[config["row"]["name"]].restore(config["row"])
+            if lacking := [name for name in NEEDED if name not in config["row"]]:
+                raise ValueError(f"it does not say {', '.join(lacking)}; train it again.")
+        except ValueError as error:
+            raise RunError(f"{run / 'config.json'}: {error}") from error
+        if (precision := config.get("precision")) not in ("fp32", "bf16"):
+            raise RunError(
+                f"{run / 'config.json'} says that the run was trained in {precision!r}; expected "
+                "fp32 or bf16: train it again (resume='restart')."
+            )
+        _history(run)
         return run
 
     def command_of(self, run: RunFolder) -> str:
         """The command that goes on with a run."""
-        row = run.config["row"]
+        row = {"profile": "", "seed": 0} | run.config["row"]
         if run.path.parent.parent == self.models:
             if run.path.name == f"{row['name']}-s{row['seed']}":
                 return self.command(row["name"], row["profile"], str(row["seed"]))
@@ -193,10 +217,7 @@ def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
     for name, run in runs.items():
         config = run.config
         row, score = config["row"], config["row"]["select_score"]
-        if not (run / "history.csv").exists():
-            raise RunError(f"{run.path} has no history.csv; train it again (resume='restart').")
-        history = pd.read_csv(run / "history.csv")
-        kept = best_epoch(history.to_dict("records"), score)
+        history, kept = _history(run)
         lines[name] = {
             "network": row["network"],
             "weights": row["weights"] or "random",
@@ -207,9 +228,21 @@ def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
             "views": row["views"],
             "epochs (kept)": f"{len(history)} ({kept})",
             "chosen on": f"{row['select_on']}: {score} {history[score][kept - 1]:.3f}",
-            "revision": config.get("git", "")[:7],
+            "revision": (config.get("git") or "")[:7],
         }
     return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _history(run: RunFolder) -> tuple[pd.DataFrame, int]:
+    """The epochs of a run, and which of them was kept."""
+    file, score = run / "history.csv", run.config["row"]["select_score"]
+    try:
+        history = pd.read_csv(file).astype({score: float})
+        return history, best_epoch(history.to_dict("records"), score)
+    except (OSError, ValueError, LookupError) as error:  # not there, a folder; no table; no score
+        raise RunError(
+            f"{file} tells nothing of {score} ({error}); train the run again (resume='restart')."
+        ) from error
 
 
 def _size(side: int | Sequence[int]) -> str:
@@ -249,7 +282,7 @@ def _held(path: Path) -> str | None:
     if re.search(r"\.\d+$", path.name):
         return None
     run = RunFolder(path)
-    return run.config["row"]["name"] if _readable(run) else _row(path)
+    return run.config["row"].get("name") if _readable(run) else _row(path)
 
 
 def _order(path: Path, place: int) -> tuple[int, str, int, str]:

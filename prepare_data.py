@@ -22,10 +22,11 @@ from typing import Any
 
 import pandas as pd
 
-from utils import console, data, patches, room, store, tree, verify
+from utils import console, data, patches, room, store, tree, values, verify
 from utils.fetching import bring, extras, sources
 
 STANDARD = data.PROJECT / "Data" / "ISIC2017"
+LARGEST = 8192  # px, side of what is prepared
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -62,20 +63,22 @@ def _add_download(command: argparse.ArgumentParser) -> None:
     )
     mirror = f"where the files lie; default {sources.BASE_URL}"
     command.add_argument("--base-url", metavar="URL", default=sources.BASE_URL, help=mirror)
-    command.add_argument("--jobs", type=_at_least(1), default=3, help="files at a time; default 3")
+    command.add_argument(
+        "--jobs", type=_between(1, 64), default=3, help="files at a time; default 3"
+    )
     remove = "remove each archive once it is unpacked: 18 GB of room are enough, not 25"
     command.add_argument("--remove-archives", action="store_true", help=remove)
 
 
 def _add_extras(command: argparse.ArgumentParser) -> None:
     enlarged = f"csv with {', '.join(tree.LABEL_COLUMNS)}, such as {tree.EXTENDED_LABELS}"
-    command.add_argument("--list", type=Path, required=True, metavar="CSV", help=enlarged)
+    command.add_argument("--list", required=True, metavar="CSV", help=enlarged)
 
 
 def _add_verify(command: argparse.ArgumentParser) -> None:
     command.add_argument("--near", action="store_true", help="look for near duplicates, too")
     every = "where the full list of problems goes; default verify.csv in the working directory"
-    command.add_argument("--csv", type=Path, default=Path("verify.csv"), metavar="FILE", help=every)
+    command.add_argument("--csv", default="verify.csv", metavar="FILE", help=every)
 
 
 def _add_prepare(command: argparse.ArgumentParser) -> None:
@@ -88,17 +91,21 @@ def _add_prepare(command: argparse.ArgumentParser) -> None:
 
 def _add_patches(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--side", type=_at_least(32), default=256, help="px of each crop; default 256"
+        "--side", type=_between(32, LARGEST), default=256, help="px of each crop; default 256"
     )
-    command.add_argument("--seed", type=_at_least(0), default=0, help="another number, other crops")
+    command.add_argument(
+        "--seed", type=_between(0, 2**32 - 1), default=0, help="another number, other crops"
+    )
 
 
-def _at_least(least: int) -> Callable[[str], int]:
-    """A type for argparse: a whole number that is not smaller."""
+def _between(least: int, most: int) -> Callable[[str], int]:
+    """A type for argparse: a whole number in this range."""
 
     def number(text: str) -> int:
-        if not re.fullmatch(r"\d{1,9}", text) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, at least {least}")
+        if not re.fullmatch(r"\d{1,10}", text) or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(
+                f"{text!r}; expected a whole number, at least {least} and at most {most}"
+            )
         return int(text)
 
     return number
@@ -106,21 +113,19 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 def _size(text: str) -> tuple[int, int]:
     """256 or 336x224 as (width, height)."""
-    sides = re.fullmatch(r"(\d+)(?:x(\d+))?", text)
-    if not sides or min(size := (int(sides[1]), int(sides[2] or sides[1]))) < 32:
+    sides = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", text)
+    size = (int(sides[1]), int(sides[2] or sides[1])) if sides else (0, 0)
+    if min(size) < 32 or max(size) > LARGEST:
         raise argparse.ArgumentTypeError(
             f"{text!r} is no size; expected px such as 256, or 336x224 for width x height, "
-            "at least 32"
+            f"at least 32 and at most {LARGEST}"
         )
     return size
 
 
 def _named(data_dir: str | Path) -> Path:
     """The folder of that name, which may not be there yet; "~" is the user's home."""
-    try:
-        return Path(data_dir).expanduser().absolute()
-    except RuntimeError as error:  # no such user
-        raise data.DataError(f"{data_dir} names no folder ({error}); name another one.") from error
+    return values.path("--data-dir", data_dir, "folder").absolute()
 
 
 def _tree(data_dir: str | None) -> Path:
@@ -133,7 +138,7 @@ def _tree(data_dir: str | None) -> Path:
 
 def download(options: argparse.Namespace) -> int:
     """Fetch and unpack what is not here yet."""
-    folder = _named(options.data_dir or STANDARD)
+    folder = _named(STANDARD if options.data_dir is None else options.data_dir)
     wanted = sources.sources(tuple(options.parts), tuple(options.splits))
     bring.bring(folder, wanted, options.base_url, options.jobs, options.remove_archives)
     console.say(f"{folder} holds {len(wanted)} of {len(wanted)} files asked for.")
@@ -144,22 +149,22 @@ def download(options: argparse.Namespace) -> int:
 def bring_extras(options: argparse.Namespace) -> int:
     """Fetch the images that an enlarged list adds."""
     folder = _tree(options.data_dir)
-    count = extras.fetch_extras(folder, options.list)
+    count = extras.fetch_extras(folder, values.file("--list", options.list))
     console.say(f"{count} further images are in {folder}; use them with train_list='extended'.")
     return 0
 
 
 def check(options: argparse.Namespace) -> int:
     """Look at every file; 1 where one is wrong."""
-    folder = _tree(options.data_dir)
+    folder, file = _tree(options.data_dir), values.file("--csv", options.csv)
     report = verify.verify(folder, options.near)
     console.say("images found (and in the official set):")
     console.show_table(_side_by_side(report.counts))
     console.say("")
     console.show_table(report.table())
-    report.write(options.csv)
+    report.write(file)
     console.say(report.summary())
-    console.say(f"the full list: {options.csv.absolute()}")
+    console.say(f"the full list: {file.absolute()}")
     return 0 if report.ok else 1
 
 
@@ -206,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # whoever read along has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except data.DataError as error:
+    except (data.DataError, values.ValueRefusedError) as error:
         sys.stderr.write(f"{error}\n")
     except OSError as error:
         known = room.unwritable(error, Path(options.data_dir or STANDARD))

@@ -27,7 +27,7 @@ from study.plan import Plan, plan
 from study.preview import show_plan
 from study.schedule import no_jobs, run_all
 from study.work import STOPPED
-from utils import data, logger, report, results, results_seg
+from utils import console, data, logger, report, results, results_seg
 
 
 def parser() -> argparse.ArgumentParser:
@@ -77,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line; see the head of this file."""
+    console.begin()
     line = parser()
     chosen = line.parse_args(arguments)
     # A kill that can be heard is treated as Ctrl-C, which a background shell has switched off.
@@ -105,6 +106,8 @@ def main(arguments: list[str] | None = None) -> None:
         options = _slurm_options(chosen.slurm)
         if chosen.dry_run:
             show_plan(planned, data_dir)
+            if planned.refused:
+                sys.exit(1)
             return
         executor = _executor(chosen, options, _logs(data_dir, chosen.profile))
         counted = None if chosen.finished else planned

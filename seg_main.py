@@ -21,7 +21,7 @@ import experiments
 from reproduce import summary
 from study.notebooks import run_notebook
 from study.plan import TRAINING
-from utils import console, data
+from utils import console, data, values
 
 ROWS = {"dense": "seg-3", "res": "seg-4", "unet": "seg-1", "arl": "seg-5", "lite": "seg-6"}
 YES_NO = {"type": int, "choices": (0, 1)}
@@ -86,7 +86,7 @@ def parameters_of(chosen: argparse.Namespace, data_dir: Path) -> dict[str, objec
     parameters = {name: getattr(chosen, name) for name in (*MORE, "message")}
     flags = [name for name, settings in MORE.items() if settings.get("choices") == (0, 1)]
     parameters |= {name: bool(parameters[name]) for name in flags if parameters[name] is not None}
-    if chosen.image_size and chosen.image_size.isdecimal():
+    if chosen.image_size is not None and chosen.image_size.isdecimal():
         parameters["image_size"] = int(chosen.image_size)
     if not encoder:
         parameters |= {"encoder_from": "none", "weights": "none" if from_scratch else "imagenet"}
@@ -116,7 +116,7 @@ def folder_of(row: experiments.Row, data_dir: Path, name: str | None) -> Path:
     if (row.weights, row.encoder_from) != (usual.weights, usual.encoder_from):
         start = "-own" if row.encoder_from else "-pretrained" if row.weights else "-scratch"
     own = f"{row.name}{start}-s{row.seed}"
-    name = name or own
+    name = own if name is None else name
     if not re.fullmatch(r"\w[\w.+-]*", name) or re.search(r"\.\d+$", name):
         raise ValueError(
             f"-i is {name!r}; expected a plain name of letters, digits, '-', '_' and '+', which "
@@ -132,13 +132,15 @@ def folder_of(row: experiments.Row, data_dir: Path, name: str | None) -> Path:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line; see the head of this file."""
+    console.begin()
     line = parser()
     chosen = line.parse_args(arguments)
     try:
         data_dir = data.locate(chosen.data_dir)
         parameters = parameters_of(chosen, data_dir)
         row = row_of(parameters)
-        path = Path(chosen.run_dir or folder_of(row, data_dir, chosen.id)).resolve()
+        usual = values.folder("-i", folder_of(row, data_dir, chosen.id))
+        path = values.folder("--run-dir", chosen.run_dir, usual)
     except (ValueError, FileExistsError) as error:
         line.error(str(error))
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # no debugger here

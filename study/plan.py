@@ -13,7 +13,7 @@ import experiments
 from study.jobs import Job
 from study.notebooks import check_parameters
 from study.standing import likeness, measured, standing
-from utils import data, encoder, logger
+from utils import data, encoder, logger, values
 
 TRAINING = {
     experiments.ClassificationRow: data.PROJECT / "ARL-CNN.ipynb",
@@ -70,6 +70,7 @@ def plan(
         name = experiments.SAME_RUN.get(asked, asked)
         chosen, run = _overrides(name, overrides, {asked, name}), f"{asked}-s{seed}"
         try:
+            values.check(**_of_notebook(name, chosen))
             row = experiments.get(name, profile, **_of_row(name, chosen), seed=seed)
         except ValueError as error:
             made.refused[run] = str(error)
@@ -216,14 +217,19 @@ def _check_fit(names: Sequence[str], overrides: Sequence[Override]) -> None:
 
 
 def _of_row(name: str, chosen: dict[str, Any]) -> dict[str, Any]:
-    """Those overrides that are fields of the row; others are for the notebook alone."""
+    """Those overrides that are fields of the row."""
     own = {entry.name for entry in fields(experiments.ROWS[name])}
     return {key: value for key, value in chosen.items() if key in own}
+
+
+def _of_notebook(name: str, chosen: dict[str, Any]) -> dict[str, Any]:
+    """Those overrides that are for the notebook alone."""
+    return {key: value for key, value in chosen.items() if key not in _of_row(name, chosen)}
 
 
 def _literal(text: str) -> Any:
     """The value that a text stands for; the text itself where it is none: 20, [1, 2], none."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # the latter: brackets on end
         return text

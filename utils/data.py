@@ -46,7 +46,7 @@ def locate(data_dir: str | Path | None = None) -> Path:
             name = "$ISIC2017_DIR"
     if str(data_dir) == "demo":
         return demo.generate(PROJECT / "Data" / "demo")
-    folder = values.folder(name, data_dir)
+    folder = values.path(name, data_dir, "folder")
     try:
         if not folder.exists() and (PROJECT / folder).exists():
             folder = PROJECT / folder

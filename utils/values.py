@@ -20,9 +20,15 @@ class ValueRefusedError(ValueError):
 def folder(name: str, value: Any, usual: Path | None = None) -> Path:
     """The folder that parameter `name` means, there or not; where there is a usual one, for None.
 
-    "~" is the user's home. Raises ValueRefusedError for a file, and for what can be no path.
+    "~" is the user's home. Raises ValueRefusedError for a file, the root, and for what can be no
+    path.
     """
-    return usual if value is None and usual is not None else path(name, value, "folder")
+    if value is None and usual is not None:
+        return usual
+    named = path(name, value, "folder").resolve()
+    if named == named.parent:
+        raise ValueRefusedError(f"{name} is {str(value)!r}; expected a folder that has a name.")
+    return named
 
 
 def file(name: str, value: Any) -> Path:
@@ -67,6 +73,6 @@ def check(resume: Any = "auto", save_masks: Any = False, message: Any = None) ->
         raise ValueRefusedError(f"resume is {resume!r}; expected one of {', '.join(RESUME)}.")
     if not isinstance(save_masks, bool):
         raise ValueRefusedError(f"save_masks is {save_masks!r}; expected True or False.")
-    number = isinstance(message, int | float) and math.isfinite(message)
+    number = isinstance(message, int) or (isinstance(message, float) and math.isfinite(message))
     if not (message is None or isinstance(message, str) or number):
         raise ValueRefusedError(f"message is {message!r}; expected a text, or None.")

@@ -15,7 +15,7 @@ import study_folders
 from PIL import Image
 
 import experiments
-from utils import clinical, report, report_findings, report_pairs, report_runs, report_trust
+from utils import clinical, report, report_findings, report_pairs, report_runs
 from utils.data import PROJECT
 from utils.logger import RunFolder
 from utils.report_figures import gallery

@@ -12,7 +12,6 @@ the page model/<set>-<profile>/report-<split>/index.html holds them against the 
 """
 
 import argparse
-import json
 import os
 import shutil
 import signal
@@ -179,10 +178,7 @@ def _slurm_options(given: list[str]) -> dict[str, str | int]:
 
 def _executor(chosen: argparse.Namespace, options: dict[str, str | int], logs: Path) -> Executor:
     if chosen.executor == "slurm":
-        try:
-            return SubmititExecutor(logs, "slurm", options)
-        except (RuntimeError, NameError) as error:  # no Slurm here; no such option
-            raise ValueError(f"--executor slurm: {error}") from error
+        return SubmititExecutor(logs, "slurm", options)
     cores = os.cpu_count() or 1
     return LocalExecutor(logs, max(1, cores // (chosen.jobs or _at_once())))
 
@@ -227,11 +223,12 @@ def summary(folder: Path) -> str:
     lines = [str(folder)]
     for file in sorted(folder.glob("scores-*.json")):
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-            segmenter = "jaccard" in found["official"]
-            lines.append(results_seg.summary(found) if segmenter else results.summary(found))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # no JSON, a folder
-            lines.append(f"{file.name} is damaged; remove it and run the row again, which is quick")
+            found = results.read_scores(file)
+        except logger.RunError as error:
+            lines.append(str(error))
+            continue
+        segmenter = "jaccard" in found["official"]
+        lines.append(results_seg.summary(found) if segmenter else results.summary(found))
     return "\n".join(lines)
 
 

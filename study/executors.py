@@ -97,13 +97,18 @@ class LocalHandle:
 class SubmititExecutor:
     """Each job a job of the cluster ("slurm"); "local" is submitit's stand-in for trying it.
 
-    options are submitit's: slurm_partition="gpu", timeout_min=600, …
+    options are submitit's: slurm_partition="gpu", timeout_min=600, … ValueError where the cluster
+    is not here, or has no such option.
     """
 
     def __init__(self, logs: Path, cluster: str, options: Mapping[str, Any]) -> None:
         self.logs = logs
-        self.executor = submitit.AutoExecutor(folder=logs / "submitit", cluster=cluster)
-        self.executor.update_parameters(**{"timeout_min": 24 * 60, "name": "lesions", **options})
+        wanted = {"timeout_min": 24 * 60, "name": "lesions", **options}
+        try:
+            self.executor = submitit.AutoExecutor(folder=logs / "submitit", cluster=cluster)
+            self.executor.update_parameters(**wanted)
+        except (RuntimeError, NameError) as error:  # submitit's own: no Slurm here; no such option
+            raise ValueError(f"--executor {cluster}: {error}") from error
 
     def submit(self, job: Job) -> "SubmititHandle":
         """Queue the job."""

@@ -15,7 +15,16 @@ import study_folders
 from PIL import Image
 
 import experiments
-from utils import clinical, report, report_findings, report_pairs, report_runs
+from utils import (
+    clinical,
+    report,
+    report_figures,
+    report_findings,
+    report_pairs,
+    report_runs,
+    report_sections,
+    report_trust,
+)
 from utils.data import PROJECT
 from utils.logger import RunFolder
 from utils.report_figures import gallery
@@ -295,6 +304,48 @@ def test_a_file_that_cannot_be_read_is_noted_with_its_command(
     lack = report_runs.Lack("1-3-s1", file, damage, command)
     assert lack in found.lacks
     assert len(found.lacks) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "column", "value"),
+    [
+        ("predictions-test.csv", "melanoma", 1.7),
+        ("predictions-test.csv", "label", 3),
+        ("per-image-test.csv", "jaccard", "half"),
+        ("history.csv", "loss", "low"),
+    ],
+)
+def test_a_table_of_other_values_is_damaged(
+    study: Path, tmp_path: Path, file: str, column: str, value: object
+) -> None:
+    name = "seg-6-s0" if "image" in file else "1-3-s1"
+    shutil.copytree(study / "model" / name, tmp_path / name)
+    table = pd.read_csv(tmp_path / name / file).astype({column: object})
+    table.loc[1, column] = value
+    table.to_csv(tmp_path / name / file, index=False)
+    found = report_runs.read(name, RunFolder(tmp_path / name), "test", "demo")
+    assert [(lack.file, lack.why) for lack in found.lacks] == [(file, "damaged")]
+
+
+def test_a_fault_in_drawing_is_no_damaged_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> str:
+        raise OSError("ours")
+
+    (tmp_path / "figures").mkdir()
+    file = tmp_path / "figures" / "gallery.png"
+    runs = {"1-3": [SimpleNamespace(name="1-3-s0", folder=tmp_path)]}
+    monkeypatch.setattr(report_figures, "_uri", broken)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(file)
+    content = bytearray(file.read_bytes())
+    with pytest.raises(OSError, match="ours"):
+        report_sections.galleries(SimpleNamespace(rows=runs, entries=[]))
+    content[1000:1004] = b"\0" * 4
+    for damaged in (b"no picture", content[:2000], content):
+        file.write_bytes(damaged)
+        page = report_sections.galleries(SimpleNamespace(rows=runs, entries=[]))
+        assert "figures/gallery.png" in str(page)
 
 
 def test_empty_run_folders_without_data_leave_a_page(tmp_path: Path) -> None:

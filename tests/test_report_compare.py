@@ -12,7 +12,7 @@ import study_folders
 from sklearn.metrics import roc_auc_score
 
 import experiments
-from utils import clinical, report_tables, report_trust, results, results_seg
+from utils import clinical, report_pairs, report_tables, report_trust, results, results_seg
 from utils.evaluation import Counts
 from utils.logger import RunFolder
 from utils.published import OTHER
@@ -249,7 +249,20 @@ class TestPairedTests:
         other = rows["seg-1"][0]
         table = other.per_image.iloc[1:]
         changed = rows | {"seg-1": [replace(other, per_image=table)]}
-        assert len(paired_tests(changed, {"seg-6": "seg-1"})[1]) == 1
+        tests, left_out = paired_tests(changed, {"seg-6": "seg-1"})
+        assert tests == []
+        assert "seg-6 against seg-1: the tables hold other images; only in one" in left_out[0]
+
+    @pytest.mark.parametrize("name", ["mcnemar", "wilcoxon"])
+    @pytest.mark.parametrize("kind", [KeyError, ValueError])
+    def test_a_fault_of_ours_drops_no_pair(self, rows: dict, monkeypatch, name, kind) -> None:
+        def broken(*_: object) -> None:
+            raise kind("ours")
+
+        monkeypatch.setattr(report_pairs, "RESAMPLES", 10)
+        monkeypatch.setattr(report_pairs, name, broken)
+        with pytest.raises(kind, match="ours"):
+            paired_tests(rows, {"1-1": "1-2", "seg-6": "seg-1"})
 
     def test_a_row_that_is_the_same_run_is_compared_in_its_place(self, rows: dict) -> None:
         as_it_is, _ = paired_tests(rows, {"4-1": "1-3"})

@@ -256,13 +256,69 @@ def test_the_cluster_gets_its_options(monkeypatch, tmp_path) -> None:
 
 @pytest.mark.parametrize("trouble", [RuntimeError("no srun"), NameError("slurm_partitoin")])
 def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch, tmp_path, trouble) -> None:
-    def refuse(*_: object) -> None:
+    def refuse(**_: object) -> None:
         raise trouble
 
-    monkeypatch.setattr(reproduce, "SubmititExecutor", refuse)
+    monkeypatch.setattr(executors.submitit, "AutoExecutor", refuse)
     chosen = reproduce.parser().parse_args(["all", "--executor", "slurm"])
     with pytest.raises(ValueError, match=f"--executor slurm: {trouble}"):
         reproduce._executor(chosen, reproduce._slurm_options(chosen.slurm), tmp_path)
+
+
+def test_a_name_that_we_misspelt_is_no_missing_cluster(monkeypatch, tmp_path) -> None:
+    def misspelt(*_: object) -> None:
+        raise NameError("ours")
+
+    monkeypatch.setattr(reproduce, "SubmititExecutor", misspelt)
+    chosen = reproduce.parser().parse_args(["all", "--executor", "slurm"])
+    with pytest.raises(NameError, match="ours"):
+        reproduce._executor(chosen, {}, tmp_path)
+
+
+AREA = {"auc": {"value": 0.9, "low": 0.8, "high": 1}}
+UNDEFINED = {"auc": {"value": None, "low": None, "high": None}}
+WHOLE = {"data": "d", "split": "test", "n": 8, "official": {"melanoma": AREA}}
+MASKS = dict.fromkeys(("jaccard", "dice", "threshold_jaccard"), AREA["auc"])
+OF_MASKS = WHOLE | {"views": 1, "clean_up": False, "selected_on": "holdout", "official": MASKS}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (WHOLE, "AUC melanoma: 0.900"),
+        (WHOLE | {"official": {"melanoma": UNDEFINED}}, "AUC melanoma: undefined"),
+        (OF_MASKS, "mean Jaccard: 0.900"),
+        (None, "is damaged"),
+        ([], "is damaged"),
+        (WHOLE | {"official": None}, "is damaged"),
+        (WHOLE | {"split": 3}, "is damaged"),
+        ({"official": {}}, "is damaged"),
+        (WHOLE | {"official": {"melanoma": {}}}, "is damaged"),
+        (WHOLE | {"official": {"melanoma": 0.9}}, "is damaged"),
+        (WHOLE | {"official": {"melanoma": {"auc": {"value": 0.9}}}}, "is damaged"),
+        (WHOLE | {"official": {"melanoma": AREA, "mean_auc": "high"}}, "is damaged"),
+        (WHOLE | {"official": MASKS}, "is damaged"),
+        (OF_MASKS | {"official": {"jaccard": AREA["auc"]}}, "is damaged"),
+        (OF_MASKS | {"official": MASKS | {"dice": UNDEFINED["auc"]}}, "is damaged"),
+    ],
+)
+def test_scores_are_summed_up_or_damaged(tmp_path, content, said) -> None:
+    (tmp_path / "scores-test.json").write_text(json.dumps(content))
+    lines = reproduce.summary(tmp_path)
+    assert said in lines
+    if said == "is damaged":
+        assert "scores-test.json is damaged; remove it and run the row again" in lines
+
+
+@pytest.mark.parametrize("kind", [TypeError, KeyError, AttributeError, ValueError])
+def test_a_fault_of_ours_is_no_damaged_file(tmp_path, monkeypatch, kind) -> None:
+    def broken(_: dict) -> None:
+        raise kind("ours")
+
+    (tmp_path / "scores-test.json").write_text(json.dumps(WHOLE))
+    monkeypatch.setattr(reproduce.results, "summary", broken)
+    with pytest.raises(kind, match="ours"):
+        reproduce.summary(tmp_path)
 
 
 def test_jobs_survive_being_written(tmp_path) -> None:

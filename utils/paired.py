@@ -39,6 +39,10 @@ class Difference(NamedTuple):
     p_value: float  # for no difference, from the resamples: `utils.statistics.bootstrap_p_value`
 
 
+class OtherImagesError(ValueError):
+    """Tables that cannot be compared: not about the same images, or not with the same truth."""
+
+
 def paired_difference(
     first: pd.DataFrame | Sequence[pd.DataFrame],
     second: pd.DataFrame | Sequence[pd.DataFrame],
@@ -53,8 +57,8 @@ def paired_difference(
     serves all tables, so an image that is hard for all of them cancels out. The interval is about
     other images, not about other seeds; `each` shows those.
     score is a path in scores-<split>.json, ("official", "melanoma", "auc") for one; nan where it is
-    undefined. Tables are aligned by id. Raises ValueError for other ids or labels, for lists of
-    different lengths, and for a score that one of the tables does not have.
+    undefined. Tables are aligned by id. Raises OtherImagesError for other ids or labels, and
+    ValueError for lists of different lengths and for a score that one of the tables does not have.
     """
     sides = [[side] if isinstance(side, pd.DataFrame) else list(side) for side in (first, second)]
     pairs = len(sides[0])
@@ -103,22 +107,30 @@ def _score(
 
 def _aligned(tables: Sequence[pd.DataFrame]) -> tuple[np.ndarray, list[np.ndarray]]:
     """Labels (n,) and the probabilities of each table, in the order of the first table's ids."""
-    indexed = [one.set_index(one["id"].astype(str)) for one in tables]
-    ids, columns = indexed[0].index, []
+    indexed, columns = by_image(tables), []
     for one in indexed:
-        if one.index.has_duplicates:
-            twice = name_offenders(sorted(set(one.index[one.index.duplicated()])))
-            raise ValueError(f"ids that stand twice in a table: {twice}; expected a row an image")
-        if strange := sorted(set(ids) ^ set(one.index)):
-            raise ValueError(
-                f"the tables hold other images; only in one of them: {name_offenders(strange)}. "
-                "Compare predictions of the same split of the same data."
-            )
-        one = one.loc[ids]
-        if len(other := ids[(one["label"] != indexed[0]["label"]).to_numpy()]):
-            raise ValueError(
+        if len(other := one.index[(one["label"] != indexed[0]["label"]).to_numpy()]):
+            raise OtherImagesError(
                 f"the tables hold other labels for {name_offenders(list(other))}; expected the "
                 "same truth in all. One of them was made from other label files."
             )
         columns.append(one[[name for name in CLASSES if name in one.columns]].to_numpy())
     return indexed[0]["label"].to_numpy(), columns
+
+
+def by_image(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The tables by their ids, all in the order of the first. OtherImagesError for other ids."""
+    indexed = [one.set_index(one["id"].astype(str)) for one in tables]
+    ids = indexed[0].index
+    for one in indexed:
+        if one.index.has_duplicates:
+            twice = name_offenders(sorted(set(one.index[one.index.duplicated()])))
+            raise OtherImagesError(
+                f"ids that stand twice in a table: {twice}; expected a row an image"
+            )
+        if strange := sorted(set(ids) ^ set(one.index)):
+            raise OtherImagesError(
+                f"the tables hold other images; only in one of them: {name_offenders(strange)}. "
+                "Compare predictions of the same split of the same data."
+            )
+    return [one.loc[ids] for one in indexed]

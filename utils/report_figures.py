@@ -24,6 +24,7 @@ from utils import visualize_cls
 from utils.clinical import AFTER, BEFORE
 from utils.curves import cumulated
 from utils.data import CLASSES
+from utils.decode import READ_ERRORS
 from utils.evaluation import confusion_matrix
 from utils.evaluation_seg import THRESHOLD
 from utils.report_page import Picture
@@ -57,13 +58,20 @@ def drawn(figure: Figure, alt: str, caption: str = "", wide: bool = False) -> Pi
     return Picture(uri, alt, width, height, caption, wide)
 
 
+class NoPictureError(ValueError):
+    """A file that should be a picture cannot be read as one."""
+
+
 def gallery(file: Path, alt: str, caption: str, at_most: int) -> Picture:
     """A picture of a run folder, made smaller until it is `at_most` bytes or as small as can be.
 
-    Raises OSError for a file that is no picture.
+    Raises NoPictureError for a file that is none.
     """
-    with Image.open(file, formats=("PNG",)) as opened:
-        image = opened.convert("RGB")
+    try:
+        with Image.open(file, formats=("PNG",)) as opened:
+            image = opened.convert("RGB")
+    except READ_ERRORS as error:
+        raise NoPictureError(f"{file} is no picture ({error}); remove it") from error
     for width, quality in WAYS:
         small = image
         if image.width > width:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from utils.data import CLASSES
 from utils.evaluation import official
-from utils.paired import RESAMPLES, paired_difference
+from utils.paired import RESAMPLES, OtherImagesError, by_image, paired_difference
 from utils.report_compare import HIGHER, LOWER, NOT_SHOWN
 from utils.report_runs import Entry
 from utils.significance import delong_test, holm, mcnemar, over_seeds, wilcoxon
@@ -81,7 +81,7 @@ def paired_tests(
             continue
         try:
             tests += (_masks if first[0].segments else _classes)(row, other, first, second)
-        except (ValueError, KeyError) as error:  # other images, other labels
+        except OtherImagesError as error:
             left_out.append(f"{row} against {other}: {error}")
     adjusted = holm([test.p_value for test in tests]).tolist()
     return [t._replace(adjusted=p) for t, p in zip(tests, adjusted, strict=True)], left_out
@@ -153,15 +153,11 @@ def _right(answer: pd.DataFrame, labels: np.ndarray, names: Sequence[str]) -> np
 
 
 def _masks(row: str, other: str, ours: list[Entry], theirs: list[Entry]) -> list[PairedTest]:
-    ids = ours[0].per_image["id"]
-    seeds = [
-        np.stack([entry.per_image.set_index("id")["jaccard"].loc[ids] for entry in side])
-        for side in (ours, theirs)
-    ]
-    if any(len(entry.per_image) != len(ids) for entry in (*ours, *theirs)):
-        raise ValueError("the tables hold other images")
+    tables = by_image([entry.per_image for entry in (*ours, *theirs)])
+    jaccards = [table["jaccard"].to_numpy() for table in tables]
+    seeds = [np.stack(side) for side in (jaccards[: len(ours)], jaccards[len(ours) :])]
     columns = [side.mean(axis=0) for side in seeds]
-    gains, n = columns[0] - columns[1], len(ids)
+    gains, n = columns[0] - columns[1], len(columns[0])
     resampled = bootstrap(lambda weights: weights @ gains / n, np.zeros(n), RESAMPLES)
     means = [float(column.mean()) for column in columns]
     spread = tuple(over_seeds(side.mean(axis=1)).deviation for side in seeds)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from utils.data import CLASSES
+from utils.evaluation import checked
 from utils.logger import RunError, RunFolder
 
 SEED, PROFILE = 0, "best"  # of `reproduce.py`, where nothing else is said
@@ -131,6 +132,9 @@ class _Reader:
                 raise ValueError("columns or rows are missing")
             if "id" in columns and table.isna().any(axis=None):
                 raise ValueError("a cell is empty")
+            table.drop(columns="id", errors="ignore").apply(pd.to_numeric)  # or ValueError
+            if "label" in columns:
+                checked(table["label"], table[[name for name in CLASSES if name in table]])
             return table
 
         return self._read(file, parse)

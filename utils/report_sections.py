@@ -173,8 +173,8 @@ def galleries(study: Study) -> Section:
         try:
             at_most = figures.GALLERY // len(files)
             pictures.append(figures.gallery(file, f"Cases of {name}", name, at_most))
-        except OSError:
-            continue  # no picture: the run keeps what it has, the page goes without
+        except figures.NoPictureError:
+            continue  # the run keeps what it has, the page goes without
     blocks: list[Block] = [Pictures(pictures)] if pictures else [_none("figures/gallery.png")]
     wrong = [_mistakes(e) for e in study.entries if e.predictions is not None]
     failed = [_failures(e) for e in study.entries if e.per_image is not None]

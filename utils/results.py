@@ -1,5 +1,6 @@
 """Predictions and scores of a finished network: computed once, written, read ever after."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from utils.paired import Difference, area_difference, paired_difference
 from utils.significance import Comparison
 from utils.statistics import classification_scores
 
+_NUMBER = int | float
 _METRICS = {"AUC": "auc", "ACC": "accuracy", "SE": "sensitivity", "SP": "specificity"}
 
 
@@ -78,6 +80,43 @@ def scores(run: RunFolder, split: str, table: pd.DataFrame, note: str) -> dict[s
     found |= classification_scores(table["label"].to_numpy(), probabilities)
     run.save_json(f"scores-{split}.json", found)
     return found
+
+
+def read_scores(file: Path) -> dict[str, Any]:
+    """What a `scores-<split>.json` of either task holds. RunError where its summary has gaps."""
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if not _is_whole(found):
+        raise RunError(f"{file.name} is damaged; remove it and run the row again, which is quick")
+    return found
+
+
+def _is_whole(found: Any) -> bool:
+    """Whether the content of a score file has all that a summary names, as it should be."""
+    if not _has(found, data=str, split=str, n=int, official=dict):
+        return False
+    official = found["official"]
+    if "jaccard" in official:  # of a segmenter, always defined
+        names = ("jaccard", "dice", "threshold_jaccard")
+        shown = [official.get(name) for name in names]
+        ways = _has(found, views=int, clean_up=bool, selected_on=str)
+        return ways and all(
+            _has(score, value=_NUMBER, low=_NUMBER, high=_NUMBER) for score in shown
+        )
+    if not all(_has(official[name], auc=dict) for name in CLASSES[:2] if name in official):
+        return False
+    undefined = dict.fromkeys(("value", "low", "high"))
+    areas = _areas(official).values()
+    return all(a == undefined or _has(a, value=_NUMBER, low=_NUMBER, high=_NUMBER) for a in areas)
+
+
+def _has(entries: Any, **kinds: Any) -> bool:
+    """Whether these are entries by name, among them all of kinds."""
+    return isinstance(entries, dict) and all(
+        isinstance(entries.get(name), kind) for name, kind in kinds.items()
+    )
 
 
 def summary(found: dict[str, Any]) -> str:

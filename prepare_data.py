@@ -22,7 +22,7 @@ from typing import Any
 
 import pandas as pd
 
-from utils import console, data, patches, room, store, tree, values, verify
+from utils import console, data, files, patches, room, store, tree, values, verify
 from utils.fetching import bring, extras, sources
 
 STANDARD = data.PROJECT / "Data" / "ISIC2017"
@@ -157,6 +157,7 @@ def bring_extras(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     """Look at every file; 1 where one is wrong."""
     folder, file = _tree(options.data_dir), values.file("--csv", options.csv)
+    files.require_writable(file)  # looking at every file takes minutes
     report = verify.verify(folder, options.near)
     console.say("images found (and in the official set):")
     console.show_table(_side_by_side(report.counts))
@@ -211,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # whoever read along has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (data.DataError, values.ValueRefusedError) as error:
+    except (data.DataError, files.UnwritableError, values.ValueRefusedError) as error:
         sys.stderr.write(f"{error}\n")
     except OSError as error:
         known = room.unwritable(error, Path(options.data_dir or STANDARD))

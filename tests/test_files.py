@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils.files import locked, write_atomic, write_json
+from utils.files import UnwritableError, locked, require_writable, write_atomic, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -72,6 +72,29 @@ def test_permissions_follow_the_umask(tmp_path, umask, mode):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == mode
+
+
+def test_only_regular_files_are_replaced(tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    for name, found in (("folder", "a folder"), ("pipe", "a device"), ("loop", "links that")):
+        for write in (require_writable, lambda path: write_atomic(path, "text")):
+            with pytest.raises(OSError, match=rf"{name} cannot be written \(.*{found}.*; name an"):
+                write(tmp_path / name)
+    with pytest.raises(OSError, match="it is a device or a pipe"):
+        write_atomic(Path(os.devnull), "text")
+    assert not Path(os.devnull).is_file()
+    assert sorted(names(tmp_path)) == ["folder", "loop", "pipe"]
+
+
+def test_a_link_stays_and_the_file_behind_it_is_written(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to("elsewhere/file")
+    for text in ("new", "newer"):
+        write_atomic(tmp_path / "link", text)
+        assert (tmp_path / "elsewhere/file").read_text() == text
+    assert (tmp_path / "link").is_symlink()
 
 
 def test_json_is_strict(tmp_path):
@@ -166,3 +189,26 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
     assert ended.returncode == errno.EFBIG
     assert file.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+@pytest.mark.parametrize("name", ["fsync", "replace", "mkdir"])
+@pytest.mark.parametrize(
+    ("code", "cure"),
+    [
+        (errno.ENOSPC, r"12\.0 kB were to be written, .* are free\. Make room, and run it again"),
+        (errno.EDQUOT, r"12\.0 kB were to be written, .* are free\. Make room, and run it again"),
+        (errno.EROFS, "make its folder writable, or name another one"),
+        (errno.EIO, "name another place, or mend this one"),
+    ],
+)
+def test_what_the_system_refuses_is_put_into_words(name, code, cure, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    (tmp_path / "file").write_text("old")
+    monkeypatch.setattr(os if name == "fsync" else Path, name, refuse)
+    with pytest.raises(UnwritableError, match=rf"file cannot be written \(.*\); {cure}") as error:
+        write_atomic(tmp_path / "file", b"x" * 12000)
+    assert error.value.errno == code
+    assert names(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_text() == "old"

@@ -23,7 +23,6 @@ from utils import (
     report_pairs,
     report_runs,
     report_sections,
-    report_trust,
 )
 from utils.data import PROJECT
 from utils.logger import RunFolder

@@ -1,5 +1,6 @@
 """Files that are whole or not there: atomic writes, and locks that die with their process."""
 
+import errno
 import json
 import math
 import os
@@ -11,18 +12,77 @@ from typing import Any, BinaryIO
 
 from filelock import FileLock, Timeout
 
+from utils.room import cannot_write
+
+
+class UnwritableError(OSError):
+    """What could not be written, why, and what to do; errno and strerror are the system's."""
+
+    size: int | None = None  # bytes that were to be written
+
+    def __str__(self) -> str:
+        return cannot_write(self, self.filename, self.size)
+
+
+@contextmanager
+def writing(path: Path, size: int | None = None) -> Iterator[None]:
+    """Put an error of the system into words for the user; path is what is written, size its bytes.
+
+    Errors that say nothing of the disk (`OSError("…")`) stay as they are.
+    """
+    try:
+        yield
+    except UnwritableError:
+        raise
+    except OSError as error:
+        if error.errno is None:
+            raise
+        refused = UnwritableError(error.errno, error.strerror, str(path))
+        refused.size = size
+        raise refused from error
+
+
+def place_of(path: Path) -> Path:
+    """Where a file called path is written: through a link. OSError where no file can be.
+
+    A folder, a device or a pipe is not replaced by a file.
+    """
+    place = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if place.is_symlink():
+        raise UnwritableError(errno.ELOOP, "links that lead to each other", str(path))
+    if place.exists() and not place.is_file():
+        kind = "a folder" if place.is_dir() else "a device or a pipe"
+        raise UnwritableError(errno.EEXIST, f"it is {kind}, no regular file", str(path))
+    return place
+
+
+def require_writable(path: Path) -> None:
+    """UnwritableError where `write_atomic(path, …)` would fail; asked for before long work."""
+    place = place_of(path)
+    with writing(path):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=place.parent).close()
+
 
 def write_atomic(path: Path, write: bytes | str | Callable[[BinaryIO], None]) -> None:
     """Write a temporary sibling, fsync it, then rename: a reader sees the old file or the new one.
 
     write is the content, or a function that puts it into an open binary file. A text that the file
     holds already is not written again, so that this may be asked of a folder that is read-only.
+    Raises UnwritableError, in words for the user, where the system refuses or path is no regular
+    file.
     """
+    path = place_of(path)
     if isinstance(write, str):
         write = write.encode()
         if path.is_file() and path.read_bytes() == write:
             return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path, None if callable(write) else len(write)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, write)
+
+
+def _replace(path: Path, write: bytes | Callable[[BinaryIO], None]) -> None:
     with tempfile.NamedTemporaryFile(
         dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
     ) as file:
@@ -75,9 +135,12 @@ def _plain(value: Any) -> Any:
 def locked(path: Path, busy: str, wait: bool = False) -> Iterator[None]:
     """Hold the lock file at path; the system frees it when the process dies, however it dies.
 
-    Raises BlockingIOError(busy) when another process holds it and wait is False.
+    Raises BlockingIOError(busy) when another process holds it and wait is False; UnwritableError
+    where there can be no such file.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with writing(path):  # FileLock would take some refusals for a lock that is held
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o644))
     lock = FileLock(path, timeout=-1 if wait else 0)
     try:
         lock.acquire()

@@ -38,6 +38,18 @@ def unwritable(error: OSError, folder: Path) -> Exception:
     return DataError(f"{folder} cannot be written ({error.strerror}); {cure}.")
 
 
+def cannot_write(error: OSError, path: str, size: int | None = None) -> str:
+    """The sentence for a file that could not be written; size is how many bytes it was to have."""
+    cure = "name another place, or mend this one"
+    if error.errno in _FULL:
+        wanted = "" if size is None else f"{amount(size)} were to be written, "
+        cure = f"{wanted}{amount(free_space(Path(path).parent))} are free. Make room, and run it "
+        cure += "again: what was written before is kept"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        cure = "make its folder writable, or name another one"
+    return f"{path} cannot be written ({error.strerror}); {cure}."
+
+
 def reserve(file: Path, size: int) -> None:
     """Make the disk give a file all its bytes now; OSError where it cannot.
 

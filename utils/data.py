@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from utils import demo, patches, values
+from utils.machine import refuse_several_processes
 from utils.tree import (
     EXTENDED_LABELS,
     IMAGE_FOLDERS,
@@ -34,8 +35,10 @@ def locate(data_dir: str | Path | None = None) -> Path:
     "demo" always means the synthetic demo set, which is made when it is not there yet. A relative
     path is tried from the working directory, then from the project's root.
     Raises DataError when the folder named (or that of $ISIC2017_DIR) holds no ISIC 2017 split, and
-    ValueRefusedError for what can be no folder.
+    ValueRefusedError for what can be no folder; LaunchError where a launcher was to start several
+    processes: all work begins here.
     """
+    refuse_several_processes()
     origin, name = "", "data_dir"
     if data_dir is None:
         standard, from_environment = PROJECT / "Data" / "ISIC2017", os.environ.get("ISIC2017_DIR")

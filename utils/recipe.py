@@ -4,14 +4,25 @@ Each function takes the row (`config`) and reads only the fields its docstring n
 """
 
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, GradientState
 from torch import nn
 
 PRECISIONS = ("auto", "fp32", "bf16")
 SCHEDULES = ("cosine", "halve-30", "constant")
+# By these a launcher or a server's profile would change what is trained, and by the others only
+# where: RANK and its like are those of a launcher that started a single process.
+_CHANGE_RESULTS = (
+    "ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_", "DEEPSPEED_", "FP8_", "XLA_",
+    "RANK", "LOCAL_RANK", "WORLD_SIZE",
+)  # fmt: skip
+_WHERE = ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE")
 
 
 def choose_precision(precision: str, network: nn.Module, device: torch.device) -> str:
@@ -50,6 +61,43 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 def device_name(device: torch.device) -> str:
     """ "cpu", or the name of the GPU, for the record."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def accelerator() -> Accelerator:
+    """An Accelerator that changes nothing of what the row says, whatever the environment asks for.
+
+    Precision is `autocast`'s, and numbers of 32 bits are multiplied as torch does by default. The
+    settings of an Accelerator that was made before in this process are forgotten.
+    """
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    torch.set_float32_matmul_precision("highest")
+    with _without_overrides():
+        return Accelerator(mixed_precision="no", gradient_accumulation_steps=1)
+
+
+@contextmanager
+def _without_overrides() -> Iterator[None]:
+    hidden = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(_CHANGE_RESULTS) and name not in _WHERE
+    }
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+
+
+def arithmetic(device: torch.device) -> str:
+    """How numbers of 32 bits are multiplied, for the record: "ieee", or what GPUs do instead."""
+    if device.type != "cuda":
+        return "ieee"
+    if (forced := os.environ.get("NVIDIA_TF32_OVERRIDE")) is not None:  # cuBLAS, cuDNN read it
+        return f"as NVIDIA_TF32_OVERRIDE={forced} says"
+    return "convolutions tf32, the rest ieee" if torch.backends.cudnn.allow_tf32 else "ieee"
 
 
 def can_compile(device: torch.device, say: Callable[[str], None]) -> bool:

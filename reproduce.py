@@ -26,7 +26,7 @@ from study.plan import Plan, plan
 from study.preview import show_plan
 from study.schedule import no_jobs, run_all
 from study.work import STOPPED
-from utils import console, data, logger, report, results, results_seg
+from utils import console, data, folders, logger, report, results, results_seg
 
 
 def parser() -> argparse.ArgumentParser:
@@ -197,8 +197,7 @@ def write_report(
     """
     folder = next(iter(done.values())).path.parent / f"report-{split}"
     folder.mkdir(exist_ok=True)
-    for stale in folder.glob("evaluation-*.html"):
-        stale.unlink()
+    folders.forget_pages(folder)
     beside = {}
     for name, page in pages.items():
         beside[name] = Path(shutil.copy2(page, folder / f"{name}.html"))

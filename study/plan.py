@@ -132,7 +132,7 @@ def _add(
         row.select_score,
     )
     try:
-        begun = resume == "auto" and (run / "last.pt").exists()
+        begun = resume == "auto" and run.begun
         if begun and (different := logger.differences(run, _as_stored(row, data_dir))):
             raise logger.RunError(
                 f"{folder} holds a run with other settings: {'; '.join(different)}. Use --resume "

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from utils import logger
+from utils import logger, revision
 from utils.logger import RunError, RunFolder, start_run
 
 
@@ -171,6 +171,31 @@ with RunFolder(sys.argv[1]).lock():
 """
 
 
+def test_a_finished_run_does_not_need_its_last_state(tmp_path):
+    run = trained_run(tmp_path / "run")
+    run.remember("finished", True)
+    (run / "last.pt").rename(run / "best.safetensors")
+    before = (run / "config.json").read_bytes()
+    start_run(tmp_path / "run", Row(), DATA)
+    with pytest.raises(RunError, match=r"learning_rate is 0\.1 there and 0\.2 here"):
+        start_run(tmp_path / "run", Row(learning_rate=0.2), DATA)
+    assert (run / "config.json").read_bytes() == before
+    (run / "best.safetensors").unlink()
+    with pytest.raises(RunError, match=r"has no best.safetensors, though the run is finished; put"):
+        start_run(tmp_path / "run", Row(), DATA)
+    start_run(tmp_path / "run", Row(learning_rate=0.2), DATA, "restart")
+    assert names(tmp_path) == ["run", "run.1"]
+
+
+def test_an_unfinished_run_is_not_trained_over(tmp_path):
+    run = start_run(tmp_path / "run", Row(), DATA)
+    (run / "best.safetensors").touch()
+    start_run(tmp_path / "run", Row(), DATA)  # killed in the first epoch, before last.pt
+    (run / "history.csv").touch()
+    with pytest.raises(RunError, match=r"has no last.pt, and the run is not finished; put .* back"):
+        start_run(tmp_path / "run", Row(), DATA)
+
+
 @pytest.mark.parametrize("resume", ["auto", "restart"])
 def test_folder_in_which_another_process_trains(tmp_path, resume):
     start_run(tmp_path / "run", Row(), DATA)
@@ -181,6 +206,20 @@ def test_folder_in_which_another_process_trains(tmp_path, resume):
     ):
         start_run(tmp_path / "run", Row(), DATA, resume)
     assert names(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("resume", ["auto", "restart"])
+def test_two_links_to_a_folder_have_one_lock(tmp_path, resume):
+    start_run(tmp_path / "run", Row(), DATA)
+    (tmp_path / "link").symlink_to("run")
+    with RunFolder(tmp_path / "run").lock(), pytest.raises(BlockingIOError, match="another proc"):
+        start_run(tmp_path / "link", Row(), DATA, resume)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_a_lock_that_cannot_be_made_is_no_other_process():
+    with pytest.raises(OSError, match=r"^/proc/\.run\.lock cannot be written \(.*; name another"):
+        start_run("/proc/run", Row(), DATA)
 
 
 def test_folder_of_a_killed_process_is_free_again(tmp_path):
@@ -267,7 +306,7 @@ def test_figures_are_shown_where_a_notebook_runs(tmp_path, capsys, monkeypatch):
 @pytest.fixture
 def checkout(tmp_path, monkeypatch) -> Path:
     """A folder in which the project seems to lie."""
-    monkeypatch.setattr(logger, "__file__", str(tmp_path / "utils" / "logger.py"))
+    monkeypatch.setattr(revision, "__file__", str(tmp_path / "utils" / "revision.py"))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         monkeypatch.delenv(name, raising=False)
@@ -282,26 +321,53 @@ def git(folder: Path, *arguments: str) -> str:
 
 def test_revision_outside_git(checkout):
     assert checkout.is_dir()
-    assert logger.git_revision() == ""
+    assert revision.git_revision() == ""
 
 
 def test_revision_without_git(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert logger.git_revision() == ""
+    assert revision.git_revision() == ""
 
 
 def test_revision_says_when_files_differ(checkout):
     git(checkout, "init", "--quiet")
-    assert logger.git_revision() == ""  # nothing is committed yet
+    assert revision.git_revision() == ""  # nothing is committed yet
     (checkout / "file").write_text("one")
     git(checkout, "add", "file")
     git(checkout, "commit", "--quiet", "--message", "first")
-    revision = git(checkout, "rev-parse", "HEAD")[:12]
-    assert logger.git_revision() == revision
+    known = git(checkout, "rev-parse", "HEAD")[:12]
+    assert revision.git_revision() == known
     (checkout / "scratch").write_text("untracked files do not count")
-    assert logger.git_revision() == revision
+    assert revision.git_revision() == known
     (checkout / "file").write_text("two")
-    assert logger.git_revision() == f"{revision}+changes"
+    assert revision.git_revision() == f"{known}+changes"
+
+
+def notebook(answer: str = "42", parameter: str = "seed = 0", **more: object) -> str:
+    """A notebook of two cells, one of them the parameters."""
+    code = {"cell_type": "code", "source": [f"print({answer})"], "metadata": {}} | more
+    chosen = {"cell_type": "code", "source": parameter, "metadata": {"tags": ["parameters"]}}
+    return json.dumps({"cells": [chosen, code], "metadata": {}})
+
+
+def test_what_jupyter_saves_in_a_notebook_is_no_change(checkout):
+    git(checkout, "init", "--quiet")
+    for name in ("one.ipynb", "two.ipynb"):
+        (checkout / name).write_text(notebook())
+    git(checkout, "add", ".")
+    git(checkout, "commit", "--quiet", "--message", "first")
+    known = git(checkout, "rev-parse", "HEAD")[:12]
+    executed = notebook(outputs=[{"text": "α"}], execution_count=7, source="print(42)")
+    (checkout / "one.ipynb").write_text(executed, encoding="utf-8")
+    assert revision.git_revision() == known
+    (checkout / "one.ipynb").write_text(notebook(parameter="seed = 1"))  # the row says it, too
+    assert revision.git_revision() == known
+    for other in (notebook("43"), "no JSON", "[]"):
+        (checkout / "one.ipynb").write_text(other)
+        assert revision.git_revision() == f"{known}+changes"
+    (checkout / "one.ipynb").write_text(executed)
+    (checkout / "two.ipynb").unlink()
+    assert revision.git_revision() == f"{known}+changes"
 
 
 def test_versions():

@@ -1,5 +1,6 @@
 """Training, prediction, checkpoints: it learns, it repeats, and it survives being killed."""
 
+import json
 import os
 import pickle
 import subprocess
@@ -12,7 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from safetensors.torch import load_file, save_file
 from small_run import CONFIG, SmallNet, train
 from torch import nn
 
@@ -143,19 +146,62 @@ def test_an_undefined_score_stops_instead_of_choosing_epoch_1(
         train(demo_set, tmp_path / "run")
 
 
+def unfinished(run: Path, *lost: str) -> None:
+    """Make a finished run one that is not, without these files."""
+    config = json.loads((run / "config.json").read_text()) | {"finished": False}
+    (run / "config.json").write_text(json.dumps(config))
+    for name in lost:
+        (run / name).unlink()
+
+
 def test_scores_of_lost_weights_are_not_reported_again(demo_set: Path, tmp_path: Path) -> None:
     train(demo_set, tmp_path / "run")
     (tmp_path / "run/scores-test.json").write_text("{}")
-    (tmp_path / "run/last.pt").unlink()
+    unfinished(tmp_path / "run", "last.pt", "best.safetensors")
     train(demo_set, tmp_path / "run")
     assert not (tmp_path / "run/scores-test.json").exists()
 
 
-def test_missing_best_weights_name_the_cure(demo_set: Path, tmp_path: Path) -> None:
+def test_a_finished_run_without_its_last_state_is_loaded(
+    demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = train(demo_set, tmp_path / "run")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    (tmp_path / "run/last.pt").unlink()
+    monkeypatch.setattr(model._Training, "train_batch", None)
+    network = SmallNet()
+    again = train(demo_set, tmp_path / "run", network=network)
+    pd.testing.assert_frame_equal(again, history, check_exact=True)
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    assert all(kept[name] == files[name] for name in kept if name != "run.log")
+    assert kept.keys() == files.keys() - {"last.pt"}
+    best = load_file(tmp_path / "run/best.safetensors")
+    assert all(torch.equal(best[name], value) for name, value in network.state_dict().items())
+    (tmp_path / "run/history.csv").unlink()
+    with pytest.raises(logger.RunError, match=r"history.csv cannot be read.*no last.pt.*restart"):
+        train(demo_set, tmp_path / "run")
+
+
+def test_missing_best_weights_name_the_cure(
+    demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.6, 0.9, 0.7])
+    monkeypatch.setattr(evaluation, "epoch_scores", lambda *_: {"auc_mean": next(scores)})
     train(demo_set, tmp_path / "run")
     (tmp_path / "run/best.safetensors").unlink()
     with pytest.raises(logger.RunError, match=r"best.safetensors is missing.*resume='restart'"):
         train(demo_set, tmp_path / "run")
+
+
+def test_best_weights_that_the_last_state_holds_too_are_written_again(
+    demo_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    train(demo_set, tmp_path / "run", replace(CONFIG, epochs=1))
+    whole = (tmp_path / "run/best.safetensors").read_bytes()
+    (tmp_path / "run/best.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    train(demo_set, tmp_path / "run", replace(CONFIG, epochs=1))
+    assert (tmp_path / "run/best.safetensors").read_bytes() == whole
+    assert "was damaged or gone; last.pt held the same weights" in capsys.readouterr().out
 
 
 def test_it_learns_what_can_be_learned(demo_set: Path, tmp_path: Path) -> None:
@@ -245,6 +291,53 @@ class TestCheckpoints:
         with pytest.raises(logger.RunError, match="resume='restart'"):
             checkpoints.load_checkpoint(tmp_path / "last.pt", network, optimizer)
 
+    def test_a_turned_bit_is_noticed_wherever_it_matters(
+        self, finished: Path, tmp_path: Path
+    ) -> None:
+        """Each bit is covered by a checksum, or by the loading; or what is loaded is the same.
+
+        The last are dates, attributes, padding and such of the zip, and the name of the digest.
+        """
+        noticed = {"last.pt": 0, "best.safetensors": 0}
+        for name in noticed:
+            whole = (finished / name).read_bytes()
+            before = self.loaded(finished / name)
+            for place in range(0, len(whole) * 8, len(whole) * 8 // 60):
+                turned = bytearray(whole)
+                turned[place // 8] ^= 1 << place % 8
+                (tmp_path / name).write_bytes(turned)
+                try:
+                    assert self.loaded(tmp_path / name) == before, place
+                except logger.RunError:
+                    noticed[name] += 1
+        assert noticed["last.pt"] > 30  # of 60; of a small file much is padding
+        assert noticed["best.safetensors"] > 50
+
+    def loaded(self, path: Path) -> str:
+        """What a file gives to a run, in a word."""
+        network = SmallNet()
+        if path.name == "best.safetensors":
+            checkpoints.load_weights(network, path)
+            return checkpoints.digest(network.state_dict())
+        optimizer = recipe.make_optimizer(network, CONFIG)
+        progress = checkpoints.load_checkpoint(path, network, optimizer)
+        return f"{checkpoints.digest(network.state_dict())} {progress} {optimizer.state_dict()}"
+
+    def test_what_can_be_gone_back_to_is_said(self, finished: Path, tmp_path: Path) -> None:
+        whole = (finished / "last.pt").read_bytes()
+        at = whole.index(b"PK", len(whole) // 2) - 40  # within the bytes of a tensor
+        (tmp_path / "last.pt").write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        with pytest.raises(logger.RunError, match=r"resume='restart' .* aside\)\.$"):
+            self.loaded(tmp_path / "last.pt")
+        (tmp_path / "best.safetensors").write_bytes((finished / "best.safetensors").read_bytes())
+        with pytest.raises(logger.RunError, match=r"best weights so far are .*: remove last\.pt"):
+            self.loaded(tmp_path / "last.pt")
+
+    def test_weights_without_a_digest_load_still(self, tmp_path: Path) -> None:
+        network = SmallNet()
+        save_file(network.state_dict(), tmp_path / "w.safetensors")
+        checkpoints.load_weights(SmallNet(), tmp_path / "w.safetensors")
+
     def test_another_network_is_refused(self, finished: Path) -> None:
         network = SmallNet(classes=5)
         optimizer = recipe.make_optimizer(network, CONFIG)
@@ -313,6 +406,71 @@ class TestPredict:
     def test_unknown_average(self, loader) -> None:
         with pytest.raises(ValueError, match="expected 'probabilities' or 'logits'"):
             model.predict(SmallNet(), loader, average="votes")
+
+
+ELSEWHERE = {
+    "ACCELERATE_MIXED_PRECISION": "bf16",
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "4",
+    "ACCELERATE_DYNAMO_BACKEND": "INDUCTOR",
+    "ACCELERATE_DOWNCAST_BF16": "true",
+    "ACCELERATE_USE_FSDP": "true",
+    "ACCELERATE_USE_DEEPSPEED": "true",
+    "ACCELERATE_USE_MEGATRON_LM": "true",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "true",
+    "PARALLELISM_CONFIG_TP_SIZE": "2",
+    "FSDP_VERSION": "2",
+    "RANK": "0",
+    "LOCAL_RANK": "0",
+    "WORLD_SIZE": "1",
+}
+
+
+class TestTheRowDecides:
+    def check(self) -> None:
+        made = recipe.accelerator()
+        assert made.mixed_precision == "no"
+        assert made.gradient_accumulation_steps == 1
+        assert made.state.dynamo_plugin.backend.value == "NO"
+        assert made.distributed_type.value == "NO"
+        assert made.num_processes == 1
+        assert made.parallelism_config is None
+        assert made.gradient_state.sync_gradients
+        assert torch.get_float32_matmul_precision() == "highest"
+
+    @pytest.mark.parametrize("name", ELSEWHERE)
+    def test_not_the_environment(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(name, ELSEWHERE[name])
+        self.check()
+        assert os.environ[name] == ELSEWHERE[name]  # others may want it
+
+    def test_not_all_of_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in ELSEWHERE.items():
+            monkeypatch.setenv(name, value)
+        self.check()
+
+    def test_nor_an_accelerator_that_was_there_before(self) -> None:
+        AcceleratorState._reset_state(reset_partial_state=True)
+        before = Accelerator(mixed_precision="bf16", gradient_accumulation_steps=4)
+        before.gradient_state._set_sync_gradients(False)
+        torch.set_float32_matmul_precision("medium")
+        self.check()
+
+    def test_a_run_under_such_settings_is_the_same_run(
+        self, finished: Path, demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, value in ELSEWHERE.items():
+            monkeypatch.setenv(name, value)
+        train(demo_set, tmp_path / "run")
+        same_files(finished, tmp_path / "run")
+
+    def test_what_cannot_be_decided_is_recorded(
+        self, finished: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert logger.RunFolder(finished).config["arithmetic"] == "ieee"
+        gpu = torch.device("cuda")
+        assert recipe.arithmetic(gpu) == "convolutions tf32, the rest ieee"
+        monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+        assert recipe.arithmetic(gpu) == "as NVIDIA_TF32_OVERRIDE=0 says"
 
 
 class TestRecipe:

@@ -153,7 +153,7 @@ def test_scores_tell_that_a_run_of_an_early_version_is_finished(data_dir, models
 def test_an_evaluation_removes_what_an_earlier_one_left(tmp_path) -> None:
     one = RunFolder(tmp_path / "a/1")
     (tmp_path / "a/evaluation/figures").mkdir(parents=True)
-    for name in ("figures/roc.png", "scores.csv", "mine.txt"):
+    for name in ("figures/roc-melanoma.png", "scores.csv", "mine.txt"):
         (tmp_path / "a/evaluation" / name).touch()
     left = {path.name for path in runs.outputs([one], "evaluation").path.rglob("*")}
     assert left == {"figures", "mine.txt"}

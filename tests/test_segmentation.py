@@ -240,7 +240,10 @@ def test_results_of_weights_that_are_gone_are_removed(demo_set: Path, tmp_path: 
     small_seg.finished(demo_set, tmp_path / "run")
     (tmp_path / "run/masks-test").mkdir()
     first = (tmp_path / "run/per-image-test.csv").read_bytes()
-    (tmp_path / "run/last.pt").unlink()
+    for name in ("last.pt", "best.safetensors"):
+        (tmp_path / "run" / name).unlink()
+    run = tmp_path / "run/config.json"
+    run.write_text(run.read_text().replace('"finished": true', '"finished": false'))
     small_seg.finished(demo_set, tmp_path / "run", learning_rate=0.05)
     assert (tmp_path / "run/per-image-test.csv").read_bytes() != first
     assert not (tmp_path / "run/masks-test").exists()

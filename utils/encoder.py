@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from utils.checkpoints import read_weights
 from utils.data import name_offenders
 from utils.logger import RunError, RunFolder
 from utils.runs import MODELS, find
@@ -54,6 +55,7 @@ def start_of(
             "profile."
         )
     weights = run / "best.safetensors"
+    read_weights(weights)  # a damaged file is refused here, by its checksum
     facts = {name: theirs[name] for name in ("name", "profile", "seed", "select_on")}
     facts |= {"run": _full_name(run, models), "sha256": _digest(weights)}
     row = replace(row, encoder_from=facts["run"])

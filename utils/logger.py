@@ -8,14 +8,12 @@ All are written whole or not at all.
 import dataclasses
 import datetime
 import importlib.metadata
+import io
 import itertools
 import json
 import platform
-import shutil
-import subprocess
 import sys
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +22,10 @@ from IPython.display import Image, display
 from matplotlib.figure import Figure
 
 from utils.console import say
-from utils.files import locked, write_atomic, write_json
-from utils.machine import machine
+from utils.files import locked, write_atomic, write_json, writing
+from utils.folders import RunError, require_ours, settings_in
+from utils.machine import machine, refuse_several_processes
+from utils.revision import git_revision
 from utils.values import RESUME as RESUME
 from utils.values import check
 
@@ -33,11 +33,6 @@ FIGURE_DPI = 150
 
 # What may differ between the two halves of a resumed run: none of it changes a result.
 FREE_FIELDS = frozenset({"question", "published", "workers"})
-# What a run's weights made, and nothing else.
-RESULTS = (
-    "predictions-*", "submission-*", "scores-*", "per-image-*", "thresholds-*", "masks-*"
-)  # fmt: skip
-
 
 # What `config.json` holds, where it holds it, for whoever reads it without the row.
 _KINDS: dict[str, Any] = {
@@ -49,10 +44,6 @@ _KINDS: dict[str, Any] = {
     "git": str,
     "precision": str,
 }
-
-
-class RunError(ValueError):
-    """A run folder does not fit what is asked of it; the message names the difference and cures."""
 
 
 class RunFolder:
@@ -67,18 +58,15 @@ class RunFolder:
     @property
     def config(self) -> dict[str, Any]:
         """What `config.json` holds; empty before the run started. RunError when it is damaged."""
-        file = self.path / "config.json"
         try:
-            known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-            if not isinstance(known, dict) or (known and not isinstance(known.get("row"), dict)):
-                raise ValueError("it holds no settings of a run")
+            known = settings_in(self.path)
             if wrong := _wrong(known, _KINDS):
                 raise ValueError(f"it says that {wrong}")
             return known
-        except (ValueError, OSError, RecursionError) as error:  # a folder; brackets without end
+        except (ValueError, OSError) as error:  # a folder
             raise RunError(
-                f"{file} is damaged ({error}). Train the run again with resume='restart' (the old "
-                "folder is moved aside)."
+                f"{self / 'config.json'} is damaged ({error}). Train the run again with "
+                "resume='restart' (the old folder is moved aside)."
             ) from error
 
     @property
@@ -88,6 +76,13 @@ class RunFolder:
         # Scores are written after the last epoch; settings of early versions do not say it.
         scored = any(self.path.glob("scores-*.json")) and (self / "best.safetensors").exists()
         return bool(known.get("finished") or (known and scored))
+
+    @property
+    def begun(self) -> bool:
+        """Whether it was trained at least in part: whether there is something to lose."""
+        # A kill may leave the best weights of the first epoch alone, before anything else.
+        best = (self / "best.safetensors").exists() and (self / "history.csv").exists()
+        return (self / "last.pt").exists() or best or self.finished
 
     def remember(self, name: str, value: Any) -> Any:
         """The entry of `config.json` called name; value is stored when there is none yet."""
@@ -103,16 +98,19 @@ class RunFolder:
             f"another process is training in {self.path}; wait for it, stop it, or give this run "
             "another run_dir."
         )
-        # Beside the folder, not in it: moving the folder aside must not move the lock.
-        return locked(self.path.with_name(f".{self.path.name}.lock"), busy)
+        # Beside the folder, not in it: moving the folder aside must not move the lock. Two links to
+        # a folder have one lock.
+        path = self.path.resolve()
+        return locked(path.with_name(f".{path.name}.lock"), busy)
 
     def say(self, text: str) -> None:
         """Print a line, and keep it with the time in `run.log`."""
         say(text)
         stamp = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / "run.log").open("a", encoding="utf-8") as log:
-            log.write(f"{stamp} {text}\n")
+        with writing(self / "run.log"):
+            self.path.mkdir(parents=True, exist_ok=True)
+            with (self / "run.log").open("a", encoding="utf-8") as log:
+                log.write(f"{stamp} {text}\n")
 
     def save_json(self, name: str, content: Any) -> Path:
         """Write content as `<name>` (strict JSON); returns its path."""
@@ -124,18 +122,12 @@ class RunFolder:
         write_atomic(self.path / name, table.to_csv(index=False, lineterminator="\n"))
         return self.path / name
 
-    def forget_results(self) -> None:
-        """Remove what was made with weights that are gone: predictions, scores and masks."""
-        for stale in (path for pattern in RESULTS for path in self.path.glob(pattern)):
-            if stale.is_dir():
-                shutil.rmtree(stale)
-            else:
-                stale.unlink()
-
     def save_figure(self, name: str, figure: Figure) -> Path:
         """Write `figures/<name>.png`; returns its path."""
         path = self.path / "figures" / f"{name}.png"
-        write_atomic(path, lambda file: figure.savefig(file, format="png", dpi=FIGURE_DPI))
+        file = io.BytesIO()  # whose size is known where the disk is full
+        figure.savefig(file, format="png", dpi=FIGURE_DPI)
+        write_atomic(path, file.getvalue())
         return path
 
     def show(self, name: str, figure: Figure) -> Path:
@@ -153,20 +145,20 @@ def start_run(path: str | Path, row: Any, data: dict[str, Any], resume: str = "a
     """Open the run folder at path for the row (a dataclass) on the data (facts, a fingerprint).
 
     "auto" makes the folder, or goes on with what is there; "restart" moves what is there aside.
-    Raises RunError when the folder holds a run whose results would differ, naming the fields, and
-    BlockingIOError when another process trains in it.
+    Raises RunError when the folder holds a run whose results would differ, naming the fields, or
+    things that are no run's; BlockingIOError when another process trains in it.
     """
+    refuse_several_processes()
     check(resume=resume)
     run = RunFolder(path)
     settings = json.loads(json.dumps(dataclasses.asdict(row)))
+    require_ours(run.path)  # before anything is written, be it a lock
     with run.lock():
-        trained = (run / "last.pt").exists()
         if resume == "restart" and run.path.exists():
             aside = _free_name(run.path)
             run.path.rename(aside)
             say(f"the run that was in {run.path} is now in {aside}")
-            trained = False
-        if not trained:  # nothing is lost: a run that failed at its start leaves no settings behind
+        if not run.begun:  # nothing is lost: what failed at its start leaves no settings behind
             facts = {"row": settings, "data": data, "versions": versions(), "git": git_revision()}
             run.save_json("config.json", facts | {"machine": machine()})
         elif different := differences(run, row, data["fingerprint"]):
@@ -176,8 +168,31 @@ def start_run(path: str | Path, row: Any, data: dict[str, Any], resume: str = "a
                 "aside), or give this run another run_dir."
             )
         else:
+            _require_weights(run)
             _note_changed_code(run)
     return run
+
+
+def require_settings(run: RunFolder, row: Any) -> None:
+    """RunError where the folder was opened for other settings: cells were run out of order."""
+    if not run.config:
+        raise RunError(f"{run.path} holds no settings; run the cell with start_run again.")
+    if different := differences(run, row):
+        raise RunError(
+            f"{run.path} was opened for other settings: {'; '.join(different)}. Run the cell with "
+            "start_run again, and all cells after it."
+        )
+
+
+def _require_weights(run: RunFolder) -> None:
+    """RunError where a run was begun whose training can neither go on nor be reported."""
+    if (run / "last.pt").exists() or (run.finished and (run / "best.safetensors").exists()):
+        return
+    lost = "best.safetensors, though the run is" if run.finished else "last.pt, and the run is not"
+    raise RunError(
+        f"{run.path} has no {lost} finished; put the file back, or use resume='restart' (the old "
+        "folder, with all that was computed, is moved aside)."
+    )
 
 
 def differences(run: RunFolder, row: Any, fingerprint: str | None = None) -> list[str]:
@@ -249,17 +264,3 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed as a package"
     return found
-
-
-def git_revision() -> str:
-    """Revision of the project's checkout, with "+changes" when files differ; "" outside git."""
-    root = Path(__file__).resolve().parent.parent
-    ask = partial(subprocess.run, cwd=root, capture_output=True, text=True, check=False)
-    try:
-        revision = ask(["git", "rev-parse", "--short=12", "HEAD"])
-        changes = ask(["git", "status", "--porcelain", "--untracked-files=no"])
-    except FileNotFoundError:  # no git on this machine
-        return ""
-    if revision.returncode:
-        return ""
-    return revision.stdout.strip() + ("+changes" if changes.stdout.strip() else "")

@@ -7,31 +7,35 @@ with the weights and the history of a run that was never interrupted (CPU, fp32:
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from accelerate import Accelerator, PartialState
 from torch import nn
 from torch.utils.data import DataLoader
 
 from utils.checkpoints import (
     Progress,
+    finished_progress,
     load_checkpoint,
     load_weights,
+    read_weights,
     save_checkpoint,
     save_weights,
 )
 from utils.console import progress
 from utils.data import name_offenders
+from utils.folders import clear_unfinished, forget_results
 from utils.forward import OutputError, require_finite
 from utils.inspection import attention_weights, peak_memory
 from utils.loaders import batches
-from utils.logger import RunFolder
+from utils.logger import RunError, RunFolder, require_settings
+from utils.machine import refuse_several_processes
 from utils.recipe import (
+    accelerator,
+    arithmetic,
     autocast,
     can_compile,
     choose_precision,
@@ -39,6 +43,7 @@ from utils.recipe import (
     learning_rate,
     make_optimizer,
 )
+from utils.starts import begin_again, keep_start
 
 SAVE_EVERY = 300.0  # seconds between two checkpoints within an epoch
 
@@ -107,12 +112,15 @@ def fit(
     network at the end. config is a row of the experiment table; the recipe fields of `utils.recipe`
     and epochs, seed, precision, compile_network, clip_norm, patience, select_score are read.
 
-    A run that was interrupted goes on where it stopped; one that is finished is only loaded. Raises
-    TrainingError when the loss, or what an epoch is scored by, is not finite, naming the images of
-    the batch; BlockingIOError when another process trains in the folder.
+    A run that was interrupted goes on where it stopped; one that is finished is only loaded. One
+    that stopped before there was anything to go on from begins again with the weights that the
+    network first came with, even where it is the same network. Raises TrainingError when the loss,
+    or what an epoch is scored by, is not finite, naming the images of the batch; RunError when the
+    folder was opened for another config; BlockingIOError when another process trains in it.
     """
-    main = PartialState().is_main_process
-    with run.lock() if main else nullcontext():
+    refuse_several_processes()
+    require_settings(run, config)
+    with run.lock(), keep_start(network):
         training = _Training(network, loss, loader, run, config, predict)
         training.resume()
         while not training.progress.finished:
@@ -137,13 +145,13 @@ class _Training:
     def __post_init__(self) -> None:
         """Choose device and precision, and hand network, optimiser and loader to Accelerate."""
         self.sampler, self.dataset = self.loader.sampler, self.loader.dataset
-        self.accelerator = Accelerator()
+        self.accelerator = accelerator()
         self.device = self.accelerator.device
-        # Batches are counted over all processes: each of them takes its share of the samples.
-        self.samples_per_batch = self.loader.batch_size * self.accelerator.num_processes
+        self.samples_per_batch = self.loader.batch_size
         precision = choose_precision(self.config.precision, self.network, self.device)
         self.precision = self.run.remember("precision", precision)
         self.run.remember("device", device_name(self.device))
+        self.run.remember("arithmetic", arithmetic(self.device))
         self.network.to(self.device, memory_format=torch.channels_last)
         if self.config.compile_network and can_compile(self.device, self.run.say):
             self.network.compile()
@@ -238,7 +246,7 @@ class _Training:
         best = best_epoch(done.history, self.config.select_score)
         patience = self.config.patience
         done.finished = done.epoch >= self.config.epochs or 0 < patience <= done.epoch - best
-        if self.accelerator.is_main_process and best == done.epoch:
+        if best == done.epoch:
             save_weights(self.network, self.run / "best.safetensors")
         self.save()
         self.say_epoch(row, best)
@@ -246,18 +254,15 @@ class _Training:
     def say_epoch(self, row: dict[str, float], best: int) -> None:
         """One line an epoch, for the terminal, the notebook and the log alike."""
         seconds, name = self.progress.timing[-1]["seconds"], self.config.select_score
-        if self.accelerator.is_main_process:
-            self.run.say(
-                f"epoch {row['epoch']}/{self.config.epochs}  loss {row['loss']:.4f}  "
-                f"{name} {row[name]:.4f}{' (best)' if best == row['epoch'] else ''}  "
-                f"{seconds:.0f} s"
-            )
+        self.run.say(
+            f"epoch {row['epoch']}/{self.config.epochs}  loss {row['loss']:.4f}  "
+            f"{name} {row[name]:.4f}{' (best)' if best == row['epoch'] else ''}  "
+            f"{seconds:.0f} s"
+        )
 
     def save(self) -> None:
         """Write `last.pt`, then `history.csv` and `timing.csv` from what it holds."""
         self.saved_at = time.monotonic()
-        if not self.accelerator.is_main_process:
-            return
         save_checkpoint(self.run / "last.pt", self.network, self.optimizer, self.progress)
         self.save_tables()
 
@@ -268,22 +273,38 @@ class _Training:
 
     def resume(self) -> None:
         """Take up `last.pt`, if there is one, and clear away what a killed write left."""
-        for half_written in self.run.path.glob(".*.tmp"):
-            half_written.unlink()
+        clear_unfinished(self.run.path)
         path = self.run / "last.pt"
-        if not path.exists():
-            self.run.forget_results()  # of weights that are no longer here
+        if path.exists():
+            self.progress = load_checkpoint(path, self.network, self.optimizer)
+            self.save_tables()  # a kill may have come between the checkpoint and its tables
+            self.check_best()
+        elif self.run.finished:  # nobody needs its `last.pt` any more
+            self.progress = finished_progress(self.run / "history.csv")
+        else:
+            forget_results(self.run.path)  # of weights that are no longer here
+            begin_again(self.network, self.run.say)
             return
-        self.progress = load_checkpoint(path, self.network, self.optimizer)
-        self.save_tables()  # a kill may have come between the checkpoint and its tables
         done = self.progress
         if done.finished:
             self.run.say(f"{self.run.path} is finished after {done.epoch} epochs; nothing to train")
         else:
             self.run.say(f"going on in epoch {done.epoch + 1} after {done.batch} batches")
 
+    def check_best(self) -> None:
+        """Know now, not after the last epoch, whether the best weights are whole."""
+        done, file = self.progress, self.run / "best.safetensors"
+        if not done.history:
+            return
+        try:
+            read_weights(file)
+        except RunError:
+            if done.batch or best_epoch(done.history, self.config.select_score) != done.epoch:
+                raise
+            save_weights(self.network, file)
+            self.run.say(f"{file} was damaged or gone; last.pt held the same weights")
+
     def load_best(self) -> None:
         """Put the best epoch's weights into the network; the last word of a run."""
-        self.accelerator.wait_for_everyone()
         self.run.remember("finished", True)
         load_weights(self.network, self.run / "best.safetensors")

@@ -14,13 +14,11 @@ import pandas as pd
 from utils import values
 from utils.console import say
 from utils.data import PROJECT, is_demo, name_offenders, note, set_name
+from utils.folders import forget_evaluation
 from utils.logger import RunError, RunFolder
 from utils.model import best_epoch
 
 MODELS = PROJECT / "model"
-# What an evaluation leaves.
-OWN = ("figures/*.png", "scores.csv", "differences.csv", "calibration.csv", "operating-points.csv",
-       "read-off.csv", "decision-curves.csv", "subgroups.csv")  # fmt: skip
 NEEDED = ("profile", "seed", "network", "weights", "attention", "image_size", "views", "select_on",
           "select_score")  # settings of a row, for whoever reads them here  # fmt: skip
 _FOLDER = re.compile(r"(?P<row>.+)-s(?P<seed>\d+)")
@@ -258,9 +256,7 @@ def output_folder(runs: Iterable[RunFolder], name: str) -> Path:
 def outputs(runs: Iterable[RunFolder], name: str) -> RunFolder:
     """`output_folder`, without what an earlier evaluation left there: it may be of other runs."""
     folder = output_folder(runs, name)
-    for pattern in OWN:
-        for stale in folder.glob(pattern):
-            stale.unlink()
+    forget_evaluation(folder)
     return RunFolder(folder)
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from study.jobs import Job
 from study.standing import Standing, seconds_left
-from utils.console import say
+from utils.console import duration, say
 
 States = Mapping[Job, tuple[str, Standing]]  # "waiting", "running", "done", "failed"
 
@@ -100,13 +100,3 @@ class LiveTable:
         by_rank = sorted(states.items(), key=lambda entry: RANK.index(entry[1][0]))
         others = Counter(state for _, (state, _) in by_rank[room:])
         return dict(by_rank[:room]), ", ".join(f"{n} {state}" for state, n in others.items())
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: '42 s', '3 min', '2 h 05 min'; "" for nan."""
-    if not math.isfinite(seconds):
-        return ""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,7 +1,9 @@
 """Long work shows that it is alive, in a log, on a terminal and in a notebook."""
 
 import io
+import re
 import sys
+import time
 
 import pandas as pd
 
@@ -61,6 +63,18 @@ def test_progress_lines_come_every_thirty_seconds(capsys, monkeypatch):
     assert lines == ["epoch 1: 3/8 batches, 55 s left", "epoch 1: 6/8 batches, 22 s left"]
 
 
+def test_progress_of_an_epoch_tells_the_time_of_all(capsys, monkeypatch):
+    monkeypatch.setattr(console, "LINE_EVERY", 0)
+    ticks = iter([0, 10, 20])  # each item takes ten seconds
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(ticks))
+    assert list(progress("ab", "epoch 3/15", "batches", more=24)) == ["a", "b"]
+    monkeypatch.undo()
+    assert capsys.readouterr().out.splitlines() == [
+        "epoch 3/15: 1/2 batches, 10 s left, about 4 min in all",
+        "epoch 3/15: 2/2 batches, 0 s left, about 4 min in all",
+    ]
+
+
 def test_short_work_says_nothing(capsys):
     assert list(progress(range(3), "epoch 1")) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")
@@ -96,6 +110,13 @@ def test_progress_is_a_bar_on_a_terminal(capsys, monkeypatch):
     assert "epoch 1" in drawn
     assert "/3 [" in drawn
     assert capsys.readouterr().out == ""
+
+
+def test_the_bar_of_an_epoch_tells_the_time_of_all(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    slow = (time.sleep(0.12) for _ in range(2))  # a bar draws itself ten times a second
+    assert len(list(progress(slow, "epoch 1/50", "batches", total=2, more=98))) == 2
+    assert re.search(r"1/2 \[.*, about \d\d s in all\]", sys.stderr.getvalue())
 
 
 def test_progress_bar_of_a_notebook_is_for_those_who_look(monkeypatch):

@@ -1,6 +1,7 @@
 """Lines, tables and signs of life from long work, in Jupyter, on a terminal and in a log."""
 
 import io
+import math
 import os
 import sys
 import time
@@ -42,6 +43,16 @@ def amount(size: float) -> str:
     return f"{size:.0f} bytes"
 
 
+def duration(seconds: float) -> str:
+    """Seconds for people: '42 s', '3 min', '2 h 05 min'; "" for nan."""
+    if not math.isfinite(seconds):
+        return ""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def show_table(table: pd.DataFrame) -> None:
     """Show a table in a notebook, or print all of it: a log has room for every column.
 
@@ -79,30 +90,45 @@ def _parent_environment() -> dict[str, str]:
 
 
 def progress(
-    items: Iterable[Item], what: str, unit: str = "", total: int | None = None
+    items: Iterable[Item], what: str, unit: str = "", total: int | None = None, more: int = 0
 ) -> Iterator[Item]:
     """Pass the items on, showing how far it is: a bar where someone looks, plain lines in a log.
 
-    Plain lines come every 30 seconds with the time left; work that ends sooner prints none.
+    Plain lines come every 30 seconds with the time left; work that ends sooner prints none. more
+    items like these come later, as the batches of further epochs: the time for all is told, too.
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
     if in_live_jupyter():
-        from tqdm.notebook import tqdm as notebook_bar  # needs a kernel with widgets
-
-        yield from notebook_bar(items, desc=what, total=total, unit=f" {unit}", leave=False)
+        from tqdm.notebook import tqdm as bar_of  # needs a kernel with widgets
     elif sys.stderr.isatty():
-        yield from tqdm(items, desc=what, total=total, unit=f" {unit}", leave=False)
+        bar_of = tqdm
     else:
-        yield from _lines(items, what, total, unit)
+        yield from _lines(items, what, total, unit, more)
+        return
+    bar = bar_of(items, desc=what, total=total, unit=f" {unit}", leave=False)
+    start = time.monotonic()
+    for done, item in enumerate(bar, start=1):
+        yield item
+        if more and total:
+            each = (time.monotonic() - start) / done
+            bar.set_postfix_str(_in_all(each * (total - done + more)), refresh=False)
 
 
-def _lines(items: Iterable[Item], what: str, total: int | None, unit: str) -> Iterator[Item]:
+def _lines(
+    items: Iterable[Item], what: str, total: int | None, unit: str, more: int
+) -> Iterator[Item]:
     start = last = time.monotonic()
     for done, item in enumerate(items, start=1):
         yield item
         now = time.monotonic()
         if now - last >= LINE_EVERY:
-            last = now
-            left = f", {(now - start) / done * (total - done):.0f} s left" if total else ""
+            last, each = now, (now - start) / done
+            left = f", {each * (total - done):.0f} s left" if total else ""
+            if more and total:
+                left += f", {_in_all(each * (total - done + more))}"
             say(f"{what}: {done}{f'/{total}' if total else ''} {unit}{left}")
+
+
+def _in_all(seconds: float) -> str:
+    return f"about {duration(seconds)} in all"

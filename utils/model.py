@@ -25,7 +25,7 @@ from utils.checkpoints import (
     save_checkpoint,
     save_weights,
 )
-from utils.console import progress
+from utils.console import duration, progress
 from utils.data import name_offenders
 from utils.folders import clear_unfinished, forget_results
 from utils.forward import OutputError, require_finite
@@ -169,10 +169,10 @@ class _Training:
         self.sampler.start_at(done.epoch, done.batch * self.samples_per_batch)
         self.model.train()
         left = self.batches_per_epoch - done.batch
+        later = self.batches_per_epoch * (self.config.epochs - done.epoch - 1)
+        what = f"epoch {done.epoch + 1}/{self.config.epochs}"
         started = time.monotonic()
-        for batch in progress(
-            batches(self.loader), f"epoch {done.epoch + 1}", "batches", total=left
-        ):
+        for batch in progress(batches(self.loader), what, "batches", total=left, more=later):
             self.train_batch(batch)
             now = time.monotonic()
             done.seconds, started = done.seconds + now - started, now
@@ -254,10 +254,13 @@ class _Training:
     def say_epoch(self, row: dict[str, float], best: int) -> None:
         """One line an epoch, for the terminal, the notebook and the log alike."""
         seconds, name = self.progress.timing[-1]["seconds"], self.config.select_score
+        each = np.mean([epoch["seconds"] for epoch in self.progress.timing])
+        left = each * (self.config.epochs - self.progress.epoch)
+        more = "" if self.progress.finished else f", about {duration(left)} of training left"
         self.run.say(
             f"epoch {row['epoch']}/{self.config.epochs}  loss {row['loss']:.4f}  "
             f"{name} {row[name]:.4f}{' (best)' if best == row['epoch'] else ''}  "
-            f"{seconds:.0f} s"
+            f"{seconds:.0f} s{more}"
         )
 
     def save(self) -> None:

@@ -194,6 +194,7 @@ def cut_patches(options: argparse.Namespace) -> int:
     """Cut the crops of the official training images."""
     folder = data.locate(options.data_dir)
     rows = data.read(folder)
+    data.require_labels(rows)
     settings = patches.Settings(options.side, options.seed)
     count = patches.make(folder, rows[rows["split"] == "train"], settings)
     console.say(f"{folder / patches.FOLDER}: {count} pictures; {patches.LABELS} has their labels")

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +148,7 @@ def test_the_enlarged_list_alone_does_not_say_what_is_official(tmp_path):
         data.read(tmp_path)
     rows = data.read(tmp_path, "extended")
     assert not rows["official"].any()
-    with pytest.raises(DataError, match="found melanoma 0, seborrheic_keratosis 0, benign 0"):
+    with pytest.raises(DataError, match="each class; found none"):
         data.training_rows(rows, "holdout", seed=0)
 
 
@@ -536,8 +537,71 @@ def test_the_hold_out_takes_no_archive_image_wherever_they_stand_in_the_list(tmp
 
 def test_images_without_labels_are_not_left_out_silently(tree):
     (tree / "ISIC-2017_Test_v2_Part3_GroundTruth.csv").unlink()
+    rows = data.read(tree)
+    assert rows.loc[rows["split"] == "test", "id"].tolist() == trees.ids("test", 3)
+    with pytest.raises(
+        DataError, match=r"images of the test split without labels: .*; put ISIC-2017_T"
+    ):
+        data.require_labels(rows)
+    shutil.rmtree(trees.masks(tree, "test"))
     with pytest.raises(DataError, match=r"holds images, but ISIC-2017_Test_v2_Part3_GroundTru"):
         data.read(tree)
+
+
+def test_masks_without_any_label_table(tree):
+    expected = data.read(tree)
+    for file in tree.glob("*_Part3_GroundTruth.csv"):
+        file.unlink()
+    assert data.locate(tree) == tree
+    rows = data.read(tree)
+    assert rows["label"].unique().tolist() == [data.NO_LABEL]
+    columns = ["id", "split", "official", "image", "mask", "age", "sex"]
+    keys = ["split", "id"]
+    pd.testing.assert_frame_equal(
+        rows[columns].sort_values(keys).reset_index(drop=True),
+        expected[columns].sort_values(keys).reset_index(drop=True),
+    )
+    counts = data.class_counts(rows)
+    assert counts.loc["train"].tolist() == [0, 0, 0, 5, 5]
+    assert counts.columns.tolist()[3:] == ["no label", "all"]
+    train, held_out = data.training_rows(rows, "holdout", seed=0)
+    assert (len(train), len(held_out)) == (4, 1)
+    assert len(data.drawn(train, 2, seed=0)) == 2
+    (images(tree) / "ISIC_0000002.jpg").unlink()
+    with pytest.raises(
+        DataError, match=r"masks without an image in .*: ISIC_0000002; bring the im"
+    ):
+        data.read(tree)
+
+
+def test_two_classes_serve_what_needs_no_third():
+    rows = many_rows()
+    rows = rows[rows["label"] != 1].reset_index(drop=True)
+    rows.loc[rows["split"] == "validation", "label"] = [0, 2] * 5
+    for select_on in data.SELECT_ON:
+        train, select = data.training_rows(rows, select_on, seed=0)
+        assert set(train["label"]) == set(select["label"]) == {0, 2}
+        assert set(data.drawn(train, 30, seed=0)["label"]) == {0, 2}
+        data.require_classes(1, train, select)
+        with pytest.raises(
+            DataError, match=r"found .*keratosis 0, .* row 1-4 .* segmenters can be"
+        ):
+            data.require_classes(3, train, select)
+        nevi = select[select["label"] == 2]
+        with pytest.raises(DataError, match=r"keratosis 0, .*With these the segmenters can be tr"):
+            data.require_classes(3, train, nevi)
+    with pytest.raises(DataError, match=r"melanomas and others to train on; .*the segmenters can"):
+        data.require_classes(1, nevi, nevi)
+
+
+def test_choosing_on_images_without_a_class_has_a_cure_that_helps():
+    train, select = data.training_rows(many_rows(), "validation", seed=0)
+    for classes in (1, 3):
+        with pytest.raises(
+            DataError, match=r"to choose the epoch on; .*\(select_on='holdout'\)\.$"
+        ):
+            data.require_classes(classes, train, select)
+        data.require_classes(classes, *data.training_rows(many_rows(), "holdout", seed=0))
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>\n<p>a, b\n4, not, found\n", b"\xff\xfe\xe9,"])
@@ -548,7 +612,10 @@ def test_label_files_that_are_no_csv(tree, content):
 
 
 def test_a_hold_out_of_too_few_images(tree):
-    with pytest.raises(DataError, match="needs at least 2 images of each class; found melanoma 1"):
+    expected = (
+        r"needs at least 2 images of each class; found melanoma 1.*\(select_on='validation'\)"
+    )
+    with pytest.raises(DataError, match=expected):
         data.training_rows(data.read(tree), "holdout", seed=0)
 
 

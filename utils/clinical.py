@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from utils import calibration, operating, subgroups
-from utils.data import CLASSES, name_offenders, read, training_rows
+from utils.data import CLASSES, name_offenders, read, require_labels, training_rows
 from utils.evaluation import OFFICIAL_CLASSES
 from utils.statistics import bootstrap, percentile_interval
 
@@ -110,6 +110,7 @@ def selection_rows(data_dir: Path, row: Any) -> pd.DataFrame:
     """
     crops = row.train_list == "patches"
     rows = read(data_dir, "official" if crops else row.train_list, row.allow_missing)
+    require_labels(rows)
     return training_rows(rows, row.select_on, row.seed)[1]
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from utils import demo, patches, values
 from utils.machine import refuse_several_processes
+from utils.tables import NO_LABEL
 from utils.tree import (
     EXTENDED_LABELS,
     IMAGE_FOLDERS,
@@ -103,11 +104,11 @@ def read(data_dir: Path, train_list: str = "official", allow_missing: bool = Fal
     """All rows of all splits that the folder holds, checked.
 
     Columns: id, split ("train", "validation", "test"), label (0 melanoma, 1 seborrheic keratosis,
-    2 benign), official (False for what only the enlarged list has), image (path), mask (path or
-    ""), age (years or NaN), sex ("male", "female", "unknown"). train_list "extended" adds the
-    coursework's 1320 further archive images, "patches" 60 crops of each official training image
-    (`utils.patches`); with allow_missing, rows without an image are left out instead of being an
-    error.
+    2 benign; `NO_LABEL` in a split that has masks, but no label table), official (False for what
+    only the enlarged list has), image (path), mask (path or ""), age (years or NaN), sex ("male",
+    "female", "unknown"). train_list "extended" adds the coursework's 1320 further archive images,
+    "patches" 60 crops of each official training image (`utils.patches`); with allow_missing, rows
+    without an image are left out instead of being an error.
     Raises DataError for ids without image, images without row, duplicates, rows with both labels,
     labels that are not 0 or 1, and ids that stand in two splits.
     """
@@ -154,11 +155,11 @@ def training_rows(
             f"{', or select on ' + repr('holdout') if select_on == 'validation' else ''}."
         )
     if select_on == "validation":
-        _check_classes(validation, "choosing the epoch on the validation split", 1)
         return train.reset_index(drop=True), validation.reset_index(drop=True)
     official = train[train["official"]]
-    _check_classes(official, "a hold-out of the official training images", 2)
-    if len(official) * HOLDOUT_SHARE <= len(CLASSES) - 1:  # scikit-learn rounds up
+    other = "choose the epoch on the validation split (select_on='validation')"
+    classes = _classes_there(official, "a hold-out of the official training images", other)
+    if len(official) * HOLDOUT_SHARE <= classes - 1:  # scikit-learn rounds up
         raise DataError(
             f"a hold-out of {HOLDOUT_SHARE:.0%} of {len(official)} training images has no room for "
             "an image of each class; bring more images, or choose the epoch on the validation "
@@ -178,12 +179,13 @@ def drawn(rows: pd.DataFrame, count: int | None, seed: int) -> pd.DataFrame:
     if count is None or count >= len(rows):
         return rows
     rest = len(rows) - count
-    if count < len(CLASSES) or rest < len(CLASSES):
+    classes = rows["label"].nunique()
+    if count < classes or rest < classes:
         raise DataError(
-            f"train_images is {count} of {len(rows)}; expected at least {len(CLASSES)}, an image "
-            f"of each class, and at most {len(rows) - len(CLASSES)}, or all of them (None)."
+            f"train_images is {count} of {len(rows)}; expected at least {classes}, an image "
+            f"of each class, and at most {len(rows) - classes}, or all of them (None)."
         )
-    _check_classes(rows, f"drawing {count} training images by class", 2)
+    _classes_there(rows, f"drawing {count} training images by class", "use all (train_images=None)")
     kept, _ = _parted(rows, seed, train_size=count)
     return kept.sort_index().reset_index(drop=True)
 
@@ -194,14 +196,59 @@ def _parted(rows: pd.DataFrame, seed: int, **size: float) -> list[pd.DataFrame]:
     return train_test_split(rows, stratify=rows["label"], random_state=seed, **size)
 
 
-def _check_classes(rows: pd.DataFrame, what: str, least: int) -> None:
-    counts = rows["label"].value_counts().reindex(range(len(CLASSES)), fill_value=0)
-    if counts.min() < least:
-        found = ", ".join(f"{CLASSES[k]} {count}" for k, count in counts.items())
+def _classes_there(rows: pd.DataFrame, what: str, other: str) -> int:
+    """How many classes the rows have; DataError where one of them cannot be parted."""
+    counts = rows["label"].value_counts().sort_index()
+    if counts.empty or counts.min() < 2:
         raise DataError(
-            f"{what} needs at least {least} images of each class; found {found}. Bring more "
-            "images, or choose the epoch on the other ('validation' or 'holdout')."
+            f"{what} needs at least 2 images of each class; found {_numbers(counts) or 'none'}. "
+            f"Bring more images of it, or {other}."
         )
+    return len(counts)
+
+
+def _numbers(counts: pd.Series) -> str:
+    return ", ".join(f"{CLASSES[k] if k >= 0 else 'no label'} {n}" for k, n in counts.items())
+
+
+def require_labels(rows: pd.DataFrame) -> None:
+    """DataError where a row says not which class it is: a classifier can do nothing with it."""
+    without = rows[rows["label"] == NO_LABEL]
+    for split, part in without.groupby("split", sort=False):
+        raise DataError(
+            f"images of the {split} split without labels: {name_offenders(part['id'])}; put "
+            f"{PREFIXES[split][0]}_Part3_GroundTruth.csv into the data folder, or move the split "
+            "elsewhere. Without labels only segmenters can be used (Segmentation.ipynb)."
+        )
+
+
+def require_classes(classes: int, train: pd.DataFrame, select: pd.DataFrame) -> None:
+    """DataError where a classifier cannot learn its classes from train, or be chosen on select.
+
+    classes is the number of its outputs: 1 tells melanoma from the rest.
+    """
+    there, chosen = (
+        part["label"].value_counts().reindex(range(len(CLASSES)), fill_value=0)
+        for part in (train, select)
+    )
+    if _suffices(there, classes) and _suffices(chosen, classes):
+        return
+    place, counts = "to train on", there
+    rows = ["row 1-4 (melanoma against the rest)"] * (_suffices(there, 1) and _suffices(chosen, 1))
+    cure = f"With these {' and '.join([*rows, 'the segmenters'])} can be trained"
+    if _suffices(there, classes):
+        place, counts = "to choose the epoch on", chosen
+        if (select["split"] == "validation").all():
+            cure = "Bring more, or choose it on a part of the training images (select_on='holdout')"
+    needed = "melanomas and others" if classes == 1 else "images of each class"
+    raise DataError(f"this row needs {needed} {place}; found {_numbers(counts)}. {cure}.")
+
+
+def _suffices(counts: pd.Series, classes: int) -> bool:
+    """Whether images of so many of each class are enough for that number of outputs."""
+    if classes == 1:
+        return bool(counts[0] > 0 and counts[1:].sum() > 0)
+    return bool(counts.min() > 0)
 
 
 def evaluation_split(rows: pd.DataFrame, split: str | None = None) -> str:
@@ -215,9 +262,13 @@ def evaluation_split(rows: pd.DataFrame, split: str | None = None) -> str:
 
 
 def class_counts(rows: pd.DataFrame) -> pd.DataFrame:
-    """Images per split and class, in class order, with a column for all."""
-    counts = pd.crosstab(rows["split"], rows["label"]).reindex(columns=range(3), fill_value=0)
-    counts.columns = list(CLASSES)
+    """Images per split and class, in class order, with a column for all.
+
+    Where some have no label there is a column for these, too.
+    """
+    labels = [*range(len(CLASSES)), *([NO_LABEL] if (rows["label"] == NO_LABEL).any() else [])]
+    counts = pd.crosstab(rows["split"], rows["label"]).reindex(columns=labels, fill_value=0)
+    counts.columns = [*CLASSES, "no label"][: len(labels)]
     counts["all"] = counts.sum(axis=1)
     return counts.reindex([s for s in SPLITS if s in counts.index])
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -121,7 +121,8 @@ def _take_labels(found: Inventory, folder: Path) -> None:
         found.add("labels", faults)
     if not files:
         name = f"{PREFIXES[found.split][0]}_Part3_GroundTruth.csv"
-        found.add("labels", [_absent(f"{name} with the labels", folder, found.split, "labels")])
+        fault = _absent(f"{name} with the labels", folder, found.split, "labels")
+        found.add("labels", [replace(fault, cure=f"{fault.cure}; only segmenters do without")])
     elif [file.name for file in files] == [EXTENDED_LABELS]:
         what = f"{folder} holds the enlarged training list only: which rows are official is unknown"
         cure = f"bring the official list: {_download('--splits train --parts labels')}"

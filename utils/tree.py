@@ -14,6 +14,7 @@ import pandas as pd
 from utils.spelling import ENDINGS, match
 from utils.tables import LABEL_COLUMNS as LABEL_COLUMNS
 from utils.tables import (
+    NO_LABEL,
     DataError,
     Fault,
     inspect_metadata,
@@ -80,9 +81,9 @@ def metadata_file(folder: Path, split: str) -> Path | None:
 
 
 def splits_in(folder: Path) -> list[str]:
-    """The splits of which the folder holds images and labels.
+    """The splits of which the folder holds images, and labels or masks.
 
-    Raises DataError for images without labels: leaving such a split out would score another one.
+    Raises DataError for images with neither: leaving such a split out would score another one.
     """
     if not os.path.lexists(folder):
         return []
@@ -96,17 +97,22 @@ def splits_in(folder: Path) -> list[str]:
 
 
 def unlabelled(folder: Path, split: str) -> list[Fault]:
-    """The fault of a split whose images have no label table."""
-    if label_files(folder, split):
+    """The fault of a split whose images have no label table, and no masks to do without."""
+    if label_files(folder, split) or mask_folder(folder, split):
         return []
-    table = f"{PREFIXES[split][0]}_Part3_GroundTruth.csv with their labels is not in {folder}"
-    what = f"{image_folders(folder, split)[0]} holds images, but {table}"
-    return [Fault(what, "put it there, or move the images away")]
+    table, masks = (f"{PREFIXES[split][0]}_Part{part}_GroundTruth" for part in (3, 1))
+    what = (
+        f"{image_folders(folder, split)[0]} holds images, but {table}.csv with their labels is not "
+        f"in {folder}, nor is {masks} with their masks"
+    )
+    return [Fault(what, "put one of them there, or move the images away")]
 
 
 def read_split(folder: Path, split: str, train_list: str, allow_missing: bool) -> pd.DataFrame:
     """The checked rows of one split, as `data.read` describes them."""
     files = label_files(folder, split)
+    if not files:
+        return _unlabelled_rows(folder, split)
     images, faults = find_images(folder, split)
     lists = {file.name: _as_files(read_labels(file), images, file.name) for file in files}
     extended = split == "train" and train_list == "extended"
@@ -133,6 +139,22 @@ def read_split(folder: Path, split: str, train_list: str, allow_missing: bool) -
     return _with_metadata(
         rows.assign(mask=[masks.get(id_, "") for id_ in rows["id"]]), folder, split
     )
+
+
+def _unlabelled_rows(folder: Path, split: str) -> pd.DataFrame:
+    """A row for each image of a split that has masks only: enough for segmenters."""
+    images, image_faults = find_images(folder, split)
+    masks, mask_faults = find_masks(folder, split)
+    found = match(masks, images, "masks")
+    masks = {found.name(id_): path for id_, path in masks.items()}
+    raise_first([*image_faults, *mask_faults, *found.faults])
+    if spare := sorted(set(masks) - set(images)):
+        cure = "bring the images, or move the masks elsewhere"
+        raise_first([Fault(f"masks without an image in {folder}:", cure, spare)])
+    ids = sorted(images)
+    rows = pd.DataFrame({"id": pd.Series(ids, dtype=str), "label": NO_LABEL, "split": split})
+    rows = rows.assign(official=True, image=[images[id_] for id_ in ids])
+    return _with_metadata(rows.assign(mask=[masks.get(id_, "") for id_ in ids]), folder, split)
 
 
 def _as_files(table: pd.DataFrame, images: Iterable[str], where: str) -> pd.DataFrame:

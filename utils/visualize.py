@@ -47,6 +47,11 @@ STYLE = {
 }
 
 
+def class_label(label: int) -> str:
+    """What a figure calls the class of an image, which may have none."""
+    return CLASS_LABELS[label] if label >= 0 else "no label"
+
+
 def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
     """A figure of that size in inches, and its axes (rows, columns). Draw it within STYLE."""
     figure = Figure(figsize=size, layout="constrained")

@@ -38,6 +38,14 @@ def test_lines_are_flushed(tmp_path, monkeypatch):
     assert said == "epoch 1\n"
 
 
+def test_a_log_that_is_not_utf_8_takes_every_sign(monkeypatch):
+    log = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", log)
+    console.begin()
+    console.say("α of 漢: 0.001")
+    assert log.buffer.getvalue() == b"\\u03b1 of \\u6f22: 0.001\n"
+
+
 def test_progress_in_a_log_is_plain_lines(capsys, monkeypatch):
     monkeypatch.setattr(console, "LINE_EVERY", 0)
     ticks = iter([0, 10, 20, 30])  # each item takes ten seconds

@@ -11,9 +11,17 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from utils.files import UnwritableError, locked, require_writable, write_atomic, write_json
+from utils.files import (
+    UnwritableError,
+    locked,
+    require_writable,
+    write_atomic,
+    write_json,
+    write_table,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -212,3 +220,14 @@ def test_what_the_system_refuses_is_put_into_words(name, code, cure, tmp_path, m
     assert error.value.errno == code
     assert names(tmp_path) == ["file"]
     assert (tmp_path / "file").read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1-3", "@x", "\tx", "\r=1"])
+def test_no_text_becomes_a_formula_in_a_spreadsheet(tmp_path: Path, name: str) -> None:
+    table = pd.DataFrame({"run": [name, "1-3"], "value": [-0.5, 1.0], name: ["a", None]})
+    write_table(tmp_path / "results.csv", table)
+    read = pd.read_csv(tmp_path / "results.csv", lineterminator="\n")
+    assert read["run"].tolist() == [f"'{name}", "1-3"]
+    assert read.columns.tolist() == ["run", "value", f"'{name}"]
+    assert read["value"].tolist() == [-0.5, 1.0]
+    assert table["run"][0] == name  # what was given stays as it is

@@ -90,6 +90,11 @@ class TestNotebookContract:
             assert not cell.outputs
             assert cell.execution_count is None
 
+    def test_its_streams_take_every_sign_from_the_start(self, file: Path) -> None:
+        second = self.cells(file, "code")[1].source
+        first = next(line for line in second.splitlines() if not re.match("import|from|$", line))
+        assert first == "console.begin()"
+
     def test_says_what_it_is_written_in(self, file: Path) -> None:
         metadata = nbformat.read(file, as_version=4).metadata
         assert metadata.kernelspec.name == "python3"

@@ -214,6 +214,14 @@ def test_a_dry_run_of_a_restart_counts_every_epoch(study, demo_set, capsys) -> N
 
 
 @pytest.mark.usefixtures("study")
+def test_a_dry_run_of_what_is_refused_says_so_to_a_script(demo_set, capsys) -> None:
+    for parameter, value in (("epochs", "0"), ("seg-6:save_masks", "yes")):
+        arguments = ("1-3", "seg-6", "--dry-run", "-p", parameter, value)
+        assert call(*arguments, "--data-dir", str(demo_set)) == 1
+        assert f"cannot run: {parameter.rpartition(':')[2]} is " in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("study")
 def test_ctrl_c_stops_with_its_own_status(demo_set, monkeypatch, capsys) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt

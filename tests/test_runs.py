@@ -1,6 +1,8 @@
 """Finished runs are found by any of their names; a missing one is answered with its command."""
 
 import dataclasses
+import json
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -176,3 +178,79 @@ def test_an_overview_says_which_epoch_was_kept(data_dir, models) -> None:
         [10, "3 (1)", "validation: auc_mean 0.900"],
     ]
     assert set(table["weights"]) == {"random"}
+
+
+def with_entry(config: dict, place: str, value: object) -> str:
+    """The settings as text, with this value at a place such as "row.seed"."""
+    *parents, name = place.split(".")
+    entries = json.loads(json.dumps(config))
+    inner = entries
+    for parent in parents:
+        inner = inner[parent]
+    inner[name] = value
+    return json.dumps(entries)
+
+
+WRONG = [
+    *[("row", value) for value in (None, [], "x", {}, {"name": "1-3"}, {"name": []})],
+    *[("row.seed", value) for value in (None, "x", -1, 1.5, [0], True, 10**30, math.nan)],
+    *[("row.image_size", value) for value in (None, {}, "64", [64, 64], 0, 10**400)],
+    *[("row.name", value) for value in (None, 3, "", "9-9")],
+    *[("row.published", value) for value in (None, 3, [3], [{"x": 1}], [{"source": 1}])],
+    *[("row.profile", None), ("row.select_score", "x"), ("row.select_score", []), ("row.x", 1)],
+    *[("row.class_weights", ["x"]), ("row.weights", 3), ("row.views", None), ("row.network", 3)],
+    *[("data", value) for value in (None, [], "x", {"set": 3}, {})],
+    *[("precision", value) for value in (None, "fp8", "", 3, [])],
+    *[("versions", []), ("machine", "x"), ("machine", {"memory_gb": "x"}), ("git", 3)],
+    *[("network", {"parameters": "many"}), ("network", 3)],
+]
+
+
+@pytest.mark.parametrize(("place", "value"), WRONG)
+def test_settings_of_any_kind_are_passed_over_or_refused(
+    place, value, data_dir, models, capsys
+) -> None:
+    file = models / "demo-demo/1-3-s2/config.json"
+    file.write_text(with_entry(json.loads(file.read_text()), place, value))
+    one_is_damaged(data_dir, models, capsys)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b"[" * 99_999, b'{"a":' * 9_999, b"x" * 10_000_000, b"9" * 9_999, None]
+)
+def test_a_file_of_settings_of_any_kind(content, data_dir, models, capsys) -> None:
+    file = models / "demo-demo/1-3-s2/config.json"
+    file.unlink()
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    one_is_damaged(data_dir, models, capsys)
+
+
+@pytest.mark.parametrize("content", [None, "", "epoch\n1\n", "epoch,auc_mean\n1,x\n", "\0"])
+def test_a_history_that_tells_nothing(content, data_dir, models, capsys) -> None:
+    file = models / "demo-demo/1-3-s2/history.csv"
+    file.unlink()
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_text(content)
+    one_is_damaged(data_dir, models, capsys)
+
+
+def one_is_damaged(data_dir: Path, models: Path, capsys) -> None:
+    """1-3-s2 is passed over and named, the others are found; asked for it is refused."""
+    chosen = runs.find(None, data_dir, ROWS, models=models)
+    assert list(chosen) == ["1-1-s0", "1-3-s10"]
+    assert len(runs.overview(chosen)) == 2
+    passed = capsys.readouterr().out
+    assert "passed over: " not in passed or "1-3-s2" in passed
+    with pytest.raises(RunError, match=r"1-3-s2|9-9"):
+        runs.find(str(models / "demo-demo/1-3-s2"), data_dir, ROWS, models=models)
+
+
+def test_a_folder_without_settings_is_no_run(data_dir, models) -> None:
+    (models / "demo-demo/1-3-s2/config.json").unlink()
+    with pytest.raises(RunError, match=r"1-3-s2 holds no config.json; train it again"):
+        found("1-3-s2", data_dir, models)

@@ -10,9 +10,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import pandas as pd
 from filelock import FileLock, Timeout
 
 from utils.room import cannot_write
+
+FORMULA = frozenset("=+-@\t\r")  # what a spreadsheet takes for the beginning of one
 
 
 class UnwritableError(OSError):
@@ -106,6 +109,21 @@ def _replace(path: Path, write: bytes | Callable[[BinaryIO], None]) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table that people open in a spreadsheet: csv in which no text is a formula.
+
+    What begins like one gets an apostrophe (OWASP, "CSV Injection"): a run's name is a text.
+    """
+    safe = table.rename(columns=_text)
+    for name in safe.select_dtypes(["object", "string"]):
+        safe[name] = safe[name].map(_text)
+    write_atomic(path, safe.to_csv(index=False, lineterminator="\n"))
+
+
+def _text(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in FORMULA else cell
 
 
 def _umask() -> int:

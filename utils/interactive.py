@@ -18,6 +18,7 @@ from utils.console import in_live_jupyter
 from utils.curves import operating_points
 from utils.data import CLASSES
 from utils.evaluation import OFFICIAL_CLASSES
+from utils.fonts import drawing
 from utils.logger import RunFolder
 
 SCREEN_DPI = 100
@@ -197,5 +198,6 @@ def picture_widget(figure: Figure) -> Any:
 def png(figure: Figure) -> bytes:
     """The figure as a PNG, 100 px an inch."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=SCREEN_DPI)
+    with drawing():
+        figure.savefig(buffer, format="png", dpi=SCREEN_DPI)
     return buffer.getvalue()

@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from utils.console import say
 from utils.files import locked, write_atomic, write_json, writing
 from utils.folders import RunError, require_ours, settings_in
+from utils.fonts import drawing
 from utils.machine import machine, refuse_several_processes
 from utils.revision import git_revision
 from utils.values import RESUME as RESUME
@@ -126,7 +127,8 @@ class RunFolder:
         """Write `figures/<name>.png`; returns its path."""
         path = self.path / "figures" / f"{name}.png"
         file = io.BytesIO()  # whose size is known where the disk is full
-        figure.savefig(file, format="png", dpi=FIGURE_DPI)
+        with drawing():
+            figure.savefig(file, format="png", dpi=FIGURE_DPI)
         write_atomic(path, file.getvalue())
         return path
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from utils import data, report_tables
-from utils.files import write_atomic
+from utils.files import write_atomic, write_table
 from utils.logger import RunFolder
 from utils.report_compare import Against
 from utils.report_findings import Study, summary
@@ -67,7 +67,7 @@ def write(
     ]
     table = report_tables.results(study.entries, split)
     in_print = _printed_tables(study, table, lines, tests)
-    write_atomic(output / "results.csv", table.to_csv(index=False, lineterminator="\n"))
+    write_table(output / "results.csv", table)
     write_atomic(output / "results.tex", report_tables.latex(in_print))
     title = f"Skin lesion study: {study.data}, {split} split"
     lead = "Every score with its 95 % interval; made from the folders that the runs left."

@@ -27,6 +27,7 @@ from utils.data import CLASSES
 from utils.decode import READ_ERRORS
 from utils.evaluation import confusion_matrix
 from utils.evaluation_seg import THRESHOLD
+from utils.fonts import drawing
 from utils.report_page import Picture
 from utils.visualize import (
     CLASS_COLOURS,
@@ -51,7 +52,8 @@ def drawn(figure: Figure, alt: str, caption: str = "", wide: bool = False) -> Pi
     """A figure as a picture of the page: WebP without loss, which line art packs well."""
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with drawing():
+        canvas.draw()
     image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
     uri = _uri(image, lossless=True, quality=60)
     width, height = (round(inches * 100) for inches in figure.get_size_inches())

@@ -14,6 +14,7 @@ import pandas as pd
 from utils import values
 from utils.console import say
 from utils.data import PROJECT, is_demo, name_offenders, note, set_name
+from utils.files import write_table
 from utils.folders import forget_evaluation
 from utils.logger import RunError, RunFolder
 from utils.model import best_epoch
@@ -96,7 +97,7 @@ class _Search:
         for name, run in self.present.items():
             try:
                 if run.finished:
-                    finished[name] = self.sound(run)
+                    finished[name] = self.checked(run)
             except RunError as error:
                 say(f"passed over: {error}")
         if not finished:
@@ -123,7 +124,7 @@ class _Search:
             name = name.replace(row, self.aliases[row])
             row, fits = self.aliases[row], self.named(name)
         if finished := {key: run for key, run in fits.items() if run.finished}:
-            return {key: self.sound(run) for key, run in finished.items()}
+            return {key: self.checked(run) for key, run in finished.items()}
         if fits:
             return {key: self.checked(run) for key, run in fits.items()}  # says what is missing
         if row not in self.rows:
@@ -253,11 +254,20 @@ def output_folder(runs: Iterable[RunFolder], name: str) -> Path:
     return next(iter(runs)).path.parent / name
 
 
-def outputs(runs: Iterable[RunFolder], name: str) -> RunFolder:
+def outputs(runs: Iterable[RunFolder], name: str) -> "Outputs":
     """`output_folder`, without what an earlier evaluation left there: it may be of other runs."""
     folder = output_folder(runs, name)
     forget_evaluation(folder)
-    return RunFolder(folder)
+    return Outputs(folder)
+
+
+class Outputs(RunFolder):
+    """The folder of an evaluation: its tables are for people, and no code reads them."""
+
+    def save_table(self, name: str, table: pd.DataFrame) -> Path:
+        """Write a table as csv in which no text is a formula; returns its path."""
+        write_table(self.path / name, table)
+        return self.path / name
 
 
 def _readable(run: RunFolder) -> bool:

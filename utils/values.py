@@ -50,12 +50,11 @@ def path(name: str, value: Any, kind: str = "file or folder") -> Path:
     except (OSError, RuntimeError, ValueError) as error:  # too long, a loop; no such user; "\0"
         reason = getattr(error, "strerror", None) or error
         raise ValueRefusedError(
-            f"{name} is {_short(value)}, which can be no path ({reason}); expected that of a "
-            f"{kind}."
+            f"{name} is {_short(value)}, which can be no path ({reason}); name another {kind}."
         ) from error
     if found not in kind:
         raise ValueRefusedError(
-            f"{name} is {_short(value)}, which is a {found}; expected a {kind}."
+            f"{name} is {_short(value)}, which is a {found}; name another path, that of a {kind}."
         )
     return named
 

@@ -20,7 +20,7 @@ from utils.console import progress
 from utils.data import CLASSES, is_demo
 from utils.decode import Facts, check, undecided
 from utils.duplicates import nearly_same, perceptual_hash, same
-from utils.files import write_atomic
+from utils.files import write_table
 from utils.inventory import Inventory, Problem
 from utils.orientation import AS_STORED, UNDECIDED
 from utils.tables import DataError, name_offenders, printable
@@ -102,7 +102,7 @@ class Report:
     def write(self, file: Path) -> None:
         """Write the list of all problems as csv. Raises DataError where it cannot be written."""
         try:
-            write_atomic(file, self.problems.to_csv(index=False, lineterminator="\n"))
+            write_table(file, self.problems)
         except OSError as error:
             raise DataError(
                 f"the list of problems cannot be written to {file} ({error.strerror}); name "

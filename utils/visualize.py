@@ -18,6 +18,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from utils.data import CLASSES
+from utils.fonts import families
 
 CLASS_COLOURS = ("#D55E00", "#0072B2", "#009E73")  # melanoma, seborrheic keratosis, benign
 CLASS_LABELS = tuple(name.replace("_", " ") for name in CLASSES)
@@ -38,6 +39,7 @@ STYLE = {
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlesize": 9,
+    "font.family": families(),
     "font.size": 8,
     "grid.alpha": 0.3,
     "legend.fontsize": 7.5,

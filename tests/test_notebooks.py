@@ -179,7 +179,7 @@ def test_a_run_of_the_other_task_is_answered_with_the_notebook_that_evaluates_it
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)  # two trainings, six notebooks
 def test_after_the_demo_every_notebook_runs_with_its_default_parameters(
     demo_set: Path, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from hostile_server import Hostile, Step
 
 import prepare_data
-from utils import data, decode, demo, patches
+from utils import data, decode, demo, patches, verify
 from utils.data import PROJECT
 from utils.files import locked
 
@@ -311,3 +312,14 @@ def test_the_command_line_loads_nothing_that_it_does_not_need():
     code = "import prepare_data, sys; print({'sklearn', 'scipy', 'torch'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
     assert done.stdout == "set()\n", done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such device")
+def test_a_list_that_cannot_be_written_is_known_before_the_work(
+    demo_set: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(verify, "verify", None)
+    assert prepare_data.main(["verify", "--data-dir", str(demo_set), "--csv", os.devnull]) == 1
+    said = capsys.readouterr().err
+    assert said.endswith("it is a device or a pipe, no regular file); name another place, or mend "
+                         "this one.\n")  # fmt: skip

@@ -428,6 +428,14 @@ class TestPlan:
         (run / f"predictions-{first.row.select_on}.csv").unlink()  # not all of it is there
         assert plan.plan(["1-3"], [0], "demo", demo_set).jobs
 
+    def test_a_finished_run_does_not_need_its_last_state(self, demo_set: Path) -> None:
+        (first,) = plan.plan(["1-3"], [0], "demo", demo_set).runs
+        run = self.finish(first)
+        (run / "last.pt").rename(run / "best.safetensors")
+        assert plan.plan(["1-3"], [0], "demo", demo_set).runs[0].finished
+        other = plan.plan(["1-3"], [0], "demo", demo_set, [("epochs", "7")])
+        assert "epochs is" in other.refused["1-3-s0"]
+
     def test_a_run_on_other_data_is_left_to_its_notebook(self, demo_set: Path) -> None:
         (first,) = plan.plan(["1-3"], [0], "demo", demo_set).runs
         run = self.finish(first)

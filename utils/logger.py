@@ -38,7 +38,7 @@ FREE_FIELDS = frozenset({"question", "published", "workers"})
 # What `config.json` holds, where it holds it, for whoever reads it without the row.
 _KINDS: dict[str, Any] = {
     "row": {"name": str, "profile": str, "seed": int},
-    "data": {"set": str, "folder": str, "fingerprint": str},
+    "data": {"set": str, "folder": str},
     "versions": {},
     "machine": {"memory_gb": int | float},
     "network": {"parameters": int | float, "gflops": int | float},

@@ -4,8 +4,10 @@ import dataclasses
 import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import albumentations as A
@@ -16,6 +18,8 @@ import pytest
 import torch
 
 from utils import loaders, store
+from utils import workers as processes
+from utils.data import DataError
 from utils.loaders import EpochSampler, TestViews, TrainingPatches
 
 SIDE = 250  # of the coded images
@@ -355,12 +359,87 @@ def test_masks_are_not_needed(demo_store, tmp_path):
 
 def test_default_workers(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert loaders.default_workers() == 0
+    assert processes.default_workers() == 0
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    assert loaders.default_workers() == 4
+    assert processes.default_workers() == 4
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    assert loaders.default_workers() == 8
+    assert processes.default_workers() == 8
+
+
+BATCH = 8 * (32 * 32 * 3 + 2 * 8)  # bytes of eight patches with label and index
+
+
+class TestSharedMemory:
+    """What a container without much of it can do."""
+
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch, tmp_path) -> None:
+        monkeypatch.setattr(sys, "platform", "linux")
+        monkeypatch.setattr(processes, "SHARED", tmp_path)
+        monkeypatch.setattr(processes, "free_space", lambda _: 6 * BATCH)
+
+    def test_workers_that_fit_are_used(self, patches):
+        assert loaders.training_loader(patches, 8, 2).num_workers == 2
+
+    def test_more_than_fit_are_refused_with_what_does(self, patches):
+        with pytest.raises(DataError, match=r"^3 workers need .*; use workers=2 or workers=0, or"):
+            loaders.training_loader(patches, 8, 3)
+        with pytest.raises(DataError, match=r"; use workers=0, or .* \(docker run --shm-size=2g"):
+            loaders.training_loader(patches, 24, 1)
+
+    def test_nobody_asked_for_so_many(self, patches, monkeypatch, capsys):
+        monkeypatch.setattr(loaders, "default_workers", lambda: 8)
+        for _ in range(2):
+            assert loaders.training_loader(patches, 8, None).num_workers == 2
+        assert capsys.readouterr().out.count("8 workers need ") == 1
+
+    def test_views_count(self, demo_store, demo_rows):
+        views = TestViews(demo_store, demo_rows, 32)
+        with pytest.raises(DataError, match="1 workers need"):
+            loaders.evaluation_loader(views, 9 * 24, 1)
+
+    def test_other_systems_have_none(self, patches, monkeypatch):
+        monkeypatch.setattr(sys, "platform", "darwin")
+        assert loaders.training_loader(patches, 24, 1).num_workers == 1
+
+
+class Broken(loaders.LesionDataset):
+    """A worker that dies, or stands still, over its second image."""
+
+    def __init__(self, store, rows, fault: str) -> None:
+        super().__init__(store, rows)
+        self.fault = fault
+
+    def __getitem__(self, index: int) -> dict:
+        if index and self.fault == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if index:
+            time.sleep(1.5)
+        return {"image": np.zeros((8, 8, 3), np.uint8), "label": 0, "index": index}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="nothing tells of a dead process")
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (
+            "dies",
+            r"^a worker that loads images has died \(.*\); .*workers=0, and call it",
+        ),
+        (
+            "stands still",
+            r"^the workers .* have given nothing for 0.5 s; .* workers=0, and",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_a_worker_that_fails_ends_in_a_sentence(demo_store, demo_rows, monkeypatch, fault, message):
+    for module in (processes, loaders):
+        monkeypatch.setattr(module, "PATIENCE", 0.5 if fault == "stands still" else 60)
+    loader = loaders.evaluation_loader(Broken(demo_store, demo_rows, fault), 1, 1)
+    with pytest.raises(RuntimeError, match=message):
+        list(loaders.batches(loader))
 
 
 # --- processes ---
@@ -371,6 +450,7 @@ import contextlib
 import multiprocessing
 import socket
 import sys
+import time
 from pathlib import Path
 
 print("the script runs", flush=True)
@@ -380,6 +460,8 @@ method, guarded, folder = sys.argv[1:]
 multiprocessing.set_start_method(method)
 
 from utils import loaders, store
+from utils import workers as processes
+from utils.data import DataError
 
 prepared = store.open_store(Path(folder))
 views = loaders.TestViews(prepared, prepared.index, 32, views=1)

@@ -23,6 +23,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from utils.store import Store
+from utils.workers import AHEAD, PATIENCE, default_workers, faults_in_words, with_room
 
 VIEW_NAMES = (
     "plain",
@@ -231,7 +232,8 @@ def training_loader(dataset: LesionDataset, batch_size: int, workers: int | None
     return _loader(
         dataset,
         workers,
-        batch_size=batch_size,
+        batch_size,
+        key=(0, 0),
         sampler=sampler,
         drop_last=len(dataset) > batch_size,
     )
@@ -240,20 +242,25 @@ def training_loader(dataset: LesionDataset, batch_size: int, workers: int | None
 def evaluation_loader(dataset: LesionDataset, batch_size: int, workers: int | None) -> DataLoader:
     """Every image once, in order; batch_size counts views, as the device sees them."""
     views = getattr(dataset, "views", 1)
-    return _loader(dataset, workers, batch_size=max(1, batch_size // views))
+    return _loader(dataset, workers, max(1, batch_size // views), key=0)
 
 
-def default_workers() -> int:
-    """0 without a GPU, where training leaves no core idle; else a worker a core, 8 at most."""
-    return min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0
-
-
-def _loader(dataset: Dataset, workers: int | None, **settings) -> DataLoader:
-    workers = default_workers() if workers is None else workers
+def _loader(
+    dataset: LesionDataset, workers: int | None, batch_size: int, key: object, **settings
+) -> DataLoader:
+    """key is one that the dataset takes: its sample tells how large a batch is."""
+    asked, workers = workers, default_workers() if workers is None else workers
+    if workers and len(dataset):
+        sample = sum(np.asarray(part).nbytes for part in dataset[key].values())
+        batch = sample * min(batch_size, len(dataset))
+        workers = with_room(workers, batch, must=asked is not None)
     return DataLoader(
         dataset,
+        batch_size=batch_size,
         num_workers=workers,
         persistent_workers=workers > 0,
+        prefetch_factor=AHEAD if workers else None,
+        timeout=PATIENCE if workers else 0,
         pin_memory=torch.cuda.is_available(),
         collate_fn=collate,
         **settings,
@@ -262,12 +269,13 @@ def _loader(dataset: Dataset, workers: int | None, **settings) -> DataLoader:
 
 def batches(loader: DataLoader) -> Iterator[dict[str, torch.Tensor]]:
     """The batches of a loader, whose workers start wherever the main script comes from."""
-    with startable_workers():
+    with faults_in_words(), startable_workers():
         iterator = iter(loader)
         # A loader that Accelerate has prepared starts its workers with the first batch only.
         first = list(itertools.islice(iterator, 1))
     yield from first
-    yield from iterator
+    with faults_in_words():
+        yield from iterator
 
 
 @contextmanager

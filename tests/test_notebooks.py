@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -40,6 +42,38 @@ def test_papermill_with_other_parameters_from_another_folder(
     printed = "".join(outputs(executed, "stdout"))
     assert "epoch 1/1  loss" in printed
     assert "synthetic demo data" in printed
+
+
+@pytest.fixture
+def two_classes(demo_set: Path, tmp_path: Path) -> Path:
+    """The demo set without seborrheic keratoses: they become benign."""
+    folder = Path(shutil.copytree(demo_set, tmp_path / "two"))
+    for file in folder.glob("*_Part3_GroundTruth.csv"):
+        file.write_text(re.sub(r",1$", ",0", file.read_text(), flags=re.MULTILINE))
+    return folder
+
+
+@pytest.mark.slow
+def test_two_classes_serve_row_1_4(two_classes: Path, tmp_path: Path) -> None:
+    made = {"data_dir": two_classes, "run_dir": tmp_path / "run", "epochs": 1, "image_size": 64}
+    executed = papermill(NOTEBOOK.name, tmp_path, experiment="1-4", **made)
+    assert "epoch 1/1  loss" in "".join(outputs(executed, "stdout"))
+    where = {"runs": tmp_path / "run", "data_dir": two_classes}
+    executed = papermill("Evaluation-Cls.ipynb", tmp_path, **where)
+    assert not outputs(executed, "stderr")
+
+
+@pytest.mark.slow
+def test_masks_without_labels_serve_a_segmenter(demo_set: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(demo_set, tmp_path / "masks"))
+    for file in folder.glob("*_Part3_GroundTruth.csv"):
+        file.unlink()
+    made = {"data_dir": folder, "run_dir": tmp_path / "run", "epochs": 1, "image_size": 32}
+    executed = papermill("Segmentation.ipynb", tmp_path, experiment="seg-1", **made)
+    assert "epoch 1/1  loss" in "".join(outputs(executed, "stdout"))
+    where = {"runs": tmp_path / "run", "data_dir": folder}
+    executed = papermill("Evaluation-Seg.ipynb", tmp_path, **where)
+    assert not outputs(executed, "stderr")
 
 
 def test_a_converted_script_in_another_folder_twice_in_a_row(

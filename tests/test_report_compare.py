@@ -12,7 +12,15 @@ import study_folders
 from sklearn.metrics import roc_auc_score
 
 import experiments
-from utils import clinical, report_pairs, report_tables, report_trust, results, results_seg
+from utils import (
+    clinical,
+    report_pairs,
+    report_sections,
+    report_tables,
+    report_trust,
+    results,
+    results_seg,
+)
 from utils.evaluation import Counts
 from utils.logger import RunFolder
 from utils.published import OTHER
@@ -152,6 +160,21 @@ class TestAgainstPublished:
         scale = math.sqrt(study_folders.IMAGES / 600)
         expected = math.hypot(ours.value - ours.low, scale * (ours.high - ours.value))
         assert line.difference - line.low == pytest.approx(expected)
+
+
+def test_the_page_sets_ours_beside_theirs_unless_the_images_are_synthetic(rows: dict) -> None:
+    study = Study(real(rows["1-1"]), {"1-1": ROW}, "test", "ISIC 2017", False, None, "", {}, {})
+    _, head, *_ = report_sections.published(study, study.published()).blocks
+    shown = head.table.set_index(["published", "score"]).loc[
+        ("Zhang et al. 2019, ARL-CNN50", "M AUC")
+    ]
+    score = study.entries[0].scores["coursework"]["melanoma"]["auc"]
+    assert shown["ours"] == "{value:.3f} [{low:.3f}, {high:.3f}]".format(**score)
+    assert shown["theirs"] == "0.875"
+    assert shown["difference"].startswith(f"{score['value'] - 0.875:+.3f}".replace("-", "−"))
+    study = replace(study, entries=rows["1-1"], synthetic=True)
+    (words,) = report_sections.published(study, study.published()).blocks
+    assert "synthetic" in words.text
 
 
 def test_the_brier_score_has_the_interval_that_the_notebook_shows(rows: dict) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
+from inspect import signature
 from typing import Any, Self
 
 from experiments.checks import MOST, check_fields, check_numbers, check_value
@@ -12,6 +13,15 @@ LOSSES = {
 }
 _NETWORKS_OWN = ("attention", "alpha", "train_alpha", "depth")  # not every network has them
 SEGMENTATION_VIEWS = (1, 4, 8)  # plain; flips; flips and quarter turns, of squares only
+
+
+def _made(kind: type, settings: Any) -> Any:
+    """A dataclass of what a file holds; ValueError where that is no such thing, or not all."""
+    try:
+        bound = signature(kind).bind(**settings)
+    except TypeError as error:  # before anything of ours runs, whose own errors come through
+        raise ValueError(f"{error} for {kind.__name__}") from error
+    return kind(*bound.args, **bound.kwargs)
 
 
 @dataclass(frozen=True)
@@ -99,20 +109,20 @@ class Row:
                     "(--resume restart), or take the version that made it. The fields are "
                     f"{', '.join(known)}."
                 )
-        lists = {name: tuple(v) for name, v in settings.items() if isinstance(v, list)}
+        settings = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+        studies = settings.get("published", ())
         try:
-            published = tuple(Published(**study) for study in settings.get("published", ()))
-            return cls(**settings | lists | {"published": published})
-        except (
-            TypeError,
-            ValueError,
-        ) as error:  # something needed is not there, or is no such thing
+            check_value("published", studies, (tuple,))
+            studies = tuple(_made(Published, study) for study in studies)
+            return _made(cls, settings | {"published": studies})
+        except ValueError as error:
             raise ValueError(f"{run} are damaged: {error}") from error
 
-    def network_options(self, takes: Iterable[str]) -> dict[str, Any]:
+    def network_options(self, takes: Iterable[str] = _NETWORKS_OWN) -> dict[str, Any]:
         """What this row says of the options that its network takes, as `nets.options` names them.
 
-        `nets.build` wants to know them beyond the name, the classes and the weights.
+        `nets.build` wants to know them beyond the name, the classes and the weights. Unless told
+        which the network takes these are all that any does, of which `nets.build` refuses others.
         """
         own = {entry.name for entry in fields(self)} & set(_NETWORKS_OWN)
         return {name: getattr(self, name) for name in takes if name in own}

@@ -79,6 +79,15 @@ def test_settings_of_an_older_run_have_the_defaults_of_what_they_do_not_know():
         restore(settings | {"dropout": 0.5})
 
 
+def test_an_error_of_ours_is_not_taken_for_damaged_settings(monkeypatch):
+    settings = json.loads(json.dumps(dataclasses.asdict(get("1-3"))))
+    with pytest.raises(ValueError, match="are damaged: missing a required argument: 'network'"):
+        restore({name: value for name, value in settings.items() if name != "network"})
+    monkeypatch.setattr("experiments.row.check_fields", lambda _row: None + 1)
+    with pytest.raises(TypeError, match="NoneType"):
+        restore(settings)
+
+
 def test_a_network_is_built_with_its_options():
     row = get("4-2", "demo")
     options = row.network_options(nets.options(row.network))
@@ -91,6 +100,7 @@ def test_a_network_is_built_with_its_options():
     alphas = [value for key, value in network.named_parameters() if key.endswith("alpha")]
     assert not any(alpha.requires_grad or alpha.item() for alpha in alphas)
     assert get("1-2").network_options(nets.options("resnet50")) == {}
+    assert list(get("1-3").network_options()) == nets.options("arl14")
 
 
 def test_a_network_of_another_name_is_built_with_what_it_takes(monkeypatch):

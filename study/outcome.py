@@ -7,7 +7,7 @@ from pathlib import Path
 import experiments
 from study.jobs import Job
 from study.plan import TRAINING, Plan
-from utils import data, logger, runs
+from utils import data, logger, outputs
 
 EVALUATION = {
     experiments.ClassificationRow: data.PROJECT / "Evaluation-Cls.ipynb",
@@ -61,7 +61,7 @@ class Outcome:
             folders = [run for run in done.values() if _kind(run) is kind]
             if folders and TRAINING[kind] not in left:
                 name = f"{notebook.stem.lower()}-{self.split}"
-                output = runs.output_folder(folders, name)
+                output = outputs.folder_of(folders, name)
                 parameters = {"data_dir": str(self.data_dir), "split": self.split}
                 parameters["runs"] = [str(run.path) for run in folders]
                 jobs.append(Job(name, notebook, output, parameters))

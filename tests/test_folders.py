@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_logger import DATA, Row, names
 
-from utils import data, files, folders, logger, runs
+from utils import data, files, folders, logger, outputs
 from utils.logger import RunError, start_run
 
 
@@ -123,7 +123,7 @@ def test_an_evaluation_removes_what_evaluations_leave(tmp_path):
             ".scores.csv.abcd1234.tmp"]  # fmt: skip
     others = ["notes.txt", "figures/my-sketch.png", "scores-test.json", "run.html"]
     leave(tmp_path / "models/evaluation-cls-test", *ours, *others)
-    output = runs.outputs([run], "evaluation-cls-test")
+    output = outputs.begin([run], "evaluation-cls-test")
     left = {name for name, content in everything(output.path).items() if content}
     assert left == set(others)
 

@@ -10,7 +10,7 @@ import pytest
 
 import experiments
 from experiments import ROWS
-from utils import demo, runs
+from utils import demo, outputs, runs
 from utils.logger import RunError, RunFolder
 
 
@@ -157,13 +157,13 @@ def test_an_evaluation_removes_what_an_earlier_one_left(tmp_path) -> None:
     (tmp_path / "a/evaluation/figures").mkdir(parents=True)
     for name in ("figures/roc-melanoma.png", "scores.csv", "mine.txt"):
         (tmp_path / "a/evaluation" / name).touch()
-    left = {path.name for path in runs.outputs([one], "evaluation").path.rglob("*")}
+    left = {path.name for path in outputs.begin([one], "evaluation").path.rglob("*")}
     assert left == {"figures", "mine.txt"}
 
 
 def test_an_evaluation_lies_beside_the_first_of_its_runs(tmp_path) -> None:
     one, far = RunFolder(tmp_path / "a-b/1"), RunFolder(tmp_path / "a-c/1")
-    assert runs.outputs([one, far], "evaluation").path == tmp_path / "a-b/evaluation"
+    assert outputs.begin([one, far], "evaluation").path == tmp_path / "a-b/evaluation"
 
 
 def test_an_overview_says_which_epoch_was_kept(data_dir, models) -> None:

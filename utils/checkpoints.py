@@ -8,12 +8,13 @@ loaded with weights_only=True: loading a file never executes code that lies in i
 import hashlib
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import BinaryIO
 
+import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
@@ -45,6 +46,11 @@ class Progress:
         self.history.append(row)
         self.timing.append({"epoch": self.epoch, "seconds": seconds} | cost)
         self.batch, self.loss_sum, self.seconds = 0, 0.0, 0.0
+
+
+def best_epoch(history: list[dict[str, float]], name: str) -> int:
+    """Number (from 1) of the epoch with the highest score; the earliest of equals."""
+    return int(np.argmax([row[name] for row in history])) + 1
 
 
 def save_checkpoint(
@@ -170,3 +176,22 @@ def finished_progress(history: Path) -> Progress:
             "again with resume='restart' (the old folder is moved aside)."
         ) from error
     return Progress(epoch=len(rows), finished=True, history=rows)
+
+
+def check_best(
+    path: Path, network: nn.Module, done: Progress, score: str, say: Callable[[str], None]
+) -> None:
+    """Know now, not after the last epoch, whether the best weights are whole.
+
+    They are written again where the network holds them: where the best epoch by this score is the
+    last that was done. RunError where they are lost.
+    """
+    if not done.history:
+        return
+    try:
+        read_weights(path)
+    except RunError:
+        if done.batch or best_epoch(done.history, score) != done.epoch:
+            raise
+        save_weights(network, path)
+        say(f"{path} was damaged or gone; last.pt held the same weights")

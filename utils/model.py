@@ -18,20 +18,21 @@ from torch.utils.data import DataLoader
 
 from utils.checkpoints import (
     Progress,
+    best_epoch,
+    check_best,
     finished_progress,
     load_checkpoint,
     load_weights,
-    read_weights,
     save_checkpoint,
     save_weights,
 )
 from utils.console import duration, progress
 from utils.data import name_offenders
 from utils.folders import clear_unfinished, forget_results
-from utils.forward import OutputError, require_finite
+from utils.forward import OutputError, predict
 from utils.inspection import attention_weights, peak_memory
 from utils.loaders import batches
-from utils.logger import RunError, RunFolder, require_settings
+from utils.logger import RunFolder, require_settings
 from utils.machine import refuse_several_processes
 from utils.recipe import (
     accelerator,
@@ -58,40 +59,6 @@ class TrainingError(RuntimeError):
 def seed_torch(*numbers: int) -> None:
     """Seed torch's generators with a mix of the numbers (seed, epoch, …)."""
     torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
-
-
-def best_epoch(history: list[dict[str, float]], name: str) -> int:
-    """Number (from 1) of the epoch with the highest score; the earliest of equals."""
-    return int(np.argmax([row[name] for row in history])) + 1
-
-
-@torch.inference_mode()
-def predict(
-    network: nn.Module, loader: DataLoader, precision: str = "fp32", average: str = "probabilities"
-) -> np.ndarray:
-    """Probabilities (n, C) for the n images of an evaluation loader, averaged over their views.
-
-    Several logits go through a softmax, a single one through a sigmoid. average "logits" averages
-    the views before that function, "probabilities" after it. OutputError for logits that are not
-    finite.
-    """
-    if average not in ("probabilities", "logits"):
-        raise ValueError(f"average is {average!r}; expected 'probabilities' or 'logits'.")
-    was_training, device = network.training, next(network.parameters()).device
-    network.eval()
-    results = []
-    for batch in progress(batches(loader), "predicting", "batches", total=len(loader)):
-        views = batch["image"].to(device, non_blocking=True)
-        with autocast(device, precision):
-            logits = network(views.flatten(0, 1))
-        logits = logits.float().unflatten(0, views.shape[:2])  # (B, V, C)
-        require_finite(logits, network, loader, batch)
-        if average == "logits":
-            logits = logits.mean(dim=1, keepdim=True)
-        squash = torch.sigmoid if logits.shape[-1] == 1 else nn.Softmax(dim=-1)
-        results.append(squash(logits).mean(dim=1).cpu())
-    network.train(was_training)
-    return torch.cat(results).numpy()
 
 
 def fit(
@@ -281,7 +248,8 @@ class _Training:
         if path.exists():
             self.progress = load_checkpoint(path, self.network, self.optimizer)
             self.save_tables()  # a kill may have come between the checkpoint and its tables
-            self.check_best()
+            best = self.run / "best.safetensors"
+            check_best(best, self.network, self.progress, self.config.select_score, self.run.say)
         elif self.run.finished:  # nobody needs its `last.pt` any more
             self.progress = finished_progress(self.run / "history.csv")
         else:
@@ -293,19 +261,6 @@ class _Training:
             self.run.say(f"{self.run.path} is finished after {done.epoch} epochs; nothing to train")
         else:
             self.run.say(f"going on in epoch {done.epoch + 1} after {done.batch} batches")
-
-    def check_best(self) -> None:
-        """Know now, not after the last epoch, whether the best weights are whole."""
-        done, file = self.progress, self.run / "best.safetensors"
-        if not done.history:
-            return
-        try:
-            read_weights(file)
-        except RunError:
-            if done.batch or best_epoch(done.history, self.config.select_score) != done.epoch:
-                raise
-            save_weights(self.network, file)
-            self.run.say(f"{file} was damaged or gone; last.pt held the same weights")
 
     def load_best(self) -> None:
         """Put the best epoch's weights into the network; the last word of a run."""

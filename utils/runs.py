@@ -12,12 +12,10 @@ from typing import Any
 import pandas as pd
 
 from utils import values
+from utils.checkpoints import best_epoch
 from utils.console import say
 from utils.data import PROJECT, is_demo, name_offenders, note, set_name
-from utils.files import write_table
-from utils.folders import forget_evaluation
 from utils.logger import RunError, RunFolder
-from utils.model import best_epoch
 
 MODELS = PROJECT / "model"
 NEEDED = ("profile", "seed", "network", "weights", "attention", "image_size", "views", "select_on",
@@ -247,27 +245,6 @@ def _history(run: RunFolder) -> tuple[pd.DataFrame, int]:
 def _size(side: int | Sequence[int]) -> str:
     """The side of a square, or width x height, in px."""
     return f"{side}" if isinstance(side, int) else "x".join(map(str, side))
-
-
-def output_folder(runs: Iterable[RunFolder], name: str) -> Path:
-    """Where an evaluation keeps its figures and tables: beside the first of its runs."""
-    return next(iter(runs)).path.parent / name
-
-
-def outputs(runs: Iterable[RunFolder], name: str) -> "Outputs":
-    """`output_folder`, without what an earlier evaluation left there: it may be of other runs."""
-    folder = output_folder(runs, name)
-    forget_evaluation(folder)
-    return Outputs(folder)
-
-
-class Outputs(RunFolder):
-    """The folder of an evaluation: its tables are for people, and no code reads them."""
-
-    def save_table(self, name: str, table: pd.DataFrame) -> Path:
-        """Write a table as csv in which no text is a formula; returns its path."""
-        write_table(self.path / name, table)
-        return self.path / name
 
 
 def _readable(run: RunFolder) -> bool:

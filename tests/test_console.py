@@ -78,8 +78,8 @@ def test_progress_of_an_epoch_tells_the_time_of_all(capsys, monkeypatch):
     assert list(progress("ab", "epoch 3/15", "batches", more=24)) == ["a", "b"]
     monkeypatch.undo()
     assert capsys.readouterr().out.splitlines() == [
-        "epoch 3/15: 1/2 batches, 10 s left, about 4 min in all",
-        "epoch 3/15: 2/2 batches, 0 s left, about 4 min in all",
+        "epoch 3/15: 1/2 batches, 10 s left, about 4 min left in all",
+        "epoch 3/15: 2/2 batches, 0 s left, about 4 min left in all",
     ]
 
 
@@ -124,7 +124,7 @@ def test_the_bar_of_an_epoch_tells_the_time_of_all(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     slow = (time.sleep(0.12) for _ in range(2))  # a bar draws itself ten times a second
     assert len(list(progress(slow, "epoch 1/50", "batches", total=2, more=98))) == 2
-    assert re.search(r"1/2 \[.*, about \d\d s in all\]", sys.stderr.getvalue())
+    assert re.search(r"1/2 \[.*, about \d\d s left in all\]", sys.stderr.getvalue())
 
 
 def test_progress_bar_of_a_notebook_is_for_those_who_look(monkeypatch):

@@ -112,7 +112,7 @@ def progress(
         yield item
         if more and total:
             each = (time.monotonic() - start) / done
-            bar.set_postfix_str(_in_all(each * (total - done + more)), refresh=False)
+            bar.set_postfix_str(_left_in_all(each * (total - done + more)), refresh=False)
 
 
 def _lines(
@@ -126,9 +126,9 @@ def _lines(
             last, each = now, (now - start) / done
             left = f", {each * (total - done):.0f} s left" if total else ""
             if more and total:
-                left += f", {_in_all(each * (total - done + more))}"
+                left += f", {_left_in_all(each * (total - done + more))}"
             say(f"{what}: {done}{f'/{total}' if total else ''} {unit}{left}")
 
 
-def _in_all(seconds: float) -> str:
-    return f"about {duration(seconds)} in all"
+def _left_in_all(seconds: float) -> str:
+    return f"about {duration(seconds)} left in all"

@@ -205,8 +205,8 @@ class TestEncoderFrom:
 
     def test_what_networks_take_decides_not_their_names(self, models: Path, demo_set: Path) -> None:
         row = experiments.get("seg-5", "demo", encoder_from="1-5", attention="channel")
-        takes = {"arl_unet": ["attention"], "arl18": []}
-        assert encoder.start_of(row, demo_set, ["1-5"], models, takes.get).weights
+        takes, rows = {"arl_unet": ["attention"], "arl18": []}, experiments.classification.ROWS
+        assert encoder.start_of(row, demo_set, rows, models, takes.get).weights
 
     def test_an_encoder_that_has_seen_the_hold_out_is_told(self, models, demo_set) -> None:
         said = self.find(models, demo_set, "1-5", select_on="holdout", seed=1).warning

@@ -149,17 +149,18 @@ def test_cells_run_out_of_order_are_named(demo_set, tmp_path, monkeypatch) -> No
     assert not (tmp_path / "none").exists()
 
 
+@pytest.fixture(scope="module")
+def whole(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run on a disk with room, each epoch better than the one before."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "epoch_scores", rising())
+        train(demo_set, folder, network=built())
+    return folder
+
+
 class TestFullDisk:
     """Every file that a training writes; the disk is full the second time."""
-
-    @pytest.fixture(scope="class")
-    def whole(self, demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """The run on a disk with room, each epoch better than the one before."""
-        folder = tmp_path_factory.mktemp("runs") / "whole"
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(evaluation, "epoch_scores", rising())
-            train(demo_set, folder, network=built())
-        return folder
 
     @pytest.mark.parametrize("name", ["fsync", pytest.param("replace", marks=pytest.mark.slow)])
     @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from study.plan import Plan, plan
 from study.preview import show_plan
 from study.schedule import no_jobs, run_all
 from study.work import STOPPED
-from utils import console, data, folders, logger, report, results, results_seg
+from utils import console, data, folders, logger, report, results, results_seg, values
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     page = "do not execute the evaluation notebooks, only write the page"
     line.add_argument("--no-evaluation", action="store_true", help=page)
     again = "auto (default) goes on with what was begun; restart moves it aside"
-    line.add_argument("--resume", default="auto", choices=logger.RESUME, help=again)
+    line.add_argument("--resume", default="auto", choices=values.RESUME, help=again)
     jobs = (
         "how many rows at a time; default one a core, at most 4, and one where there is a GPU; all "
         "on a cluster, which then queues them"

@@ -95,6 +95,13 @@ def test_a_network_that_was_changed_since_is_refused(demo_set, tmp_path) -> None
     train(demo_set, tmp_path / "run", short, network)  # whose weights the folder has
 
 
+def test_a_network_that_was_built_for_another_seed_is_refused(demo_set, tmp_path) -> None:
+    network, short = built(), replace(CONFIG, epochs=1)
+    train(demo_set, tmp_path / "run", short, network)
+    with pytest.raises(logger.RunError, match=r"settings were changed since; run the cell that bu"):
+        train(demo_set, tmp_path / "other", replace(short, seed=1), network)
+
+
 def test_a_run_goes_on_where_it_stopped_in_one_kernel(
     undisturbed, demo_set, tmp_path, monkeypatch
 ) -> None:
@@ -124,7 +131,7 @@ def test_a_segmenter_too(demo_set, tmp_path) -> None:
 
 def test_what_is_kept_goes_with_its_network() -> None:
     network = built()
-    with starts.keep_start(network):
+    with starts.keep_start(network, CONFIG):
         gc.collect()
         before = len(starts._STARTS)
     del network

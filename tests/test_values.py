@@ -34,8 +34,8 @@ from utils.inventory import Problem
 LAST = {
     "ARL-CNN.ipynb": "logger.start_run",
     "Segmentation.ipynb": "logger.start_run",
-    "Evaluation-Cls.ipynb": "run_folders.outputs",
-    "Evaluation-Seg.ipynb": "run_folders.outputs",
+    "Evaluation-Cls.ipynb": "outputs.begin",
+    "Evaluation-Seg.ipynb": "outputs.begin",
 }
 VALUES: dict[str, Any] = {
     "None": None,

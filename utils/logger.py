@@ -27,7 +27,6 @@ from utils.folders import RunError, require_ours, settings_in
 from utils.fonts import drawing
 from utils.machine import machine, refuse_several_processes
 from utils.revision import git_revision
-from utils.values import RESUME as RESUME
 from utils.values import check
 
 FIGURE_DPI = 150

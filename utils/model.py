@@ -83,11 +83,12 @@ def fit(
     that stopped before there was anything to go on from begins again with the weights that the
     network first came with, even where it is the same network. Raises TrainingError when the loss,
     or what an epoch is scored by, is not finite, naming the images of the batch; RunError when the
-    folder was opened for another config; BlockingIOError when another process trains in it.
+    folder was opened for another config, or the network trained for another before; BlockingIOError
+    when another process trains in the folder.
     """
     refuse_several_processes()
     require_settings(run, config)
-    with run.lock(), keep_start(network):
+    with run.lock(), keep_start(network, config):
         training = _Training(network, loss, loader, run, config, predict)
         training.resume()
         while not training.progress.finished:
@@ -254,7 +255,7 @@ class _Training:
             self.progress = finished_progress(self.run / "history.csv")
         else:
             forget_results(self.run.path)  # of weights that are no longer here
-            begin_again(self.network, self.run.say)
+            begin_again(self.network, self.config, self.run.say)
             return
         done = self.progress
         if done.finished:

@@ -95,6 +95,11 @@ class TestNotebookContract:
         first = next(line for line in second.splitlines() if not re.match("import|from|$", line))
         assert first == "console.begin()"
 
+    def test_a_network_that_is_trained_has_the_weights_of_its_seed(self, file: Path) -> None:
+        """Whichever cells are run again: no other cell leaves one that `fit` would take."""
+        built = [c.source for c in self.cells(file, "code") if "\nnetwork = " in f"\n{c.source}"]
+        assert all("model.seed_torch(config.seed)\nnetwork = " in source for source in built)
+
     def test_says_what_it_is_written_in(self, file: Path) -> None:
         metadata = nbformat.read(file, as_version=4).metadata
         assert metadata.kernelspec.name == "python3"

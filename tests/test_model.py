@@ -317,6 +317,29 @@ class TestCheckpoints:
         assert noticed["last.pt"] > 30  # of 60; of a small file much is padding
         assert noticed["best.safetensors"] > 50
 
+    @pytest.mark.parametrize(("place", "bit"), [(38, 4), (10, 3)], ids=["folder", "packed"])
+    def test_a_part_marked_otherwise_is_noticed(
+        self, place: int, bit: int, finished: Path, tmp_path: Path
+    ) -> None:
+        """torch gives what lies in memory for a part that is a folder, by its zip's directory."""
+        turned = bytearray((finished / "last.pt").read_bytes())
+        entry = turned.rindex(b"PK\x01\x02", 0, turned.rindex(b"archive/data/1"))
+        turned[entry + place] ^= 1 << bit
+        (tmp_path / "last.pt").write_bytes(turned)
+        with pytest.raises(logger.RunError, match="it is damaged: its parts are marked as torch"):
+            self.loaded(tmp_path / "last.pt")
+
+    @pytest.mark.parametrize("error", [torch.OutOfMemoryError, torch.AcceleratorError])
+    def test_what_fails_on_the_device_is_no_fault_of_the_file(
+        self, error: type[Exception], finished: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fails(*_: object) -> None:
+            raise error("CUDA error: out of memory")
+
+        monkeypatch.setattr(torch.optim.AdamW, "load_state_dict", fails)
+        with pytest.raises(error, match="CUDA"):
+            self.loaded(finished / "last.pt")
+
     def loaded(self, path: Path) -> str:
         """What a file gives to a run, in a word."""
         network = SmallNet()
@@ -334,8 +357,10 @@ class TestCheckpoints:
         with pytest.raises(logger.RunError, match=r"resume='restart' .* aside\)\.$"):
             self.loaded(tmp_path / "last.pt")
         (tmp_path / "best.safetensors").write_bytes((finished / "best.safetensors").read_bytes())
-        with pytest.raises(logger.RunError, match=r"best weights so far are .*: remove last\.pt"):
-            self.loaded(tmp_path / "last.pt")
+        for content in ((tmp_path / "last.pt").read_bytes(), whole[: len(whole) // 2]):
+            (tmp_path / "last.pt").write_bytes(content)
+            with pytest.raises(logger.RunError, match=r"best weights so far .*: remove last\.pt"):
+                self.loaded(tmp_path / "last.pt")
 
     def test_weights_without_a_digest_load_still(self, tmp_path: Path) -> None:
         network = SmallNet()

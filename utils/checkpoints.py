@@ -70,7 +70,7 @@ def save_checkpoint(
 
 def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
     """Put the stored state into network and optimiser. Raises RunError for a file that is damaged,
-    that needs pickle, or that belongs to another network."""
+    that needs pickle, or that belongs to another network; what fails on the device as it is."""
     try:
         with path.open("rb") as file:
             _check_sums(file)
@@ -83,7 +83,9 @@ def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
         if "global" in str(error).lower():
             reason = "holds pickled objects; loading them would execute code from the file, so it"
             reason += " is refused"
-        raise RunError(f"{path} {reason}. Use resume='restart'.") from None
+        raise RunError(f"{path} {reason}. Use resume='restart'.{_kept(path)}") from None
+    except (torch.OutOfMemoryError, torch.AcceleratorError):  # RuntimeErrors; the file is whole
+        raise
     except (
         RuntimeError, KeyError, TypeError, ValueError, EOFError, OSError, zipfile.BadZipFile
     ) as error:  # fmt: skip
@@ -96,10 +98,13 @@ def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
 def _check_sums(file: BinaryIO) -> None:
     """RuntimeError where a part of the zip that torch writes does not fit its CRC-32.
 
-    torch writes them, and does not look at them.
+    torch writes them, and does not look at them. Of a part that is marked as a folder or as packed,
+    which none is, it would take whatever lies in memory.
     """
     if zipfile.is_zipfile(file):  # else torch has the words
         with zipfile.ZipFile(file) as parts:
+            if any(part.external_attr or part.compress_type for part in parts.infolist()):
+                raise RuntimeError("it is damaged: its parts are marked as torch marks none")
             if part := parts.testzip():
                 raise RuntimeError(f"it is damaged: {part} does not fit its checksum")
     file.seek(0)

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 import torch
 
-from utils import loaders, store
+from utils import loaders, model, store
 from utils import workers as processes
 from utils.data import DataError
 from utils.loaders import EpochSampler, TestViews, TrainingPatches
@@ -440,6 +440,21 @@ def test_a_worker_that_fails_ends_in_a_sentence(demo_store, demo_rows, monkeypat
     loader = loaders.evaluation_loader(Broken(demo_store, demo_rows, fault), 1, 1)
     with pytest.raises(RuntimeError, match=message):
         list(loaders.batches(loader))
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGCHLD"), reason="nothing tells of a dead process")
+@pytest.mark.filterwarnings("ignore")
+def test_a_worker_that_dies_while_the_network_computes_ends_in_a_sentence(demo_store, demo_rows):
+    """torch raises then in the middle of the step, not where a batch is asked for."""
+
+    class Slow(torch.nn.Conv2d):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            time.sleep(20)  # which the signal ends
+            return super().forward(images)
+
+    loader = loaders.evaluation_loader(Broken(demo_store, demo_rows, "dies"), 1, 1)
+    with pytest.raises(processes.WorkerError, match=r"^a worker that .* has died \(DataLoader"):
+        model.predict(Slow(3, 3, 1), loader)
 
 
 # --- processes ---

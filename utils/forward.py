@@ -9,6 +9,7 @@ from utils.console import progress
 from utils.data import name_offenders
 from utils.loaders import batches
 from utils.recipe import autocast
+from utils.workers import faults_in_words
 
 
 class OutputError(ValueError):
@@ -40,6 +41,7 @@ def require_finite(
     raise OutputError(found)
 
 
+@faults_in_words()
 @torch.inference_mode()
 def predict(
     network: nn.Module, loader: DataLoader, precision: str = "fp32", average: str = "probabilities"

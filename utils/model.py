@@ -45,6 +45,7 @@ from utils.recipe import (
     make_optimizer,
 )
 from utils.starts import begin_again, keep_start
+from utils.workers import faults_in_words
 
 SAVE_EVERY = 300.0  # seconds between two checkpoints within an epoch
 
@@ -131,6 +132,7 @@ class _Training:
         self.batches_per_epoch = len(self.loader)
         self.saved_at = time.monotonic()
 
+    @faults_in_words()
     def train_epoch(self) -> None:
         """The batches of the current epoch that are still to be done."""
         done = self.progress

@@ -26,6 +26,7 @@ from utils.forward import require_finite
 from utils.loaders import batches, evaluation_loader
 from utils.loaders_seg import WHOLE, Region, TestImages, corners
 from utils.recipe import autocast
+from utils.workers import faults_in_words
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # 0.05 … 0.95
 STRIP = 64  # rows that are counted at once
@@ -42,6 +43,7 @@ VIEWS = (
 )
 
 
+@faults_in_words()
 @torch.inference_mode()
 def pixel_counts(network: nn.Module, loader: DataLoader, precision: str = "fp32") -> Counts:
     """Counts (n,) of pixels of each image of a loader of `TestImages`, at the network's size.
@@ -162,6 +164,7 @@ class Result(NamedTuple):
     thresholds: pd.DataFrame  # id, threshold, tp, fp, fn, tn
 
 
+@faults_in_words()
 def evaluate(
     network: nn.Module,
     images: TestImages,

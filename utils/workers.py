@@ -56,11 +56,21 @@ def _say_once(text: str) -> None:
     say(text)
 
 
+class WorkerError(RuntimeError):
+    """A worker has died, or stands still; the message says what to do."""
+
+
 @contextmanager
 def faults_in_words() -> Iterator[None]:
-    """What torch says of a worker that failed, with what to do; other errors as they are."""
+    """What torch says of a worker that failed, with what to do; other errors as they are.
+
+    Open, or a decorator, wherever workers may run: torch tells of a dead one by a signal, in the
+    middle of whatever is computed.
+    """
     try:
         yield
+    except WorkerError:
+        raise
     except RuntimeError as error:
         said = str(error)
         if "DataLoader worker" in said and ("killed" in said or "exited unexpectedly" in said):
@@ -71,7 +81,7 @@ def faults_in_words() -> Iterator[None]:
             cure = f"look whether the disk with the data answers and {SHARED} has room"
         else:
             raise
-        raise RuntimeError(
+        raise WorkerError(
             f"{what}; {cure}. Use fewer workers, or workers=0, and call it again: a run goes on "
             "from its last checkpoint."
         ) from error

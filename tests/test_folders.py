@@ -31,6 +31,7 @@ FOREIGN: dict[str, Callable[[Path], None]] = {
     "data": lambda folder: leave(folder, "ISIC-2017_Training_Data/ISIC_0000000.jpg"),
     "a checkout": lambda folder: leave(folder, ".git/HEAD", "setup.py"),
     "a model hub's": lambda folder: (folder / "config.json").write_text('{"architectures": []}'),
+    "another tool's": lambda folder: (folder / "config.json").write_text('{"row": {"height": 3}}'),
     "no settings": lambda folder: leave(folder, "config.json"),
     "results": lambda folder: leave(folder, "scores-a.json", "predictions-b.csv", "masks-c/d.png"),
     "results like ours": lambda folder: leave(folder, "scores-test.json", "masks-test/a.png"),

@@ -56,7 +56,8 @@ def strangers(folder: Path) -> list[str]:
     names = sorted(path.name for path in folder.iterdir() if path.name not in _OF_THE_SYSTEM)
     known = {name for name in names if _is_of_run(name)}
     try:
-        if settings_in(folder):
+        if known_settings := settings_in(folder):
+            _require_proof(known_settings)
             return []
     except ValueError:
         # Damaged settings beside weights are a run's; alone they may be anybody's.
@@ -65,6 +66,13 @@ def strangers(folder: Path) -> list[str]:
         return names
     begun = {"figures"} if not any((folder / "figures").glob("*")) else set()
     return [name for name in names if name not in begun and not _of_start(name)]
+
+
+def _require_proof(settings: dict[str, Any]) -> None:
+    """ValueError for settings that another tool may have written: "row" is no word of ours alone."""
+    data = settings.get("data")
+    if "network" not in settings["row"] or not isinstance(data, dict) or "fingerprint" not in data:
+        raise ValueError("it holds no settings of a run")
 
 
 def _is_of_run(name: str) -> bool:

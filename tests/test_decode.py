@@ -326,6 +326,13 @@ def test_an_orientation_that_is_none(kind, value, picture, tmp_path):
     assert decode.check(str(path), "").orientation == 1
 
 
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_an_exif_that_cannot_be_read_says_nothing(kind, picture, tmp_path):
+    path = tmp_path / f"a.{kind}"
+    Image.fromarray(picture).save(path, exif=b"Exif\0\0LL*\0" + bytes(20))
+    assert decode.check(str(path), "").orientation == 1
+
+
 def test_a_mask_of_another_size_is_refused_where_it_would_be_stretched(picture, tmp_path):
     image = saved(tmp_path / "a.png", Image.fromarray(picture))
     mask = mask_file(tmp_path, np.zeros((40, 30), np.uint8))

@@ -4,6 +4,7 @@ With a mask it lies as the mask does, whose size tells; without one it is turned
 shows it. Where the size cannot tell, nobody may guess: the mask would lie beside its lesion.
 """
 
+import struct
 from pathlib import Path
 from typing import IO
 
@@ -32,8 +33,11 @@ def opened(source: str | Path | IO[bytes]) -> Image.Image:
 
 
 def orientation(file: Image.Image) -> int:
-    """What EXIF says of an open image, 1 to 8."""
-    found = file.getexif().get(_TAG, 1)
+    """What EXIF says of an open image, 1 to 8; 1 where it cannot be read, as viewers take it."""
+    try:
+        found = file.getexif().get(_TAG, 1)
+    except (SyntaxError, ValueError, struct.error):
+        return 1
     return found if found in range(1, 9) else 1  # there are files with a text in its place
 
 

@@ -473,6 +473,15 @@ def test_labels_alone(tree):
     assert checks == ["images"] * 3 + ["masks"] * 3
 
 
+def test_masks_without_labels(tree):
+    """Without a table it is the images that say which masks there should be."""
+    (tree / "ISIC-2017_Training_Part3_GroundTruth.csv").unlink()
+    mask(tree, 2).unlink()
+    image(tree, 3).unlink()
+    masks = [(ERROR, "masks", "train", f"ISIC_000000{number}") for number in (2, 3)]
+    assert found(verify.verify(tree)) == [(ERROR, "labels", "train", ""), *masks]
+
+
 def test_the_enlarged_list_alone(tree):
     enlarge(tree)
     trees.table(tree).unlink()

@@ -27,6 +27,7 @@ from utils.tree import (
     missing,
     strangers,
     unlisted,
+    unpictured,
 )
 
 
@@ -164,10 +165,12 @@ def _take_masks(found: Inventory, folder: Path) -> None:
         found.add("masks", [_absent(name, folder, split, "masks")])
     elif strangers(found.images, listed, folder):
         return  # no mask can be told from another, either
-    elif found.official is not None:
+    elif found.official is not None or not label_files(folder, split):
         # Only the official images have masks: further ones of the archive come without.
-        needed = sorted({*found.official["id"]} - {*found.masks})
-        found.add("masks", missing("mask", needed, folder, split))
+        ids = {*found.images} if found.official is None else {*found.official["id"]}
+        found.add("masks", missing("mask", sorted(ids - {*found.masks}), folder, split))
+    if not label_files(folder, split):
+        found.add("masks", unpictured(found.masks, found.images, folder))
     if listed and _knows_all(found, folder):
         tables = Path(" and ".join(found.tables))
         found.add("masks", unlisted("masks", found.masks, listed, tables))

@@ -148,9 +148,7 @@ def _unlabelled_rows(folder: Path, split: str) -> pd.DataFrame:
     found = match(masks, images, "masks")
     masks = {found.name(id_): path for id_, path in masks.items()}
     raise_first([*image_faults, *mask_faults, *found.faults])
-    if spare := sorted(set(masks) - set(images)):
-        cure = "bring the images, or move the masks elsewhere"
-        raise_first([Fault(f"masks without an image in {folder}:", cure, spare)])
+    raise_first(unpictured(masks, images, folder))
     ids = sorted(images)
     rows = pd.DataFrame({"id": pd.Series(ids, dtype=str), "label": NO_LABEL, "split": split})
     rows = rows.assign(official=True, image=[images[id_] for id_ in ids])
@@ -179,6 +177,13 @@ def unlisted(what: str, found: Iterable[str], listed: set[str], file: Path) -> l
     names = sorted(set(found) - listed)
     cure = "add their rows to the table, or move the files elsewhere"
     return [Fault(f"{what} without a row in {file.name}:", cure, names)] if names else []
+
+
+def unpictured(masks: Iterable[str], images: Iterable[str], folder: Path) -> list[Fault]:
+    """The fault of masks, by id, without an image where no table says which images there are."""
+    spare = sorted(set(masks) - set(images))
+    cure = "bring the images, or move the masks elsewhere"
+    return [Fault(f"masks without an image in {folder}:", cure, spare)] if spare else []
 
 
 def missing(what: str, ids: Iterable[str], folder: Path, split: str) -> list[Fault]:

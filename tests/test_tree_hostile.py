@@ -231,7 +231,8 @@ HOSTILE = {
     ),
     "missing column": (
         write(trees.table, "image_id,melanoma,nevus\nISIC_0000001,1,0\n"),
-        r"lacks the column seborrheic_keratosis; found image_id, melanoma, nevus\. Expected",
+        r"lacks the column seborrheic_keratosis; found image_id, melanoma, nevus\. Expected .*"
+        r": rename a column, or add what is not there \(labels: 0 where the set has none",
     ),
     "no column names": (
         write(trees.table, ROWS),
@@ -363,7 +364,7 @@ def test_a_pipe_is_not_waited_for(tree):
 
 def test_a_folder_that_is_a_file(tmp_path):
     (tmp_path / "data").write_text("")
-    with pytest.raises(DataError, match=r"data is a file, expected a folder; bring the folder"):
+    with pytest.raises(ValueError, match=r"data', which is a file; name another path, that of a f"):
         data.locate(tmp_path / "data")
 
 

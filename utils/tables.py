@@ -102,7 +102,10 @@ def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     expected = f"Expected {', '.join(columns)}."
     if lacking := [column for column in columns if column not in lines[0]]:
         found = textwrap.shorten(name_offenders(lines[0]), 200, placeholder=" …")
-        raise DataError(f"{file} lacks the column {', '.join(lacking)}; found {found}. {expected}")
+        raise DataError(
+            f"{file} lacks the column {', '.join(lacking)}; found {found}. {expected[:-1]}: rename "
+            "a column, or add what is not there (labels: 0 where the set has none of that class)."
+        )
     if twice := [column for column in columns if lines[0].count(column) > 1]:
         raise DataError(f"{file} has the column {', '.join(twice)} twice; keep one. {expected}")
     return pd.DataFrame(lines[1:], columns=lines[0], dtype=str)[list(columns)]

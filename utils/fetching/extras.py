@@ -64,8 +64,8 @@ def fetch_extras(data_dir: Path, list_file: Path, command: str = "isic") -> int:
         raise DataError(f"{error}.") from error
     except OSError as error:
         raise DataError(
-            f"fetching further images into {data_dir} failed: {error.strerror or error}. Make room or "
-            "allow writing there; the same command goes on where it stopped."
+            f"fetching further images into {data_dir} failed: {error.strerror or error}. Make room "
+            "or allow writing there; the same command goes on where it stopped."
         ) from error
     return len(further)
 

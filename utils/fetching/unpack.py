@@ -76,8 +76,8 @@ def _said(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UnpackError(
-            f"unpacking into {folder} failed: {error.strerror or error}. Make room, allow "
-            "writing there, or choose another --data-dir; the same command goes on where it stopped."
+            f"unpacking into {folder} failed: {error.strerror or error}. Make room, allow writing "
+            "there, or choose another --data-dir; the same command goes on where it stopped."
         ) from error
 
 

@@ -69,7 +69,7 @@ def strangers(folder: Path) -> list[str]:
 
 
 def _require_proof(settings: dict[str, Any]) -> None:
-    """ValueError for settings that another tool may have written: "row" is no word of ours alone."""
+    """ValueError for settings that another tool may have written: "row" is not our word alone."""
     data = settings.get("data")
     if "network" not in settings["row"] or not isinstance(data, dict) or "fingerprint" not in data:
         raise ValueError("it holds no settings of a run")

@@ -176,6 +176,19 @@ def test_a_notebook_uses_a_value_or_says_what_is_wrong(
     assert not foreign(lambda value: refused(partial(call, value)))
 
 
+@pytest.mark.parametrize("notebook", ["ARL-CNN.ipynb", "Segmentation.ipynb"])
+def test_a_folder_of_others_is_refused_before_images_are_prepared(
+    notebook: str, place: Path, demo_set: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "read", lambda *_: pytest.fail("work has begun"))
+    names: dict[str, Any] = {}
+    exec(CELLS[notebook][0], names)
+    names |= {"data_dir": str(demo_set), "run_dir": str(place)}
+    cells = "\n".join(CELLS[notebook][1:])
+    with pytest.raises(logger.RunError, match="is not empty and no run folder: it holds a file"):
+        exec(cells, names)
+
+
 def foreign(said: Callable[[Any], str]) -> dict[str, str]:
     """The values that end in an error that is not ours, or in words that are no sentence."""
     wrong = {}

@@ -23,7 +23,8 @@ from matplotlib.figure import Figure
 
 from utils.console import say
 from utils.files import locked, write_atomic, write_json, writing
-from utils.folders import RunError, require_ours, settings_in
+from utils.folders import RunError, settings_in
+from utils.folders import require_ours as require_ours
 from utils.fonts import drawing
 from utils.machine import machine, refuse_several_processes
 from utils.revision import git_revision

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -225,6 +226,13 @@ def test_a_file_of_settings_of_any_kind(content, data_dir, models, capsys) -> No
         file.mkdir()
     else:
         file.write_bytes(content)
+    one_is_damaged(data_dir, models, capsys)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes here")
+def test_a_pipe_is_not_waited_for(data_dir, models, capsys) -> None:
+    (models / "demo-demo/1-3-s2/config.json").unlink()
+    os.mkfifo(models / "demo-demo/1-3-s2/config.json")
     one_is_damaged(data_dir, models, capsys)
 
 

@@ -42,6 +42,8 @@ class RunError(ValueError):
 def settings_in(folder: Path) -> dict[str, Any]:
     """What the folder's `config.json` holds; empty where there is none. ValueError for no run's."""
     file = folder / "config.json"
+    if file.exists() and not file.is_file():  # reading a pipe would wait forever
+        raise ValueError("it is no regular file")
     try:
         known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     except RecursionError as error:

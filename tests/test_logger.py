@@ -288,7 +288,7 @@ def test_figures_are_files_and_their_place_is_said(tmp_path, capsys):
 
 def test_figures_are_shown_where_a_notebook_runs(tmp_path, capsys, monkeypatch):
     shown = []
-    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    monkeypatch.setattr(logger, "in_kernel", lambda: True)
     monkeypatch.setattr(logger, "display", shown.append)
     figure = Figure(figsize=(3, 2))
     path = RunFolder(tmp_path).show("curves", figure)

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import pandas as pd
 import psutil
+from IPython import get_ipython
 from IPython.display import display
 from tqdm import tqdm
 
@@ -60,11 +61,16 @@ def show_table(table: pd.DataFrame) -> None:
     """
     whole = table.select_dtypes("integer").columns
     table = table.assign(**{name: table[name].map("{:,}".format) for name in whole})
-    if "ipykernel" in sys.modules:
+    if in_kernel():
         with pd.option_context(*_WHOLE):  # the form as text, too: papermill writes it into its log
             display(table)
     else:
         say(table.to_string())
+
+
+def in_kernel() -> bool:
+    """Whether this is a notebook's kernel. Who executes notebooks has imported one, and is none."""
+    return hasattr(get_ipython(), "kernel")
 
 
 def in_live_jupyter() -> bool:
@@ -73,7 +79,7 @@ def in_live_jupyter() -> bool:
     Kernels that papermill or nbconvert start have no session name, and no one to see a bar; when
     they were started from within Jupyter, their parent has handed them its own.
     """
-    if "ipykernel" not in sys.modules:
+    if not in_kernel():
         return False
     if "google.colab" in sys.modules:
         return True

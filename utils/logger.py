@@ -12,7 +12,6 @@ import io
 import itertools
 import json
 import platform
-import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ import pandas as pd
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 
-from utils.console import say
+from utils.console import in_kernel, say
 from utils.files import locked, write_atomic, write_json, writing
 from utils.folders import RunError, settings_in
 from utils.folders import require_ours as require_ours
@@ -135,7 +134,7 @@ class RunFolder:
     def show(self, name: str, figure: Figure) -> Path:
         """Write `figures/<name>.png`, and show that very file where a notebook runs."""
         path = self.save_figure(name, figure)
-        if "ipykernel" in sys.modules:
+        if in_kernel():
             width = round(figure.get_figwidth() * 100)
             display(Image(filename=path, width=width, alt=figure.get_suptitle() or name))
         else:

@@ -19,7 +19,7 @@ import small_seg
 import torch
 from papermill.exceptions import PapermillExecutionError
 from safetensors.torch import load_file
-from ways import RUN_FILES, contents, outputs, papermill, run, script
+from ways import RUN_FILES, TIMES, contents, outputs, papermill, run, script
 
 import experiments
 import nets
@@ -69,8 +69,9 @@ class TestLesson:
         assert len(masks) == 8
         assert cv2.imread(str(masks[0]), cv2.IMREAD_UNCHANGED).shape == (72, 96)
 
-    def test_a_converted_script_in_another_folder_twice_in_a_row(
-        self, demo_set: Path, tmp_path: Path
+    @pytest.mark.parametrize("times", TIMES)
+    def test_a_converted_script_in_another_folder(
+        self, times: int, demo_set: Path, tmp_path: Path
     ) -> None:
         where = {"data_dir": str(demo_set), "run_dir": str(tmp_path / "run")}
         small = {"image_size": "48x32", "batch_size": 8, "epochs": 2, "workers": 1}
@@ -81,9 +82,10 @@ class TestLesson:
         assert "epoch 2/2  loss" in printed
         assert not list(elsewhere.iterdir())
         first = contents(tmp_path / "run")
-        again = run([sys.executable, str(file)], elsewhere)
-        assert "is finished after 2 epochs; nothing to train" in again
-        assert contents(tmp_path / "run") == first
+        for _ in range(1, times):
+            again = run([sys.executable, str(file)], elsewhere)
+            assert "is finished after 2 epochs; nothing to train" in again
+            assert contents(tmp_path / "run") == first
 
     def test_what_is_missing_is_said_before_any_work(self, demo_set: Path, tmp_path: Path) -> None:
         where = {"data_dir": str(demo_set), "run_dir": str(tmp_path / "run")}
@@ -96,6 +98,7 @@ class TestLesson:
         assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow  # tests/test_model.py kills what trains both
 def test_a_run_killed_anywhere_ends_like_one_that_was_not(demo_set: Path, tmp_path: Path) -> None:
     run([sys.executable, str(Path(small_seg.__file__)), str(demo_set), str(tmp_path)], tmp_path)
     whole, killed = (

@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbconvert import ScriptExporter
 
 from utils import data
 
+# How often a script is run by `make test`; and a second time by `make test-all`.
+TIMES = (1, pytest.param(2, marks=pytest.mark.slow))
 # What every trained run leaves, before it is scored.
 RUN_FILES = {
     "config.json",

@@ -303,7 +303,7 @@ def first_logits(build: Callable[[], nn.Module]) -> list[Tensor]:
         torch.manual_seed(seed)
         network = build().train()
         with torch.no_grad():
-            found.append(network(pictures(8, 3, 64, 64, seed=seed)))
+            found.append(network(pictures(8, 3, 32, 32, seed=seed)))
     return found
 
 

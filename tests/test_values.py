@@ -125,8 +125,8 @@ def place(
     monkeypatch.setattr(logger, "git_revision", str)
     monkeypatch.setattr(logger, "versions", dict)
     monkeypatch.setattr(console, "show_table", lambda _: None)
-    monkeypatch.setattr(nets, "build", once(nets.build))
-    monkeypatch.setattr(data, "read", once(data.read))
+    monkeypatch.setattr(nets, "build", BUILD)
+    monkeypatch.setattr(data, "read", READ)
     return tmp_path
 
 
@@ -153,6 +153,9 @@ def refused(call: Callable[[], object]) -> str:
             raise RuntimeError("not ours") from error
         return str(error)
     return ""
+
+
+BUILD, READ = once(nets.build), once(data.read)
 
 
 @pytest.mark.parametrize(("notebook", "parameter"), PARAMETERS)

@@ -22,10 +22,13 @@ from typing import Any
 
 import pandas as pd
 
-from utils import console, data, files, patches, room, store, tree, values, verify
-from utils.fetching import bring, extras, sources
+from utils import data
+from utils.data import crops, store, tree
+from utils.fetching import bring, extras, sources, verify
+from utils.system import console, disk, errors, files, values
+from utils.system.project import PROJECT
 
-STANDARD = data.PROJECT / "Data" / "ISIC2017"
+STANDARD = PROJECT / "Data" / "ISIC2017"
 LARGEST = 8192  # px, side of what is prepared
 Command = Callable[[argparse.Namespace], int]
 
@@ -133,7 +136,7 @@ def _tree(data_dir: str | None) -> Path:
     if data_dir in (None, "demo"):
         return data.locate(data_dir)
     folder = _named(data_dir)
-    return folder if folder.exists() else data.PROJECT / data_dir
+    return folder if folder.exists() else PROJECT / data_dir
 
 
 def download(options: argparse.Namespace) -> int:
@@ -195,9 +198,9 @@ def cut_patches(options: argparse.Namespace) -> int:
     folder = data.locate(options.data_dir)
     rows = data.read(folder)
     data.require_labels(rows)
-    settings = patches.Settings(options.side, options.seed)
-    count = patches.make(folder, rows[rows["split"] == "train"], settings)
-    console.say(f"{folder / patches.FOLDER}: {count} pictures; {patches.LABELS} has their labels")
+    settings = crops.Settings(options.side, options.seed)
+    count = crops.make(folder, rows[rows["split"] == "train"], settings)
+    console.say(f"{folder / crops.FOLDER}: {count} pictures; {crops.LABELS} has their labels")
     return 0
 
 
@@ -213,10 +216,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # whoever read along has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (data.DataError, files.UnwritableError, values.ValueRefusedError) as error:
+    except (errors.DataError, files.UnwritableError, values.ValueRefusedError) as error:
         sys.stderr.write(f"{error}\n")
     except OSError as error:
-        known = room.unwritable(error, Path(options.data_dir or STANDARD))
+        known = disk.unwritable(error, Path(options.data_dir or STANDARD))
         where = f"{error.filename or options.data_dir}: {error.strerror}"
         cure = "name another folder with --data-dir, or mend this one"
         sys.stderr.write(f"{where}; {cure}.\n" if known is error else f"{known}\n")

@@ -19,6 +19,7 @@ import sys
 from pathlib import Path
 
 import experiments
+from study import report
 from study.board import board
 from study.executors import Executor, LocalExecutor, SubmititExecutor
 from study.outcome import Outcome, rows_of
@@ -26,7 +27,10 @@ from study.plan import Plan, plan
 from study.preview import show_plan
 from study.schedule import no_jobs, run_all
 from study.work import STOPPED
-from utils import console, data, folders, logger, report, results, results_seg, values
+from utils import data, logger
+from utils.evaluation import label_results, mask_results
+from utils.logger import folders
+from utils.system import console, errors, values
 
 
 def parser() -> argparse.ArgumentParser:
@@ -158,7 +162,7 @@ def _run(chosen: argparse.Namespace, planned: Plan, executor: Executor, outcome:
 
 
 def _logs(data_dir: Path, profile: str) -> Path:
-    folder = data.PROJECT / "model" / f"{data.set_name(data_dir)}-{profile}" / "logs"
+    folder = logger.models_of(data_dir, profile) / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -222,12 +226,12 @@ def summary(folder: Path) -> str:
     lines = [str(folder)]
     for file in sorted(folder.glob("scores-*.json")):
         try:
-            found = results.read_scores(file)
-        except logger.RunError as error:
+            found = label_results.read_scores(file)
+        except errors.RunError as error:
             lines.append(str(error))
             continue
         segmenter = "jaccard" in found["official"]
-        lines.append(results_seg.summary(found) if segmenter else results.summary(found))
+        lines.append(mask_results.summary(found) if segmenter else label_results.summary(found))
     return "\n".join(lines)
 
 

@@ -21,7 +21,8 @@ import experiments
 from reproduce import summary
 from study.notebooks import run_notebook
 from study.plan import TRAINING
-from utils import console, data, values
+from utils import data, logger
+from utils.system import console, values
 
 ROWS = {"dense": "seg-3", "res": "seg-4", "unet": "seg-1", "arl": "seg-5", "lite": "seg-6"}
 YES_NO = {"type": int, "choices": (0, 1)}
@@ -127,7 +128,7 @@ def folder_of(row: experiments.Row, data_dir: Path, name: str | None) -> Path:
         raise ValueError(
             f"-i is {name!r}, the name of another run; this one is {own}, or as you like."
         )
-    return data.PROJECT / "model" / f"{data.set_name(data_dir)}-{row.profile}" / name
+    return logger.models_of(data_dir, row.profile) / name
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -13,7 +13,7 @@ from bench import images, loop, machine, memory, preparing, report, scoring, tra
 from bench.report import Result
 from bench.settings import QUICK, SEGMENTERS, Settings
 from utils import data
-from utils.console import say
+from utils.system.console import say
 
 PARTS = ("step", "loop", "data", "segmentation", "preparing", "memory")
 RESULTS = Path(__file__).parent / "results"

@@ -16,7 +16,8 @@ from bench.report import Result, compare
 from bench.settings import Settings
 from bench.timing import Work, alternate, epochs_to_pay_off, median
 from experiments import Row
-from utils import data, loaders, store
+from utils import data
+from utils.data import loaders, patches, store
 
 AIM_EPOCH, AIM_VIEWS = 20.0, 10.0
 CPU = torch.device("cpu")
@@ -62,13 +63,13 @@ def _measure(
     row = settings.row(profile)
     paths, size, batch = rows["image"].tolist(), row.image_size, row.batch_size
     with _prepared(rows, row) as (prepared, cost):
-        views = loaders.TestViews(prepared, rows, size)
+        views = patches.TestViews(prepared, rows, size)
         epoch = _alternate(
             baseline.data_epoch(paths, size, batch), _loader(row, prepared, rows), settings
         )
         tests = _alternate(
             baseline.nine_views(paths, size, batch),
-            loaders.evaluation_loader(views, batch * loaders.VIEWS, 0),
+            loaders.evaluation_loader(views, batch * patches.VIEWS, 0),
             settings,
         )
     note = _cost_note(cost, epoch)

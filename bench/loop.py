@@ -15,7 +15,8 @@ from bench.settings import Settings
 from bench.timing import median, ratio, seconds
 from bench.training import training_step
 from experiments import Row
-from utils import data, loaders, logger, model, store
+from utils import data, logger, model
+from utils.data import loaders, store
 
 AIMS = {"arl18": 0.95}  # of the rate on a ready batch
 
@@ -61,7 +62,7 @@ def _score(
 ) -> Callable[..., dict[str, float]]:
     """What `fit` calls after each epoch: time the network that it trains on a ready batch."""
 
-    def score(_predict: model.Predict) -> dict[str, float]:
+    def score(_predict: model.training.Predict) -> dict[str, float]:
         step = training_step(network, row, device)
         step()
         ready.append(seconds(step, steps, device))

@@ -5,8 +5,9 @@ from typing import Any
 import psutil
 import torch
 
-from utils import logger, recipe
-from utils.machine import machine, processor
+from utils import logger
+from utils.model import recipe
+from utils.system.machine import machine, processor
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -17,7 +18,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "device": recipe.device_name(device),
         "torch_threads": torch.get_num_threads(),
         "versions": logger.versions(),
-        "git": logger.git_revision(),
+        "git": logger.run.git_revision(),
     }
 
 

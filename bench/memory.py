@@ -17,8 +17,9 @@ import psutil
 
 from bench.report import Result
 from bench.settings import Settings
-from utils import data, demo, loaders, store
-from utils.data import PROJECT
+from utils import data
+from utils.data import demo, loaders, patches, store
+from utils.system.project import PROJECT
 
 SIDE = 64  # px, so that 100 000 stored images take 1.6 GB of disk
 FILES = 48  # different image files; the rows share them
@@ -58,9 +59,9 @@ def work(folder: Path, count: int) -> dict[str, float]:
     before = own_memory()
     peak.start()
     prepared = store.prepare(folder, rows, SIDE)
-    transform = loaders.training_transform(SIDE // 2, (0.5, 1.0))
-    patches = loaders.TrainingPatches(prepared, rows, transform, 0)
-    loaded = sum(len(batch["label"]) for batch in loaders.training_loader(patches, 32, 0))
+    transform = patches.training_transform(SIDE // 2, (0.5, 1.0))
+    trained = patches.TrainingPatches(prepared, rows, transform, 0)
+    loaded = sum(len(batch["label"]) for batch in loaders.training_loader(trained, 32, 0))
     return {"images": count, "loaded": loaded, "before_mb": before, "peak_mb": peak.stop()}
 
 

@@ -15,7 +15,9 @@ from bench.memory import Peak, own_memory
 from bench.report import Result, compare
 from bench.settings import Settings
 from bench.timing import alternate, median
-from utils import data, store, verify
+from utils import data
+from utils.data import store
+from utils.fetching import verify
 
 AIM = 1.7  # with two cores
 SIDE = 256

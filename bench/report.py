@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.timing import median, ratio
-from utils.files import write_json
+from utils.system.files import write_json
 
 HEAD = ("measure", "compared", "ours", "unit", "ratio", "aim", "verdict", "note")
 NUMBERS = ("compared", "ours", "ratio")

@@ -9,7 +9,10 @@ import nets
 from bench.report import Result
 from bench.settings import Settings
 from bench.timing import alternate, median
-from utils import cases_seg, data, loaders_seg, recipe, segment, store
+from utils import data
+from utils.data import store
+from utils.evaluation import full_size
+from utils.model import recipe
 
 
 def originals(settings: Settings) -> Result:
@@ -27,11 +30,11 @@ def _measure(what: str, rows: pd.DataFrame, settings: Settings) -> Result:
     row = settings.segmenter("lite_unet")
     network = nets.build("lite_unet", 1).to(settings.device)
     precision = recipe.choose_precision("auto", network, settings.device)
-    how = cases_seg.how_to_predict(row, precision, views=1, clean_up=False)
+    how = full_size.mask_settings(row, precision, views=1, clean_up=False)
     with tempfile.TemporaryDirectory() as folder:
         prepared = store.prepare(Path(folder), rows, row.stored_size)
-        images = loaders_seg.TestImages(prepared, rows, row.image_size, row.test_image)
-        work = {"ours": lambda: segment.evaluate(network, images, rows, how)}
+        images = data.masks.TestImages(prepared, rows, row.image_size, row.test_image)
+        work = {"ours": lambda: full_size.evaluate(network, images, rows, how)}
         times = alternate(work, settings.rounds, 0, settings.device)
     rate = len(rows) / median(times["ours"])
     side, name = row.image_size[0], f"scoring masks, {len(rows)} {what}"

@@ -5,14 +5,14 @@ import torch
 from torch import Tensor, nn
 
 from experiments import Row, SegmentationRow
-from utils import loaders, loaders_seg, loss, loss_seg
-from utils.store import Store
+from utils import data, loss
+from utils.data import loaders, patches
+from utils.data.store import Store
 
 
 def criterion(row: Row) -> nn.Module:
     """The row's loss."""
-    module = loss_seg if isinstance(row, SegmentationRow) else loss
-    return module.build(row.loss, row.class_weights, row.gamma)
+    return loss.build(row.loss, row.class_weights, row.gamma)
 
 
 def ready_batch(row: Row, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -33,7 +33,7 @@ def ready_batch(row: Row, device: torch.device) -> tuple[Tensor, Tensor]:
 def training_set(row: Row, prepared: Store, rows: pd.DataFrame) -> loaders.LesionDataset:
     """The row's augmented images from the store."""
     if isinstance(row, SegmentationRow):
-        transform = loaders_seg.training_transform(row.image_size, row.colour)
-        return loaders_seg.TrainingMasks(prepared, rows, transform, row.seed)
-    transform = loaders.training_transform(row.image_size, row.patch_scales, row.colour)
-    return loaders.TrainingPatches(prepared, rows, transform, row.seed)
+        transform = data.masks.training_transform(row.image_size, row.colour)
+        return data.masks.TrainingMasks(prepared, rows, transform, row.seed)
+    transform = patches.training_transform(row.image_size, row.patch_scales, row.colour)
+    return patches.TrainingPatches(prepared, rows, transform, row.seed)

@@ -12,7 +12,7 @@ from bench.report import Result, compare
 from bench.settings import Settings
 from bench.timing import Work, alternate, epochs_to_pay_off, median
 from experiments import Row
-from utils import recipe
+from utils.model import recipe
 
 IMAGES = 2000  # in an epoch of ISIC 2017
 AIMS = {"arl18": 3.3, "arl50": 3.0}

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from study.jobs import Job
 from study.standing import Standing, seconds_left
-from utils.console import duration, say
+from utils.system.console import duration, say
 
 States = Mapping[Job, tuple[str, Standing]]  # "waiting", "running", "done", "failed"
 

@@ -13,7 +13,7 @@ import submitit
 
 from study.jobs import Job
 from study.work import execute, kill_tree
-from utils.data import PROJECT
+from utils.system.project import PROJECT
 
 PATIENCE = 5.0  # seconds that a job has to end by itself after Ctrl-C
 

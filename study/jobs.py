@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from utils.files import write_json
+from utils.system.files import write_json
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import papermill
 
 from study.engine import ENGINE
 from study.page import page_of
-from utils.data import PROJECT
-from utils.files import write_atomic
+from utils.system.files import write_atomic
+from utils.system.project import PROJECT
 
 
 @cache

@@ -7,11 +7,14 @@ from pathlib import Path
 import experiments
 from study.jobs import Job
 from study.plan import TRAINING, Plan
-from utils import data, logger, outputs
+from utils import logger
+from utils.logger import outputs
+from utils.system import errors
+from utils.system.project import PROJECT
 
 EVALUATION = {
-    experiments.ClassificationRow: data.PROJECT / "Evaluation-Cls.ipynb",
-    experiments.SegmentationRow: data.PROJECT / "Evaluation-Seg.ipynb",
+    experiments.ClassificationRow: PROJECT / "Evaluation-Cls.ipynb",
+    experiments.SegmentationRow: PROJECT / "Evaluation-Seg.ipynb",
 }
 
 Runs = dict[str, logger.RunFolder]  # by name
@@ -70,7 +73,7 @@ class Outcome:
     def _on_disk(self) -> tuple[Runs, list[str]]:
         """All finished runs of these rows in this profile, of any seed; what cannot be read."""
         found, damaged = {}, []
-        folder = data.PROJECT / "model" / f"{data.set_name(self.data_dir)}-{self.profile}"
+        folder = logger.models_of(self.data_dir, self.profile)
         for row in dict.fromkeys(experiments.SAME_RUN.get(row, row) for row in self.rows):
             for path in sorted(folder.glob(f"{row}-s[0-9]*")):
                 run = logger.RunFolder(path)
@@ -83,7 +86,7 @@ class Outcome:
                         found[path.name] = run
                     else:
                         damaged.append(f"{path / 'config.json'} names no row of the table")
-                except logger.RunError as error:
+                except errors.RunError as error:
                     damaged.append(str(error))
                 except ValueError as error:
                     damaged.append(f"{path / 'config.json'}: {error}")

@@ -13,11 +13,14 @@ import experiments
 from study.jobs import Job
 from study.notebooks import check_parameters
 from study.standing import likeness, measured, standing
-from utils import data, encoder, logger, values
+from utils import data, logger
+from utils.model import encoder
+from utils.system import errors, project, values
+from utils.system.project import PROJECT
 
 TRAINING = {
-    experiments.ClassificationRow: data.PROJECT / "ARL-CNN.ipynb",
-    experiments.SegmentationRow: data.PROJECT / "Segmentation.ipynb",
+    experiments.ClassificationRow: PROJECT / "ARL-CNN.ipynb",
+    experiments.SegmentationRow: PROJECT / "Segmentation.ipynb",
 }
 OWN = ("experiment", "profile", "data_dir", "run_dir", "seed", "resume")  # not for overrides
 
@@ -63,7 +66,7 @@ def plan(
     for an override that a notebook does not have as parameter, or that fits no row.
     """
     lacking = cache(_lacking)
-    known = measured((data.PROJECT / "model").glob(f"{data.set_name(data_dir)}-*/*"))
+    known = measured(project.PROJECT.glob(f"model/{data.set_name(data_dir)}-*/*"))
     made, first = Plan(), {}
     _check_fit(names, overrides)
     for seed, asked in itertools.product(seeds, names):
@@ -98,7 +101,7 @@ def _lacking(data_dir: Path, train_list: str, allow_missing: bool) -> str:
     """Why a training list cannot be used here, in one line; "" where it can."""
     try:
         data.read(data_dir, train_list, allow_missing)
-    except data.DataError as error:
+    except errors.DataError as error:
         return " ".join(str(error).split())
     return ""
 
@@ -112,8 +115,7 @@ def _add(
     known: dict[tuple[str, ...], float],
 ) -> None:
     """Put a run into the plan; among the refused where its folder holds another one."""
-    set_name = data.set_name(data_dir)
-    folder = data.PROJECT / "model" / f"{set_name}-{row.profile}" / row.folder()
+    folder = logger.models_of(data_dir, row.profile) / row.folder()
     run = logger.RunFolder(folder)
     parameters = {
         "experiment": row.name,
@@ -133,13 +135,13 @@ def _add(
     )
     try:
         begun = resume == "auto" and run.begun
-        if begun and (different := logger.differences(run, _as_stored(row, data_dir))):
-            raise logger.RunError(
+        if begun and (different := logger.run.differences(run, _as_stored(row, data_dir))):
+            raise errors.RunError(
                 f"{folder} holds a run with other settings: {'; '.join(different)}. Use --resume "
                 "restart (the old folder is moved aside), or -p to ask for these settings."
             )
         finished = begun and _has_results(run, row) and _on_these_data(run, data_dir)
-    except logger.RunError as error:
+    except errors.RunError as error:
         made.refused[row.folder()] = str(error)
         return
     guess = known.get(likeness(asdict(row)), float("nan"))

@@ -14,7 +14,8 @@ from study.board import duration
 from study.plan import Plan
 from study.standing import seconds_left, standing
 from utils import data
-from utils.console import say
+from utils.system import errors
+from utils.system.console import say
 
 _read = cache(data.read)
 
@@ -55,5 +56,5 @@ def images_of(row: experiments.Row, data_dir: Path) -> str:
         rows = _read(data_dir, row.train_list, row.allow_missing)
         train, _ = data.training_rows(rows, row.select_on, row.seed)
         return str(len(data.drawn(train, row.train_images, row.seed)))
-    except data.DataError:
+    except errors.DataError:
         return f"no {row.train_list} list"

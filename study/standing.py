@@ -7,7 +7,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from study.jobs import Job
-from utils.logger import RunError, RunFolder
+from utils.logger.run import RunFolder
+from utils.system.errors import RunError
 
 
 class Standing(NamedTuple):

@@ -12,7 +12,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 
-from utils import data, demo, interactive, store
+from utils import data
+from utils.data import demo, store
+from utils.visualize import interactive
 
 torch.set_num_threads(1)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from utils.console import say
+from utils.system.console import say
 
 POLL = 0.2  # seconds
 PATIENCE = 20.0  # seconds until what a killed study has started must be gone, too

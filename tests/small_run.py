@@ -16,7 +16,9 @@ from torch import nn
 
 import experiments
 import nets
-from utils import data, evaluation, files, loaders, logger, loss, model, store
+from utils import data, evaluation, logger, loss, model
+from utils.data import loaders, patches, store
+from utils.system import files
 
 CONFIG = replace(
     experiments.get("1-3", profile="demo"),
@@ -64,9 +66,9 @@ def train(
     """Train a network (by default a SmallNet) on the data into folder; returns the history."""
     prepared, rows = parts(data_dir, size)
     train_rows, select = data.training_rows(rows, "validation", config.seed)
-    transform = loaders.training_transform(config.image_size, config.patch_scales, config.colour)
-    patches = loaders.TrainingPatches(prepared, train_rows, transform, config.seed)
-    views = loaders.TestViews(prepared, select, config.image_size, views=1)
+    transform = patches.training_transform(config.image_size, config.patch_scales, config.colour)
+    trained = patches.TrainingPatches(prepared, train_rows, transform, config.seed)
+    views = patches.TestViews(prepared, select, config.image_size, views=1)
     select_loader = loaders.evaluation_loader(views, config.batch_size, 0)
     facts = {"set": data.note(data_dir), "fingerprint": prepared.fingerprint(rows)}
     run = logger.start_run(folder, config, facts)
@@ -74,8 +76,8 @@ def train(
     return model.fit(
         network or SmallNet(config.num_classes),
         loss.build(config.loss, config.class_weights, config.gamma),
-        loaders.training_loader(patches, config.batch_size, config.workers),
-        lambda predict: evaluation.epoch_scores(select["label"], predict(select_loader)),
+        loaders.training_loader(trained, config.batch_size, config.workers),
+        lambda predict: evaluation.labels.epoch_scores(select["label"], predict(select_loader)),
         run,
         config,
     )
@@ -136,19 +138,36 @@ def main() -> None:
     """Train in peace, then through many deaths; exits with an error if a death did not happen."""
     data_dir, out, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(1)
-    model.SAVE_EVERY = 0.0  # a checkpoint after every batch
+    model.training.SAVE_EVERY = 0.0  # a checkpoint after every batch
     config = replace(CONFIG, workers=workers)
     parts(data_dir)
     assert in_child(train, data_dir, out / "whole", config) == 0
     deaths = [
-        (model._Training, "train_batch", 2),  # after the first batch
+        (model.training._Training, "train_batch", 2),  # after the first batch
         (files.os, "fsync", 1),  # a checkpoint is written, but not in place
-        (model._Training, "train_batch", 4),
-        (model, "save_weights", 1),  # the epoch is scored, its best weights not stored
-        (model, "save_checkpoint", 3),  # the best weights are stored, the checkpoint is not
+        (model.training._Training, "train_batch", 4),
+        (model.training, "save_weights", 1),  # the epoch is scored, its best weights not stored
+        (
+            model.training,
+            "save_checkpoint",
+            3,
+        ),  # the best weights are stored, the checkpoint is not
         (files.os, "fsync", 2),
     ]
     through_deaths(deaths, train, data_dir, out / "killed", config)
+
+
+def same_files(one: Path, other: Path) -> None:
+    """The weights, the history and what there is to go on from must agree to the last bit."""
+    for name in ("best.safetensors", "history.csv"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    first, second = (torch.load(folder / "last.pt", weights_only=True) for folder in (one, other))
+    for name, tensor in first["network"].items():
+        assert torch.equal(tensor, second["network"][name]), name
+    for number, state in first["optimizer"]["state"].items():
+        for name, value in state.items():
+            assert torch.equal(value, second["optimizer"]["state"][number][name])
+    assert first["progress"]["history"] == second["progress"]["history"]
 
 
 if __name__ == "__main__":

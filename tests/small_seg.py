@@ -17,20 +17,10 @@ import experiments
 import nets
 from nets import unet
 from nets.normalise import HALF
-from utils import (
-    cases_seg,
-    data,
-    evaluation_seg,
-    files,
-    loaders,
-    loaders_seg,
-    logger,
-    loss_seg,
-    model,
-    results_seg,
-    segment,
-    store,
-)
+from utils import data, evaluation, logger, loss, model
+from utils.data import loaders, store
+from utils.evaluation import full_size, mask_results
+from utils.system import files
 
 SMALL = {
     "epochs": 1,
@@ -67,9 +57,9 @@ def train(
     rows = data.read(data_dir)
     prepared = store.prepare(data_dir, rows, row.stored_size)
     fitted, select = data.training_rows(rows, row.select_on, row.seed)
-    transform = loaders_seg.training_transform(row.image_size, row.colour)
-    patches = loaders_seg.TrainingMasks(prepared, fitted, transform, row.seed)
-    images = loaders_seg.TestImages(prepared, select, row.image_size, row.test_image)
+    transform = data.masks.training_transform(row.image_size, row.colour)
+    patches = data.masks.TrainingMasks(prepared, fitted, transform, row.seed)
+    images = data.masks.TestImages(prepared, select, row.image_size, row.test_image)
     select_loader = loaders.evaluation_loader(images, row.batch_size, 0)
     used = prepared.fingerprint(rows, masks=True)
     facts = {"set": data.note(data_dir), "folder": data_dir.name, "fingerprint": used}
@@ -79,20 +69,20 @@ def train(
     network = build() if build else nets.build(row.network, 1, **options)
     history = model.fit(
         network,
-        loss_seg.build(row.loss, row.class_weights, row.gamma),
+        loss.build(row.loss, row.class_weights, row.gamma),
         loaders.training_loader(patches, row.batch_size, row.workers),
-        lambda predict: evaluation_seg.official(predict(select_loader)),
+        lambda predict: evaluation.masks.official(predict(select_loader)),
         run,
         row,
-        predict=segment.pixel_counts,
+        predict=full_size.pixel_counts,
     )
     tested = rows[rows["split"] == "test"].reset_index(drop=True)
-    images = loaders_seg.TestImages(prepared, tested, row.image_size, row.test_image)
-    how = cases_seg.how_to_predict(row, run.config["precision"])
-    found = results_seg.results(
-        run, "test", tested, lambda: segment.evaluate(network, images, tested, how)
+    images = data.masks.TestImages(prepared, tested, row.image_size, row.test_image)
+    how = full_size.mask_settings(row, run.config["precision"])
+    found = mask_results.results(
+        run, "test", tested, lambda: full_size.evaluate(network, images, tested, how)
     )
-    results_seg.scores(run, "test", found.per_image, data.note(data_dir), how)
+    mask_results.scores(run, "test", found.per_image, data.note(data_dir), how)
     return history
 
 
@@ -105,15 +95,15 @@ def main() -> None:
     """Train in peace, then through several deaths; exits with an error if one did not happen."""
     data_dir, out = Path(sys.argv[1]), Path(sys.argv[2])
     torch.set_num_threads(1)
-    model.SAVE_EVERY = 0.0  # a checkpoint after every batch
+    model.training.SAVE_EVERY = 0.0  # a checkpoint after every batch
     row = experiments.get("seg-6", "demo", **(SMALL | {"epochs": 2}))
     store.prepare(data_dir, data.read(data_dir), row.stored_size)
     assert in_child(train, data_dir, out / "whole", row, SmallSegmenter) == 0
     deaths = [
-        (model._Training, "train_batch", 2),
-        (model, "save_weights", 1),
+        (model.training._Training, "train_batch", 2),
+        (model.training, "save_weights", 1),
         (files.os, "fsync", 1),
-        (segment, "evaluate", 1),  # trained to the end, not scored
+        (full_size, "evaluate", 1),  # trained to the end, not scored
     ]
     through_deaths(deaths, train, data_dir, out / "killed", row, SmallSegmenter)
 

@@ -10,12 +10,12 @@ import pandas as pd
 from PIL import Image
 
 import experiments
-from utils.data import CLASSES
-from utils.evaluation import Counts
-from utils.evaluation_seg import per_image
-from utils.logger import RunFolder
-from utils.statistics import classification_scores
-from utils.statistics_seg import segmentation_scores
+from utils.data.splits import CLASSES
+from utils.evaluation.counts import Counts
+from utils.evaluation.label_scores import classification_scores
+from utils.evaluation.mask_scores import segmentation_scores
+from utils.evaluation.masks import per_image
+from utils.logger.run import RunFolder
 
 IMAGES = 60
 HOSTILE = ("<script>alert(1)</script>", '" onerror="alert(2)', "a&b'c", "x_y%$#{}~^\\z")

@@ -18,8 +18,9 @@ from bench import baseline, baseline_seg, machine, report, tasks, timing, traini
 from bench.report import Result, compare
 from bench.settings import QUICK, SEGMENTERS, Settings
 from nets import arl
-from utils import loaders, loss_seg, store
-from utils.data import PROJECT
+from utils import loss
+from utils.data import loaders, patches, store
+from utils.system.project import PROJECT
 
 CPU = torch.device("cpu")
 
@@ -95,7 +96,7 @@ class TestBaseline:
         image = demo_store.image(0)
         for number in range(9):
             view = baseline._view(Image.fromarray(image), number)
-            expected = loaders.view(image, number, view.height)
+            expected = patches.view(image, number, view.height)
             assert view.height == (64 if number < 4 else 51)
             np.testing.assert_array_equal(np.asarray(view), expected)
 
@@ -154,7 +155,7 @@ class TestBaselineWithMasks:
     def test_loss_is_ours(self) -> None:
         torch.manual_seed(0)
         logits, masks = torch.randn(3, 1, 5, 7), torch.randint(0, 2, (3, 1, 5, 7))
-        expected = loss_seg.build("dice_cross_entropy")(logits, masks[:, 0])
+        expected = loss.build("dice_cross_entropy")(logits, masks[:, 0])
         found = baseline_seg.dice_and_cross_entropy(logits, masks.float())
         torch.testing.assert_close(found, expected)
 

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 
 from experiments import row
-from utils import loss, loss_seg
-from utils.data import PROJECT
+from utils import loss
+from utils.system.project import PROJECT
 
 NETWORK = """
 import torch
@@ -56,8 +56,6 @@ class Squared(nn.Module):
         truth = F.one_hot(targets, logits.shape[1]).float()
         return (logits.float().softmax(1) - truth).square().mean()
 
-
-LOSSES["squared"] = lambda *_: Squared()
 '''
 LOSS_OF_MASKS = '''
 
@@ -67,8 +65,6 @@ class Squared(nn.Module):
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
         return (logits.float().sigmoid().squeeze(1) - masks.float()).square().mean()
 
-
-LOSSES["squared"] = lambda *_: Squared()
 '''
 TRAIN = """
 import sys
@@ -102,7 +98,15 @@ CHANGES = [
         '    "unet": UNet,\n    "dab_unet": DabUNet,\n',
     ),
     ("Add a loss", "experiments/row.py", '"focal", "binary"', '"focal", "binary", "squared"'),
-    ("Add a loss", "experiments/row.py", '("dice",', '("squared", "dice",'),
+    ("Add a loss", "experiments/row.py", '("dice",', '("squared_masks", "dice",'),
+    (
+        "Add a loss",
+        "utils/loss/table.py",
+        '    "dice": ',
+        '    "squared": lambda *_: labels.Squared(),\n'
+        '    "squared_masks": lambda *_: masks.Squared(),\n'
+        '    "dice": ',
+    ),
     (
         "Add a row",
         "experiments/classification.py",
@@ -113,10 +117,10 @@ CHANGES = [
         "Add a row",
         "experiments/segmentation.py",
         "_ROWS = (\n",
-        '_ROWS = (\n    SegmentationRow("seg-7", "And here?", "dab_unet", loss="squared"),\n',
+        '_ROWS = (\n    SegmentationRow("seg-7", "And here?", "dab_unet", loss="squared_masks"),\n',
     ),
 ]
-APPENDED = [("utils/loss.py", LOSS), ("utils/loss_seg.py", LOSS_OF_MASKS)]
+APPENDED = [("utils/loss/labels.py", LOSS), ("utils/loss/masks.py", LOSS_OF_MASKS)]
 
 
 @pytest.fixture
@@ -149,9 +153,9 @@ def test_a_network_a_loss_and_a_row_of_ones_own_are_trained(copy: Path, demo_set
     # The folder of the script comes first on the path: the copy, not the project.
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=copy)
     assert done.returncode == 0, done.stderr
-    for name in ("5-1", "seg-7"):
+    for name, called in (("5-1", "squared"), ("seg-7", "squared_masks")):
         settings = json.loads((out / name / "config.json").read_text())["row"]
-        assert (settings["name"], settings["loss"]) == (name, "squared")
+        assert (settings["name"], settings["loss"]) == (name, called)
         assert (out / name / "best.safetensors").exists()
     # It started from the row's 0.25, as config.json says, and not from the network's own 0.1.
     alpha = pd.read_csv(out / "5-1" / "history.csv")["α gate_alpha"]
@@ -161,5 +165,5 @@ def test_a_network_a_loss_and_a_row_of_ones_own_are_trained(copy: Path, demo_set
 
 def test_both_tables_of_losses_are_of_the_same_names() -> None:
     """The table of experiments must not import torch, so the names stand there again."""
-    assert set(row.LOSSES["ClassificationRow"]) == set(loss.LOSSES)
-    assert set(row.LOSSES["SegmentationRow"]) == set(loss_seg.LOSSES)
+    named = [name for names in row.LOSSES.values() for name in names]
+    assert sorted(named) == sorted(loss.LOSSES)

@@ -17,9 +17,12 @@ import pytest
 from hostile_server import Hostile, Step
 
 import prepare_data
-from utils import data, decode, demo, patches, verify
-from utils.data import PROJECT
-from utils.files import locked
+from utils import data
+from utils.data import crops, decode, demo
+from utils.fetching import verify
+from utils.system import errors
+from utils.system.files import locked
+from utils.system.project import PROJECT
 
 ARCHIVES = {
     "ISIC-2017_Training_Data": "train",
@@ -76,7 +79,7 @@ def test_from_nothing_to_a_prepared_set(server, demo_set, tmp_path, capsys):
     assert np.load(folder / "prepared-64x48/images.npy", mmap_mode="r").shape[1:] == (48, 64, 3)
     assert (folder / "prepared-32/index.csv").exists()
     assert run("patches", "--data-dir", folder, "--side", 32) == 0
-    count = len(list((folder / patches.FOLDER).glob("*.jpg")))
+    count = len(list((folder / crops.FOLDER).glob("*.jpg")))
     rows = data.read(folder)
     assert count == 61 * (rows["split"] == "train").sum()
     assert f"{count} pictures" in capsys.readouterr().out
@@ -244,7 +247,9 @@ def test_room_for_the_largest_archive_is_enough_where_each_one_goes(
     sizes = sorted(len(body) for path, body in server.files.items() if path.endswith(".zip"))
     tables = sum(len(body) for path, body in server.files.items() if path.endswith(".csv"))
     enough = sum(sizes) + tables + sizes[-1]
-    monkeypatch.setattr("utils.room.shutil.disk_usage", lambda _: SimpleNamespace(free=enough))
+    monkeypatch.setattr(
+        "utils.system.disk.shutil.disk_usage", lambda _: SimpleNamespace(free=enough)
+    )
     assert downloaded(tmp_path, server) == 1
     assert "--remove-archives" in capsys.readouterr().err
     assert downloaded(tmp_path, server, "--remove-archives") == 0
@@ -288,7 +293,7 @@ def test_a_part_of_the_set_can_be_verified(parts, missing, server, tmp_path, cap
 
 
 def test_a_download_on_its_way_is_no_data_yet(tmp_path, demo_set, monkeypatch):
-    monkeypatch.setattr(data, "PROJECT", tmp_path)
+    monkeypatch.setattr("utils.system.project.PROJECT", tmp_path)
     monkeypatch.setenv("ISIC2017_DIR", str(demo_set))
     standard = tmp_path / "Data/ISIC2017"
     (standard / "archives").mkdir(parents=True)
@@ -296,7 +301,7 @@ def test_a_download_on_its_way_is_no_data_yet(tmp_path, demo_set, monkeypatch):
     (standard / "ISIC-2017_Test_v2_Part3_GroundTruth.csv").touch()
     assert data.locate() == demo_set.resolve()
     (standard / "ISIC 2017").mkdir()
-    with pytest.raises(data.DataError, match="no ISIC 2017 data in"):
+    with pytest.raises(errors.DataError, match="no ISIC 2017 data in"):
         data.locate()
 
 

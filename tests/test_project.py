@@ -1,14 +1,17 @@
 """The rules that hold the project together: who imports whom, what a notebook may hold."""
 
 import ast
+import importlib
 import re
 import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import pytest
 
-from utils.data import PROJECT
+from utils.system.project import PROJECT
 
 PACKAGES = ("bench", "experiments", "nets", "study", "utils")
 MODULES = sorted(
@@ -39,6 +42,73 @@ def imported(source: str) -> set[str]:
     return names
 
 
+# Each room may import itself and every room that stands after it here.
+ORDER = ("visualize", "evaluation", "model", "logger", "data", "system")
+ROOMS = {room: {room, *ORDER[place:]} for place, room in enumerate(ORDER)}
+ROOMS |= {"loss": {"loss"}, "fetching": {"fetching", "data", "system"}}
+
+
+def rooms_of(source: str) -> set[str]:
+    """Rooms of `utils` that a source imports."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module == "utils":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module.startswith("utils."):
+            found.add(node.module.split(".")[1])
+    return found
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_rooms_below_it(room: str) -> None:
+    files = sorted((PROJECT / "utils" / room).glob("*.py"))
+    assert files
+    for file in files:
+        assert rooms_of(file.read_text(encoding="utf-8")) <= ROOMS[room], file.name
+
+
+def test_every_module_of_utils_is_in_a_room() -> None:
+    folders = {file.parent.name for file in (PROJECT / "utils").glob("*/*.py")}
+    assert folders == {*ROOMS}
+    assert [file.name for file in (PROJECT / "utils").glob("*.py")] == ["__init__.py"]
+
+
+def test_no_import_runs_in_a_circle() -> None:
+    arrows = {}
+    names = {".".join(f.relative_to(PROJECT).with_suffix("").parts): f for f in MODULES}
+    for name, file in names.items():
+        arrows[name] = {
+            place
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            if isinstance(node, ast.ImportFrom) and node.module
+            for place in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+            if place in names and place != name
+        }
+    while free := [name for name, imports in arrows.items() if not imports & arrows.keys()]:
+        for name in free:
+            del arrows[name]
+    assert not arrows
+
+
+@pytest.mark.parametrize("room", ["system", "data", "loss", "model", "logger", "evaluation",
+                                  "visualize"])  # fmt: skip
+def test_a_face_hands_on_what_is_there_and_no_module_hides_a_function(room: str) -> None:
+    face = importlib.import_module(f"utils.{room}")
+    files = {file.stem for file in (PROJECT / "utils" / room).glob("*.py")}
+    for name in face.__all__:
+        assert hasattr(face, name)
+        assert isinstance(getattr(face, name), ModuleType) == (name in files), name
+
+
+def test_reading_a_set_loads_no_torch() -> None:
+    code = (
+        "import sys; from utils import data; data.read; data.locate; print('torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 @pytest.mark.parametrize("file", MODULES, ids=lambda file: file.name)
 def test_a_module_imports_only_what_the_picture_allows(file: Path) -> None:
     place = file.relative_to(PROJECT).with_suffix("").parts[0]
@@ -49,8 +119,10 @@ def test_nothing_calls_the_report_but_reproduce() -> None:
     users = [
         file.name
         for file in (*MODULES, *NOTEBOOKS)
-        if not file.name.startswith("report")
-        and re.search(r"utils(\.| import (.*, )?)report\b|utils\.report_", file.read_text("utf-8"))
+        if "report" not in file.relative_to(PROJECT).parts
+        and re.search(
+            r"from study(\.report)?.* import .*report\b|study\.report", file.read_text("utf-8")
+        )
     ]
     assert users == ["reproduce.py"]
 

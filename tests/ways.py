@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbconvert import ScriptExporter
 
-from utils import data
+from utils.system.project import PROJECT
 
 # How often a script is run by `make test`; and a second time by `make test-all`.
 TIMES = (1, pytest.param(2, marks=pytest.mark.slow))
@@ -25,13 +25,18 @@ RUN_FILES = {
     "figures",
 }
 
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+FLAGS += ["--no-first-run", "--disable-component-update"]
+
 
 def checkout(folder: Path) -> Path:
     """The project's code and notebooks as they are, without data and runs."""
     folder.mkdir(exist_ok=True)
-    for file in (*data.PROJECT.glob("*.py"), *data.PROJECT.glob("*.ipynb")):
+    for file in (*PROJECT.glob("*.py"), *PROJECT.glob("*.ipynb")):
         shutil.copy2(file, folder)
-    for package in data.PROJECT.glob("*/__init__.py"):
+    for package in PROJECT.glob("*/__init__.py"):
         name = package.parent.name
         leave = shutil.ignore_patterns("__pycache__")
         shutil.copytree(package.parent, folder / name, ignore=leave)
@@ -53,9 +58,9 @@ def run(command: list[str], folder: Path, **variables: str) -> str:
 def script(notebook: str, folder: Path, first_lines: str = "", **parameters: object) -> Path:
     """The converted notebook in folder, with these parameters written into it.
 
-    What `jupyter nbconvert --to script` does (tests/test_notebooks.py), without a process.
+    What `jupyter nbconvert --to script` does, without a process.
     """
-    text, _ = ScriptExporter().from_filename(data.PROJECT / notebook)
+    text, _ = ScriptExporter().from_filename(PROJECT / notebook)
     file = (folder / notebook).with_suffix(".py")
     for name, value in parameters.items():
         line = next(line for line in text.splitlines() if line.startswith(f"{name} = "))
@@ -77,7 +82,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def papermill(notebook: str, folder: Path, **parameters: object) -> nbformat.NotebookNode:
     """The notebook as papermill executed it from folder."""
     pairs = [part for name, value in parameters.items() for part in ("-p", name, str(value))]
-    run([sys.executable, "-m", "papermill", str(data.PROJECT / notebook), "out.ipynb", *pairs],
+    run([sys.executable, "-m", "papermill", str(PROJECT / notebook), "out.ipynb", *pairs],
         folder)  # fmt: skip
     return nbformat.read(folder / "out.ipynb", as_version=4)
 

@@ -1,7 +1,7 @@
-"""Data, training, scores and figures; networks reach these modules only as arguments."""
+"""Data, training, scores and figures, in rooms; networks reach them only as arguments.
 
-import cv2
+    report → visualize → evaluation → model → logger → data → system       fetching → data, system
+                                       loss → nothing
 
-# OpenCV's threads do not survive a fork: a DataLoader worker would wait for them for ever. We work
-# on many small images side by side, which gains nothing from threads within one image.
-cv2.setNumThreads(0)
+A room may import every room to its right (CONTRIBUTING.md says where what goes).
+"""

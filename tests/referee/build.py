@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from referee.cases import PARTS, fingerprint
-from utils.files import write_atomic
+from utils.system.files import write_atomic
 
 PACKAGES = ("isic-challenge-scoring", "numpy", "pandas", "scikit-learn")
 _VERSIONS = """

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from referee.masks import read_grey, segmentation_cases, write_segmentation
-from utils.data import CLASSES
-from utils.files import write_atomic
-from utils.submission import for_scorer, write_submission
+from utils.data.splits import CLASSES
+from utils.evaluation.submission import for_scorer, write_submission
+from utils.system.files import write_atomic
 
 SIZES = (20, 150)
 # Row 3-1, profile best, seed 0, on the official validation split. Labels: ISIC 2017, CC-0.

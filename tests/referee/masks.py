@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from utils.files import write_atomic
+from utils.system.files import write_atomic
 
 Pair = tuple[np.ndarray, np.ndarray]  # truth and prediction, (H, W) uint8 grey, lesion > 128
 

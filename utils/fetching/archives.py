@@ -18,7 +18,7 @@ from pathlib import Path
 from stat import S_IFDIR, S_IFMT, S_IFREG
 from typing import NoReturn
 
-from utils.tree import DataError, name_offenders
+from utils.system.errors import DataError, listed
 
 DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
@@ -99,7 +99,7 @@ def select(archive: Path, members: list[zipfile.ZipInfo], limits: Limits) -> tup
     if len(members) > limits.files:
         _refuse(archive, f"{len(members)} members; at most {limits.files} are unpacked")
     if faults := [f"{m.orig_filename!r} ({why})" for m in members if (why := _fault(m))]:
-        _refuse(archive, f"unsafe members: {name_offenders(faults)}")
+        _refuse(archive, f"unsafe members: {listed(faults)}")
     files = [member for member in members if not member.is_dir()]
     kept = [member for member in files if not _left_out(member)]
     if not kept:

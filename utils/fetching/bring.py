@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from utils.console import say
 from utils.fetching.archives import opened, select
 from utils.fetching.checksums import Checksums
 from utils.fetching.download import PATIENCE, Job, fetch_all, require_space, sizes
@@ -10,12 +9,13 @@ from utils.fetching.http import Patience
 from utils.fetching.part import files_of
 from utils.fetching.sources import Source
 from utils.fetching.unpack import OFFICIAL, is_unpacked, unpack
-from utils.files import locked, write_json
-from utils.tree import DataError
-from utils.unpacked import UNPACKED, unpacked
+from utils.fetching.unpacked import UNPACKED, unpacked
+from utils.system.console import say
+from utils.system.errors import DataError
+from utils.system.files import locked, write_json
 
 ARCHIVES = "archives"
-RECORD = "downloads.json"  # what was fetched; `utils.fetching.checksums`
+RECORD = "downloads.json"  # what was fetched; `fetching.checksums`
 PICTURES = {".jpg", ".jpeg", ".png"}
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from utils.files import locked, write_json
-from utils.tree import DataError
+from utils.system.errors import DataError
+from utils.system.files import locked, write_json
 
 HEAD = 64  # bytes that tell an archive or a table from an error page
 KINDS = {"zip": "zip archive", "csv": "csv file"}

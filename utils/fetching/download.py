@@ -16,16 +16,16 @@ from threading import Event, Thread
 
 import requests
 
-from utils.console import amount, say
 from utils.fetching import http
 from utils.fetching.checksums import Fetched, digest, fault_of
 from utils.fetching.http import PassingError, Patience, RefusedError
 from utils.fetching.meters import Meter, display
 from utils.fetching.part import Part, files_of, fill
 from utils.fetching.sources import PAGE
-from utils.files import locked
-from utils.room import free_space
-from utils.tree import DataError
+from utils.system.console import amount, say
+from utils.system.disk import free_space
+from utils.system.errors import DataError
+from utils.system.files import locked
 
 PATIENCE = Patience()
 POLL = 0.2  # seconds between two looks at threads that work, or at a lock

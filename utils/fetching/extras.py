@@ -15,20 +15,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from utils.console import progress, say
-from utils.decode import read_image
-from utils.files import locked, write_atomic
-from utils.tables import read_labels
-from utils.tree import (
+from utils.data.decode import read_image
+from utils.data.tables import read_labels
+from utils.data.tree import (
     EXTENDED_LABELS,
     IMAGE_FOLDERS,
     PREFIXES,
     SPLITS,
-    DataError,
     find_images,
     label_files,
-    name_offenders,
 )
+from utils.system.console import progress, say
+from utils.system.errors import DataError, listed
+from utils.system.files import locked, write_atomic
 
 FOLDER = IMAGE_FOLDERS["train"][1]
 PATIENCE = 1800  # seconds for one call: without a network it tries for a long time
@@ -73,22 +72,22 @@ def fetch_extras(data_dir: Path, list_file: Path, command: str = "isic") -> int:
 def _further_ids(data_dir: Path, list_file: Path) -> list[str]:
     """The ids of the list that are not official, in its order; the list checked."""
     official = _official_labels(data_dir)
-    train, listed = official["train"], _labels(list_file)
-    further = [id_ for id_ in listed if id_ not in train]
+    train, wanted = official["train"], _labels(list_file)
+    further = [id_ for id_ in wanted if id_ not in train]
     checks = (
         (
             "names images of the validation or the test split",
-            listed.keys() & (official["validation"].keys() | official["test"].keys()),
+            wanted.keys() & (official["validation"].keys() | official["test"].keys()),
             "a network must not be trained on images it is scored on; remove these rows",
         ),
         (
             "lacks official training rows",
-            train.keys() - listed.keys(),
+            train.keys() - wanted.keys(),
             "expected the official rows and further ones; add them",
         ),
         (
             "gives official images other labels",
-            [id_ for id_, label in train.items() if listed.get(id_) != label],
+            [id_ for id_, label in train.items() if wanted.get(id_) != label],
             f"expected those of {PREFIXES['train'][0]}_Part3_GroundTruth.csv; correct them",
         ),
         (
@@ -99,7 +98,7 @@ def _further_ids(data_dir: Path, list_file: Path) -> list[str]:
     )
     for what, offenders, cure in checks:
         if offenders:
-            raise DataError(f"{list_file} {what}: {name_offenders(sorted(offenders))}; {cure}.")
+            raise DataError(f"{list_file} {what}: {listed(sorted(offenders))}; {cure}.")
     return further
 
 
@@ -154,7 +153,7 @@ def _fetch(ids: list[str], partial: Path, command: str) -> None:
     there = _images(partial)
     if missing := [id_ for id_ in ids if id_ not in there]:
         raise DataError(
-            f"images that did not come, or came damaged: {name_offenders(missing)}; the others are "
+            f"images that did not come, or came damaged: {listed(missing)}; the others are "
             "kept. The same command asks for these again; if they never come, the archive has "
             "withdrawn them: remove their rows from the list."
         )

@@ -8,8 +8,8 @@ from threading import Event
 
 from tqdm import tqdm
 
-from utils import console
-from utils.console import amount, in_live_jupyter, say
+from utils.system import console
+from utils.system.console import amount, in_live_jupyter, say
 
 
 class StoppedError(Exception):

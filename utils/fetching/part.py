@@ -14,12 +14,12 @@ from typing import Self
 import requests
 import tenacity
 
-from utils.console import amount, say
 from utils.fetching import http
 from utils.fetching.checksums import HEAD, KINDS, begins_as, digest, fault_of
 from utils.fetching.http import Answer, PassingError, Patience, RefusedError, StaleError, Version
 from utils.fetching.meters import Meter
-from utils.files import write_json
+from utils.system.console import amount, say
+from utils.system.files import write_json
 
 
 class Part:

@@ -6,7 +6,7 @@ lie within the archives of images; superpixels are left out.
 
 from dataclasses import dataclass
 
-from utils.tree import IMAGE_FOLDERS, PREFIXES, SPLITS
+from utils.data.tree import IMAGE_FOLDERS, PREFIXES, SPLITS
 
 BASE_URL = "https://isic-challenge-data.s3.amazonaws.com/2017/"
 PAGE = "https://challenge.isic-archive.com/data/#2017"

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from utils.console import progress
 from utils.fetching.archives import AGAIN, DAMAGE, Limits, Members, UnpackError, opened, select
-from utils.files import locked, write_atomic
-from utils.room import require_room
-from utils.tree import name_offenders
+from utils.system.console import progress
+from utils.system.disk import require_room
+from utils.system.errors import listed
+from utils.system.files import locked, write_atomic
 
 CHUNK = 2**20  # bytes that are held in memory at once
 OFFICIAL = Limits()
@@ -90,7 +90,7 @@ def _lacking(archive: Path, wanted: Members, folder: Path) -> Members:
     checked = progress(present, f"comparing {folder.name}", "files")
     if others := [name for name in checked if not _matches(folder / name, wanted[name])]:
         raise UnpackError(
-            f"files of {folder} differ from those of {archive.name}: {name_offenders(others)}. "
+            f"files of {folder} differ from those of {archive.name}: {listed(others)}. "
             f"Move them away to have those of the archive, or move {archive.name} away."
         )
     return {name: info for name, info in wanted.items() if name not in known}
@@ -131,7 +131,7 @@ def _check_ways(archive: Path, folder: Path, todo: Members) -> None:
     if strange := [name for name, info in todo.items() if info.compress_type not in _READ]:
         raise UnpackError(
             f"{archive} is packed in a way that python's zipfile does not read (method "
-            f"{todo[strange[0]].compress_type}): {name_offenders(strange)}. Unpack it with another "
+            f"{todo[strange[0]].compress_type}): {listed(strange)}. Unpack it with another "
             f"tool (7-Zip, unzip) so that the files lie in {folder}."
         )
 

@@ -1,0 +1,285 @@
+"""Curves and operating points: against scikit-learn, a loop over the same images, and by hand."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.metrics import (
+    average_precision_score,
+    confusion_matrix,
+    precision_recall_curve,
+    roc_auc_score,
+    roc_curve,
+)
+
+from utils.data.splits import CLASSES
+from utils.evaluation import curves, label_scores, resampling
+from utils.evaluation.intervals import hanley_mcneil
+
+MELANOMA, KERATOSIS, BENIGN = CLASSES
+BOTH = [curves.roc_curves, curves.precision_recall_curves]
+
+
+def study(n: int = 150, seed: int = 0, digits: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """n images, all classes among them, and probabilities with many ties (rounded)."""
+    rng = np.random.default_rng(seed)
+    labels = np.append([0, 1, 2], rng.choice(3, n - 3, p=[0.2, 0.15, 0.65]))
+    drawn = 0.75 * rng.dirichlet([1, 1, 1], n) + 0.25 * np.eye(3)[labels]
+    rounded = drawn.round(digits)
+    rounded[:, 2] = 1 - rounded[:, :2].sum(axis=1)  # the three still sum to 1
+    return labels, rounded.clip(0, 1)
+
+
+def by_name(found: list[curves.Curve]) -> dict[str, curves.Curve]:
+    return {curve.name: curve for curve in found}
+
+
+def decisions(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, tuple]:
+    """Truth and score behind each curve that scikit-learn can draw, too."""
+    truths = np.eye(3)[labels]
+    pairs = {name: (truths[:, k], probabilities[:, k]) for k, name in enumerate(CLASSES)}
+    return pairs | {"micro": (truths.ravel(), probabilities.ravel())}
+
+
+# --- the curve itself ---
+
+
+def test_roc_by_hand():
+    # Melanomas score .9 and .4, the others .4 and .1: the tie is one slanted line.
+    found = curves.roc_curves([0, 0, 2, 2], [[0.9], [0.4], [0.4], [0.1]], 50)
+    (curve,) = found
+    assert curve.name == MELANOMA
+    assert curve.x.tolist() == [0, 0, 0.5, 1]
+    assert curve.y.tolist() == [0, 0.5, 1, 1]
+    assert curve.area == 7 / 8  # of the four pairs three are right, one is a tie
+    assert curve.prevalence == 0.5
+
+
+def test_precision_recall_by_hand():
+    (curve,) = curves.precision_recall_curves([0, 0, 2, 2], [[0.9], [0.3], [0.4], [0.1]], 50)
+    assert curve.x.tolist() == [0, 0.5, 0.5, 1, 1]
+    assert curve.y == pytest.approx([1, 1, 1 / 2, 2 / 3, 1 / 2])
+    assert curve.area == pytest.approx((1 + 2 / 3) / 2)
+
+
+@pytest.mark.parametrize("digits", [2, 9], ids=["ties", "no ties"])
+def test_roc_against_scikit_learn(digits):
+    labels, probabilities = study(digits=digits)
+    found = by_name(curves.roc_curves(labels, probabilities, 20))
+    for name, (truth, score) in decisions(labels, probabilities).items():
+        x, y, _ = roc_curve(truth, score, drop_intermediate=False)
+        np.testing.assert_allclose(found[name].x, x, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(found[name].y, y, rtol=0, atol=1e-12)
+        assert found[name].area == pytest.approx(roc_auc_score(truth, score), abs=1e-12)
+        assert found[name].prevalence == pytest.approx(truth.mean())
+    macro = roc_auc_score(np.eye(3)[labels], probabilities, average="macro")
+    assert found["macro"].area == pytest.approx(macro, abs=1e-12)
+
+
+@pytest.mark.parametrize("digits", [2, 9], ids=["ties", "no ties"])
+def test_precision_recall_against_scikit_learn(digits):
+    labels, probabilities = study(digits=digits)
+    found = by_name(curves.precision_recall_curves(labels, probabilities, 20))
+    for name, (truth, score) in decisions(labels, probabilities).items():
+        precision, recall, _ = precision_recall_curve(truth, score)
+        # Theirs falls and ends in a point (0, 1) that no threshold has; ours rises from the left.
+        curve = found[name]
+        np.testing.assert_allclose(curve.x[1:], recall[-2::-1], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(curve.y[1:], precision[-2::-1], rtol=0, atol=1e-12)
+        assert (curve.x[0], curve.y[0]) == (0, curve.y[1])
+        assert curve.area == pytest.approx(average_precision_score(truth, score), abs=1e-12)
+        # The area under the steps that are drawn is the average precision that is printed.
+        assert curve.area == pytest.approx(np.diff(curve.x) @ curve.y[1:], abs=1e-12)
+    macro = average_precision_score(np.eye(3)[labels], probabilities, average="macro")
+    assert found["macro"].area == pytest.approx(macro, abs=1e-12)
+
+
+def test_macro_is_the_mean_of_the_classes_on_the_grid():
+    _, probabilities = study(60)
+    labels = np.arange(60) % 3  # 40 negatives each: all rates k / 40 lie on the grid
+    found = by_name(curves.roc_curves(labels, probabilities, 20))
+    # Just right of each place, so that a vertical piece counts at its upper end.
+    places = curves.GRID[:-1] + 1e-12
+    heights = [np.interp(places, found[name].x, found[name].y) for name in CLASSES]
+    np.testing.assert_array_equal(found["macro"].x, curves.GRID)
+    np.testing.assert_allclose(found["macro"].y[:-1], np.mean(heights, axis=0), atol=1e-9)
+    assert found["macro"].y[-1] == 1
+
+
+# --- bands ---
+
+
+def drawn(labels: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """The images of each resample."""
+    weights = resampling.bootstrap(lambda weights: weights, labels, resamples, seed)
+    return np.stack([np.repeat(np.arange(len(labels)), row.astype(int)) for row in weights])
+
+
+def check_band(found: curves.Curve, heights: list, areas: list) -> None:
+    """The band holds the middle 95 % of what each resample gave, the interval is their spread."""
+    low, high = np.quantile(heights, [0.025, 0.975], axis=0)
+    np.testing.assert_allclose(found.low, low, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found.high, high, rtol=0, atol=1e-9)
+    spread = np.std(areas, ddof=1) / (found.area * (1 - found.area))
+    odds = found.area / (1 - found.area) * np.exp(1.959963984540054 * spread * np.array([-1, 1]))
+    assert tuple(found.interval) == pytest.approx(odds / (1 + odds), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", [*CLASSES, "micro"])
+def test_roc_band_against_a_loop_of_scikit_learn(name):
+    labels, probabilities = study(60)
+    found = by_name(curves.roc_curves(labels, probabilities, 80, seed=4))[name]
+    heights, areas = [], []
+    for images in drawn(labels, 80, 4):
+        truth, score = decisions(labels[images], probabilities[images])[name]
+        x, y, _ = roc_curve(truth, score, drop_intermediate=False)
+        # Just right of each place, so that a vertical piece counts at its upper end.
+        heights.append(np.interp(curves.GRID + 1e-12, x, y))
+        areas.append(roc_auc_score(truth, score))
+    check_band(found, heights, areas)
+
+
+@pytest.mark.parametrize("name", [*CLASSES, "micro"])
+def test_precision_band_against_a_loop_of_scikit_learn(name):
+    labels, probabilities = study(60)
+    found = by_name(curves.precision_recall_curves(labels, probabilities, 80, seed=4))[name]
+    heights, areas = [], []
+    for images in drawn(labels, 80, 4):
+        truth, score = decisions(labels[images], probabilities[images])[name]
+        precision, recall, _ = precision_recall_curve(truth, score)
+        # The highest threshold that reaches the recall, at recall 0 the highest that finds any.
+        reach = [max(place - 1e-9, 1e-9) for place in curves.GRID]
+        heights.append([precision[np.flatnonzero(recall >= place)[-1]] for place in reach])
+        areas.append(average_precision_score(truth, score))
+    check_band(found, heights, areas)
+
+
+def test_the_intervals_are_those_of_the_scores_to_the_last_bit():
+    labels, probabilities = study(200)
+    found = by_name(curves.roc_curves(labels, probabilities))
+    scores = label_scores.classification_scores(labels, probabilities)
+    for name in CLASSES:
+        area = scores["coursework"][name]["auc"]
+        assert (found[name].area, *found[name].interval) == tuple(area.values())
+    alone = curves.roc_curves(labels, probabilities[:, :1])[0]
+    assert alone.interval == found[MELANOMA].interval
+
+
+def test_the_intervals_of_areas_of_1_are_those_of_the_scores_and_have_a_width():
+    labels = np.array([0, 0, 1, 1, 2, 2, 2])
+    found = by_name(curves.roc_curves(labels, np.eye(3)[labels], 20))
+    scores = label_scores.classification_scores(labels, np.eye(3)[labels], 20)
+    for name in CLASSES:
+        area = scores["coursework"][name]["auc"]
+        assert (found[name].area, *found[name].interval) == tuple(area.values())
+    lows = [found[name].interval.low for name in CLASSES]
+    assert found["macro"].interval.low == pytest.approx(np.mean(lows), abs=1e-15)
+    # Seven images with one decision each that is positive, and two that are negative.
+    assert found["micro"].interval == hanley_mcneil(1, 7, 7)
+
+
+@pytest.mark.parametrize("function", BOTH)
+def test_bands_hold_the_curve_and_narrow_with_more_images(function):
+    widths = []
+    for n in (100, 900):
+        labels, probabilities = study(n)
+        curve = by_name(function(labels, probabilities, 200))[BENIGN]
+        assert (curve.low <= curve.high).all()
+        assert (curve.low >= 0).all()
+        assert (curve.high <= 1).all()
+        middle = curve.high - curve.low
+        widths.append(middle[20:-20].mean())
+    assert widths[0] / widths[1] == pytest.approx(3, rel=0.4)  # nine times the images
+
+
+@pytest.mark.parametrize("function", BOTH)
+def test_curves_repeat_from_the_seed(function):
+    labels, probabilities = study(60)
+    first, again, other = (function(labels, probabilities, 50, seed) for seed in (1, 1, 2))
+    for one, two, three in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(one.low, two.low)
+        assert one.interval == two.interval
+        assert (one.low != three.low).any()
+
+
+# --- what is not there ---
+
+
+@pytest.mark.parametrize("function", BOTH)
+def test_a_missing_class_has_no_curve(function):
+    labels, probabilities = study()
+    kept = labels != 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = by_name(function(labels[kept], probabilities[kept], 30))
+    assert list(found) == [*CLASSES, "micro", "macro"]
+    for name in (KERATOSIS, "macro"):
+        assert math.isnan(found[name].area)
+        assert np.isnan(found[name].interval).all()
+        assert [len(part) for part in found[name][1:6]] == [0] * 5
+    assert found[KERATOSIS].prevalence == 0
+    for name in (MELANOMA, BENIGN, "micro"):
+        assert 0.5 < found[name].area < 1
+        assert len(found[name].low) == len(found[name].grid) == len(curves.GRID)
+
+
+@pytest.mark.parametrize("function", BOTH)
+def test_one_class_only(function):
+    labels, probabilities = study()
+    only = labels == 2
+    found = by_name(function(labels[only], probabilities[only], 30))
+    assert [name for name in found if not math.isnan(found[name].area)] == ["micro"]
+    (alone,) = function(labels[only], probabilities[only, :1], 30)
+    assert (alone.name, len(alone.x)) == (MELANOMA, 0)
+
+
+@pytest.mark.parametrize("function", BOTH)
+def test_melanoma_alone(function):
+    labels, probabilities = study()
+    (alone,) = function(labels, probabilities[:, :1], 30)
+    among = function(labels, probabilities, 30)[0]
+    for one, other in zip(alone, among, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("function", BOTH)
+def test_what_cannot_be_scored_is_refused(function):
+    with pytest.raises(ValueError, match=r"outside \[0, 1\]"):
+        function([0], [[2.0, -1.0, 0.0]])
+    with pytest.raises(ValueError, match="resamples is 0"):
+        function(*study(), resamples=0)
+
+
+# --- operating points ---
+
+
+def test_operating_point_by_hand():
+    # At 0.5 itself nothing is positive: strictly above.
+    point = curves.operating_points([1, 1, 1, 0, 0], [0.9, 0.5, 0.2, 0.6, 0.5], 0.5)
+    assert tuple(point.counts) == (1, 1, 2, 1)
+    assert (point.threshold, point.sensitivity, point.specificity) == (0.5, 1 / 3, 1 / 2)
+    assert point.accuracy == 2 / 5
+    assert all(isinstance(value, float) for value in point[2:])
+
+
+def test_operating_points_against_scikit_learn():
+    labels, probabilities = study()
+    truth, score = labels == 0, probabilities[:, 0]
+    thresholds = np.append(np.linspace(0, 1, 21), score[:20])
+    points = curves.operating_points(truth, score, thresholds)
+    np.testing.assert_array_equal(points.threshold, thresholds)
+    for number, threshold in enumerate(thresholds):
+        tn, fp, fn, tp = confusion_matrix(truth, score > threshold, labels=[False, True]).ravel()
+        assert [cell[number] for cell in points.counts] == [tp, fp, fn, tn]
+        assert points.sensitivity[number] == tp / (tp + fn)
+        assert points.specificity[number] == tn / (tn + fp)
+        assert points.accuracy[number] == (tp + tn) / len(truth)
+        one = curves.operating_points(truth, score, threshold)
+        assert one.sensitivity == points.sensitivity[number]
+
+
+def test_operating_points_of_a_class_that_is_not_there():
+    points = curves.operating_points([0, 0], [0.2, 0.7], [0.5, 1.0])
+    assert np.isnan(points.sensitivity).all()
+    assert points.specificity.tolist() == [0.5, 1]

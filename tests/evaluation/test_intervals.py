@@ -1,0 +1,203 @@
+"""Intervals by formula: by hand, against statsmodels, and what they are at the edges."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
+
+from utils.evaluation.intervals import (
+    Interval,
+    hanley_mcneil,
+    paired_shares,
+    unpaired_difference,
+    wilson,
+)
+
+# --- shares ---
+
+
+def test_wilson_by_hand():
+    # z = 1: (k + 1/2 ± sqrt(k (n - k) / n + 1/4)) / (n + 1), here (2.5 ± sqrt(1.25)) / 5.
+    level = scipy.stats.norm.cdf(1) - scipy.stats.norm.cdf(-1)
+    low, high = wilson(2, 4, level)
+    assert low == pytest.approx((2.5 - math.sqrt(1.25)) / 5)
+    assert high == pytest.approx((2.5 + math.sqrt(1.25)) / 5)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
+def test_wilson_against_statsmodels(level):
+    n = np.array([1, 2, 10, 117, 600])
+    for share in (0, 0.3, 0.97, 1):
+        successes = np.floor(share * n)
+        ours = wilson(successes, n, level)
+        theirs = proportion_confint(successes, n, alpha=1 - level, method="wilson")
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_wilson_at_the_edges():
+    assert wilson(0, 30).low == 0
+    assert wilson(30, 30).high == 1
+    assert 0 < wilson(0, 30).high < 0.2
+    assert wilson(30, 30).low == pytest.approx(1 - wilson(0, 30).high)
+    assert math.isnan(wilson(0, 0).low)
+    assert math.isnan(wilson(0, 0).high)
+
+
+def test_wilson_of_many_and_of_one():
+    many = wilson([[0, 3], [5, 0]], [[2, 6], [5, 0]])
+    assert isinstance(many, Interval)
+    assert many.low.shape == many.high.shape == (2, 2)
+    assert type(wilson(3, 6).low) is float
+    assert tuple(wilson(3, 6)) == (many.low[0, 1], many.high[0, 1])
+    assert np.isnan([many.low[1, 1], many.high[1, 1]]).all()
+
+
+@pytest.mark.parametrize(("successes", "n"), [(-1, 5), (6, 5), (math.nan, 5), ([1, 9], [3, 3])])
+def test_wilson_refuses(successes, n):
+    with pytest.raises(ValueError, match="expected numbers between 0 and n"):
+        wilson(successes, n)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95])
+def test_a_level_is_no_percentage(level):
+    with pytest.raises(ValueError, match=f"the level is {level}; expected a number in"):
+        wilson(1, 2, level)
+
+
+# --- a published AUC ---
+
+
+def variance(area: float, positives: float, negatives: float) -> float:
+    """Hanley and McNeil 1982, as it stands there, but for Newcombe's mean of both numbers."""
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    others = (positives + negatives) / 2 - 1
+    numerator = area * (1 - area) + others * (q1 - area**2) + others * (q2 - area**2)
+    return numerator / (positives * negatives)
+
+
+@pytest.mark.parametrize(("area", "m", "n"), [(0.875, 117, 483), (0.5, 7, 3), (0.999, 90, 510)])
+def test_ends_lie_z_deviations_away(area, m, n):
+    low, high = hanley_mcneil(area, m, n)
+    for end in (low, high):
+        deviations = abs(end - area) / math.sqrt(variance(end, m, n))
+        assert deviations == pytest.approx(scipy.stats.norm.ppf(0.975), rel=1e-6)
+    assert 0 < low < area < high < 1
+
+
+def test_near_the_symmetric_interval_where_there_are_many():
+    area, m, n = 0.8, 4000, 9000
+    half = 1.96 * math.sqrt(variance(area, m, n))
+    low, high = hanley_mcneil(area, m, n)
+    assert (low, high) == pytest.approx((area - half, area + half), abs=0.02 * half)
+
+
+def test_no_skill_varies_as_mann_and_whitney_have_it():
+    # Of a score that knows nothing: (m + n + 1) / (12 m n).
+    low, high = hanley_mcneil(0.5, 300, 500, level=0.001)
+    expected = scipy.stats.norm.ppf(0.5005) * math.sqrt(801 / (12 * 300 * 500))
+    assert (0.5 - low, high - 0.5) == pytest.approx((expected, expected), rel=1e-3)
+
+
+def test_of_one_pair_of_images_it_is_a_share_of_one():
+    # One positive, one negative: the AUC is 0, 1/2 or 1, and its variance A (1 - A).
+    assert tuple(hanley_mcneil(1, 1, 1)) == pytest.approx(tuple(wilson(1, 1)))
+    assert tuple(hanley_mcneil(0, 1, 1)) == pytest.approx(tuple(wilson(0, 1)))
+
+
+def test_a_published_area_at_the_edges():
+    assert hanley_mcneil(1, 30, 120).high == 1
+    assert hanley_mcneil(0, 30, 120).low == 0
+    assert 0.9 < hanley_mcneil(1, 30, 120).low < 1
+    assert np.isnan(hanley_mcneil(0.8, 0, 5)).all()
+    assert np.isnan(hanley_mcneil(math.nan, 5, 5)).all()
+    turned = hanley_mcneil(0.2, 120, 30)
+    low, high = hanley_mcneil(0.8, 30, 120)
+    assert tuple(turned) == pytest.approx((1 - high, 1 - low))
+
+
+def test_a_published_area_is_refused():
+    with pytest.raises(ValueError, match=r"the AUC is 87.5; expected a number in \[0, 1\]"):
+        hanley_mcneil(87.5, 117, 483)
+    with pytest.raises(ValueError, match="-1 positives, 5 negatives; expected numbers >= 0"):
+        hanley_mcneil(0.8, -1, 5)
+
+
+# --- the difference of two answers to the same images ---
+
+
+@pytest.mark.parametrize(
+    ("counts", "published"),
+    [
+        # Fagerland, Lydersen, Laake, Statistics in Medicine 2014 (the data of Bentur et al. 2009).
+        ((1, 1, 7, 12), (-0.286, -0.507, -0.026)),
+        # The same authors' R package contingencytables (the data of Cavo et al. 2012).
+        ((59, 6, 16, 80), (-0.0621, -0.1186, -0.0046)),
+    ],
+)
+def test_paired_shares_as_published(counts, published):
+    digits = len(str(published[0])) - 3
+    assert [round(end, digits) for end in paired_shares(*counts)] == list(published)
+
+
+def test_paired_shares_whose_answers_do_not_hang_together_are_unpaired():
+    # both * neither == only_first * only_second, so phi is 0.
+    found = paired_shares(40, 10, 20, 5)
+    expected = unpaired_difference(50 / 75, wilson(50, 75), 60 / 75, wilson(60, 75))
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_paired_shares_at_the_edges():
+    value, low, high = paired_shares(30, 4, 9, 57)
+    assert tuple(paired_shares(30, 9, 4, 57)) == pytest.approx((-value, -high, -low), abs=1e-12)
+    assert tuple(paired_shares(0, 5, 0, 0))[::2] == (1, 1)
+    for counts in ((5, 0, 0, 0), (0, 0, 0, 5), (1, 0, 0, 0), (500, 0, 0, 100)):
+        value, low, high = paired_shares(*counts)
+        assert value == 0
+        assert -1 < low < 0 < high < 1
+        assert low == pytest.approx(-high)
+    wide = paired_shares(30, 4, 9, 57, level=0.99)
+    assert wide.low < low < high < wide.high
+
+
+@pytest.mark.parametrize("counts", [(0, 0, 0, 0), (3, -1, 2, 2)])
+def test_paired_shares_refuse(counts):
+    with pytest.raises(ValueError, match=r"the counts are .*; expected numbers from 0, of one im"):
+        paired_shares(*counts)
+
+
+# --- the difference of two studies ---
+
+
+def test_difference_by_hand():
+    # sqrt(3² + 4²) below, sqrt(6² + 8²) above.
+    found = unpaired_difference(0.80, (0.77, 0.86), 0.70, (0.62, 0.74))
+    assert tuple(found) == pytest.approx((0.10, 0.10 - 0.05, 0.10 + 0.10))
+
+
+@pytest.mark.parametrize(("a", "m", "b", "n"), [(56, 70, 48, 80), (10, 10, 0, 20), (9, 10, 3, 10)])
+def test_difference_of_shares_against_statsmodels(a, m, b, n):
+    found = unpaired_difference(a / m, wilson(a, m), b / n, wilson(b, n))
+    theirs = confint_proportions_2indep(a, m, b, n, compare="diff", method="newcomb")
+    assert (found.low, found.high) == pytest.approx(theirs, abs=1e-12)
+    assert found.value == pytest.approx(a / m - b / n)
+
+
+def test_difference_turned_round_and_undefined():
+    sides = (0.8, (0.75, 0.86)), (0.9, (0.82, 0.93))
+    one, other = (
+        unpaired_difference(*sides[0], *sides[1]),
+        unpaired_difference(*sides[1], *sides[0]),
+    )
+    assert tuple(one) == pytest.approx((-other.value, -other.high, -other.low))
+    nothing = Interval(math.nan, math.nan)
+    assert math.isnan(unpaired_difference(0.8, nothing, *sides[1]).low)
+    assert math.isnan(unpaired_difference(math.nan, nothing, *sides[1]).value)
+
+
+def test_difference_refuses_a_value_outside_its_interval():
+    with pytest.raises(ValueError, match=r"0.9 lies outside its interval \[0.7, 0.8\]"):
+        unpaired_difference(0.9, (0.7, 0.8), 0.5, (0.4, 0.6))
+    with pytest.raises(ValueError, match=r"0.5 lies outside its interval \[0.6, 0.7\]"):
+        unpaired_difference(0.75, (0.7, 0.8), 0.5, (0.6, 0.7))

@@ -1,0 +1,371 @@
+"""Scores of masks: by hand, then published rows, then scikit-learn, then identities and edges."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as referee
+
+from utils.evaluation.counts import Counts, count
+from utils.evaluation.masks import (
+    METRICS,
+    TABLE_NAMES,
+    checked,
+    coursework,
+    dice,
+    jaccard,
+    lesion_pooled,
+    official,
+    per_image,
+    threshold_jaccard,
+)
+
+CONVENTIONS = [official, coursework, lesion_pooled]
+
+# Three images of 10 pixels: one good, one bad, one without a lesion in which two are predicted.
+COUNTS = Counts(tp=[4, 1, 0], fp=[1, 2, 2], fn=[0, 2, 0], tn=[5, 5, 8])
+
+
+def drawn(n: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Masks (n, 60) and answers that agree in nine of ten pixels, with some of either class."""
+    rng = np.random.default_rng(seed)
+    truth = rng.random((n, 60)) < rng.uniform(0.1, 0.9, (n, 1))
+    truth[:, 0], truth[:, 1] = True, False
+    return truth, truth ^ (rng.random((n, 60)) < 0.1)
+
+
+# --- by hand ---
+
+
+def test_per_image_by_hand():
+    scores = per_image(COUNTS)
+    assert tuple(scores) == METRICS
+    expected = {
+        "accuracy": [9 / 10, 6 / 10, 8 / 10],
+        "sensitivity": [1, 1 / 3, 1],  # nothing to find in the third
+        "specificity": [5 / 6, 5 / 7, 8 / 10],
+        "jaccard": [4 / 5, 1 / 5, 0],
+        "dice": [8 / 9, 2 / 6, 0],
+        "threshold_jaccard": [4 / 5, 0, 0],
+    }
+    for metric, values in expected.items():
+        assert scores[metric].tolist() == values, metric
+
+
+def test_official_by_hand():
+    expected = {
+        "accuracy": (0.9 + 0.6 + 0.8) / 3,
+        "sensitivity": (1 + 1 / 3 + 1) / 3,
+        "specificity": (5 / 6 + 5 / 7 + 4 / 5) / 3,
+        "jaccard": 1 / 3,
+        "dice": (8 / 9 + 1 / 3) / 3,
+        "threshold_jaccard": 0.8 / 3,
+    }
+    assert official(COUNTS) == pytest.approx(expected, rel=0, abs=1e-15)
+
+
+def test_pooled_by_hand():
+    # All 30 pixels: tp 5, fp 5, fn 2, tn 18.
+    rates = {"accuracy": 23 / 30, "sensitivity": 5 / 7, "specificity": 18 / 23}
+    lesion = rates | {"jaccard": 5 / 12, "dice": 10 / 17}
+    assert lesion_pooled(COUNTS) == pytest.approx(lesion)
+    # The background turned round: tp 18, fp 2, fn 5, so 18 / 25 and 36 / 43.
+    both = rates | {
+        "jaccard": (5 / 12 + 18 / 25) / 2,
+        "dice": (10 / 17 + 36 / 43) / 2,
+        # Lesion 4/5, 1/5, 0, of which 4/5 stays; background 5/6, 5/9, 8/10, of which two stay.
+        "threshold_jaccard": (0.8 + 5 / 6 + 0.8) / 6,
+    }
+    assert coursework(COUNTS) == pytest.approx(both)
+    assert tuple(coursework(COUNTS)) == METRICS
+    assert tuple(lesion_pooled(COUNTS)) == METRICS[:-1]
+
+
+def test_weights_by_hand():
+    # The first image twice, the second not at all.
+    found = official(COUNTS, [2, 0, 1])
+    assert found["jaccard"] == pytest.approx(1.6 / 3)
+    assert found["accuracy"] == pytest.approx(2.6 / 3)
+    assert lesion_pooled(COUNTS, [2, 0, 1])["jaccard"] == pytest.approx(8 / (8 + 4))
+    assert coursework(COUNTS, [2, 0, 1])["threshold_jaccard"] == pytest.approx(
+        (2 * 0.8 + 2 * 5 / 6 + 0.8) / 6
+    )
+
+
+def test_threshold_by_hand():
+    # 13 of 20 is exactly 0.65 and stays, as do 26 of 40 and 65 of 100; one pixel less does not.
+    at = Counts(tp=np.array([13, 26, 65]), fp=np.array([3, 14, 0]), fn=np.array([4, 0, 35]), tn=1)
+    assert threshold_jaccard(at).tolist() == [0.65, 0.65, 0.65]
+    below = at._replace(tp=at.tp - 1, fp=at.fp + 1)
+    assert threshold_jaccard(below).tolist() == [0, 0, 0]
+    # Of large masks the least step is small, and none of it is forgiven.
+    assert threshold_jaccard(Counts(649_999_999, 0, 350_000_001, 0)) == 0
+    assert threshold_jaccard(Counts(650_000_001, 0, 349_999_999, 0)) == 0.650000001
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        # tp fp fn tn: accuracy, sensitivity, specificity, Jaccard, Dice, threshold-Jaccard
+        ((0, 0, 0, 6), (1, 1, 1, 1, 1, 1)),  # no lesion, none predicted
+        ((0, 2, 0, 4), (4 / 6, 1, 4 / 6, 0, 0, 0)),  # no lesion, some predicted
+        ((0, 6, 0, 0), (0, 1, 0, 0, 0, 0)),  # no lesion, everything predicted
+        ((0, 0, 2, 4), (4 / 6, 0, 1, 0, 0, 0)),  # a lesion, none predicted
+        ((6, 0, 0, 0), (1, 1, 1, 1, 1, 1)),  # all lesion, all found
+        ((3, 0, 3, 0), (1 / 2, 1 / 2, 1, 1 / 2, 2 / 3, 0)),  # all lesion, half found
+        ((0, 0, 6, 0), (0, 0, 1, 0, 0, 0)),  # all lesion, nothing found
+        ((1, 0, 0, 0), (1, 1, 1, 1, 1, 1)),  # a single pixel
+    ],
+)
+def test_empty_and_full_masks(counts, expected):
+    scores = per_image(Counts(*([value] for value in counts)))
+    assert tuple(scores[metric].item() for metric in METRICS) == expected
+    assert tuple(official(Counts(*([value] for value in counts))).values()) == expected
+
+
+# --- the coursework's printed rows ---
+
+# ACC, SE, SP, JSI, DSC, TJI of the five segmentation rows, to four digits; then the Jaccard and
+# Dice of the pooled lesion alone that follow from them.
+PUBLISHED = {
+    "UNet": ((0.8924, 0.6872, 0.9705, 0.7525, 0.8539, 0.6784), (0.638, 0.779)),
+    "Dense-UNet": ((0.9215, 0.8224, 0.9593, 0.8207, 0.8995, 0.7420), (0.743, 0.853)),
+    "Dense-UNet pretrained": ((0.9335, 0.8452, 0.9672, 0.8457, 0.9150, 0.7875), (0.778, 0.875)),
+    "Res-UNet": ((0.9222, 0.7765, 0.9778, 0.8174, 0.8972, 0.7447), (0.734, 0.847)),
+    "ARL-UNet": ((0.9220, 0.7795, 0.9764, 0.8173, 0.8972, 0.7413), (0.734, 0.847)),
+}
+HALF_DIGIT = 5e-5
+
+
+def solved(accuracy: float, sensitivity: float, specificity: float) -> Counts:
+    """Counts of one image, 1e12 pixels, that have these three: ACC = pi SE + (1 - pi) SP."""
+    share = (specificity - accuracy) / (specificity - sensitivity)
+    found, left = share * sensitivity, (1 - share) * specificity
+    cells = found, 1 - share - left, share - found, left
+    return Counts(*([round(1e12 * cell)] for cell in cells))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_rows_follow_from_their_own_rates(name):
+    (*rates, jsi, dsc, tji), lesion_alone = PUBLISHED[name]
+    scores, lesion = coursework(solved(*rates)), lesion_pooled(solved(*rates))
+    assert [scores[m] for m in METRICS[:3]] == pytest.approx(rates, abs=1e-10)
+    # Each printed rate stands for anything within half a digit: what can follow from them?
+    corners = [
+        coursework(solved(*(np.array(rates) + HALF_DIGIT * np.array(signs))))
+        for signs in itertools.product((-1, 1), repeat=3)
+    ]
+    for metric, printed in (("jaccard", jsi), ("dice", dsc)):
+        possible = [corner[metric] for corner in corners]
+        assert min(possible) - HALF_DIGIT <= printed <= max(possible) + HALF_DIGIT
+        assert max(possible) - min(possible) < 6e-4  # narrow enough to mean something
+        assert scores[metric] == pytest.approx(printed, abs=2e-4)
+        assert lesion[metric] < printed - 0.03
+    assert (lesion["jaccard"], lesion["dice"]) == pytest.approx(lesion_alone, abs=7e-4)
+    # The threshold-Jaccard is not one of pooled pixels, which is what this one "image" has.
+    assert abs(scores["threshold_jaccard"] - tji) > 0.05
+
+
+# --- scikit-learn as referee ---
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_per_image_against_scikit_learn(seed):
+    truth, answer = drawn(seed=seed)
+    scores = per_image(count(truth, answer))
+    for i, pair in enumerate(zip(truth, answer, strict=True)):
+        overlap = referee.jaccard_score(*pair)
+        expected = {
+            "accuracy": referee.accuracy_score(*pair),
+            "sensitivity": referee.recall_score(*pair),
+            "specificity": referee.recall_score(*pair, pos_label=0),
+            "jaccard": overlap,
+            "dice": referee.f1_score(*pair),
+            "threshold_jaccard": overlap if overlap >= 0.65 else 0.0,
+        }
+        assert {m: scores[m][i] for m in METRICS} == pytest.approx(expected, rel=0, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pooled_against_scikit_learn(seed):
+    truth, answer = drawn(seed=seed)
+    counts, pixels = count(truth, answer), (truth.ravel(), answer.ravel())
+    rates = {
+        "accuracy": referee.accuracy_score(*pixels),
+        "sensitivity": referee.recall_score(*pixels),
+        "specificity": referee.recall_score(*pixels, pos_label=0),
+    }
+    lesion = {"jaccard": referee.jaccard_score(*pixels), "dice": referee.f1_score(*pixels)}
+    assert lesion_pooled(counts) == pytest.approx(rates | lesion, rel=0, abs=1e-12)
+    each = [referee.jaccard_score(*pair, average=None) for pair in zip(truth, answer, strict=True)]
+    both = {
+        "jaccard": referee.jaccard_score(*pixels, average="macro"),
+        "dice": referee.f1_score(*pixels, average="macro"),
+        "threshold_jaccard": np.mean([np.where(pair >= 0.65, pair, 0) for pair in each]),
+    }
+    assert coursework(counts) == pytest.approx(rates | both, rel=0, abs=1e-12)
+
+
+# --- identities ---
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_weights_are_multiplicities(convention):
+    counts = count(*drawn())
+    weights = np.random.default_rng(1).integers(0, 3, (5, 12))
+    weighted = convention(counts, weights)
+    for row, multiplicities in enumerate(weights):
+        copies = np.repeat(np.arange(12), multiplicities)
+        expected = convention(Counts(*(cell[copies] for cell in counts)))
+        assert {m: v[row] for m, v in weighted.items()} == pytest.approx(expected, abs=1e-12)
+        assert convention(counts, multiplicities) == pytest.approx(expected, abs=1e-12)
+
+
+# Masks of a few pixels, where empty and full ones are frequent.
+CELLS = st.tuples(*[st.integers(0, 4)] * 4).filter(any)
+
+
+@settings(deadline=None)  # a busy machine is no failure
+@given(CELLS)
+def test_jaccard_and_dice_say_the_same(cells):
+    scores = per_image(Counts(*([cell] for cell in cells)))
+    overlap, similarity = scores["jaccard"].item(), scores["dice"].item()
+    assert similarity == pytest.approx(2 * overlap / (1 + overlap))
+    assert 0 <= overlap <= similarity <= 1
+
+
+@settings(deadline=None)
+@given(CELLS)
+def test_truth_and_prediction_swapped(cells):
+    tp, fp, fn, tn = cells
+    ours, swapped = Counts(tp, fp, fn, tn), Counts(tp, fn, fp, tn)
+    for metric in (jaccard, dice, threshold_jaccard):
+        assert metric(ours, 1.0) == metric(swapped, 1.0)
+
+
+@settings(deadline=None)
+@given(st.lists(CELLS, min_size=1, max_size=6))
+def test_the_coursework_does_not_care_which_class_is_which(images):
+    tp, fp, fn, tn = map(np.array, zip(*images, strict=True))
+    ours, turned = coursework(Counts(tp, fp, fn, tn)), coursework(Counts(tn, fn, fp, tp))
+    for metric in ("accuracy", "jaccard", "dice", "threshold_jaccard"):
+        assert ours[metric] == pytest.approx(turned[metric], abs=1e-12, nan_ok=True)
+    assert ours["sensitivity"] == pytest.approx(turned["specificity"], nan_ok=True)
+
+
+@settings(deadline=None)
+@given(st.lists(CELLS, min_size=1, max_size=6), st.integers(2, 1000))
+def test_the_size_of_an_image_changes_the_pooled_scores_alone(images, factor):
+    cells = np.array(images).T
+    larger = cells * np.where(np.arange(cells.shape[1]) == 0, factor, 1)
+    assert official(Counts(*larger)) == pytest.approx(official(Counts(*cells)))
+
+
+def test_a_large_image_outweighs_a_small_one_when_pooled():
+    counts = Counts(tp=[900, 1], fp=[0, 0], fn=[0, 9], tn=[100, 90])
+    assert official(counts)["jaccard"] == pytest.approx((1 + 0.1) / 2)
+    assert lesion_pooled(counts)["jaccard"] == pytest.approx(901 / 910)
+
+
+# --- degenerate cases, types ---
+
+
+def test_a_score_of_nothing_is_undefined_when_pooled():
+    empty = Counts(tp=[0, 0], fp=[0, 0], fn=[0, 0], tn=[9, 9])
+    for convention in (coursework, lesion_pooled):
+        scores = convention(empty)
+        assert math.isnan(scores["sensitivity"])
+        assert math.isnan(scores["jaccard"])
+        assert math.isnan(scores["dice"])
+        assert scores["accuracy"] == scores["specificity"] == 1
+    assert coursework(empty)["threshold_jaccard"] == 1
+    assert set(official(empty).values()) == {1.0}
+
+
+def test_empty_is_undefined_unless_said():
+    nothing = Counts(0, 0, 0, 5)
+    for metric in (jaccard, dice, threshold_jaccard):
+        assert math.isnan(metric(nothing))
+        assert metric(nothing, empty=1.0) == 1.0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64, np.float32])
+def test_any_type_of_count(dtype):
+    counts = Counts(*(np.array([value, value], dtype) for value in (200, 100, 60, 240)))
+    assert per_image(counts)["dice"].tolist() == [400 / 560] * 2
+    assert lesion_pooled(counts)["dice"] == 400 / 560
+
+
+def test_the_whole_test_split_at_its_largest_is_exact():
+    # 600 images of 30 million pixels: more than 32 bits hold, and every pixel counts.
+    n, size = 600, 30_000_000
+    counts = Counts(*(np.full(n, cell) for cell in (size // 3, 1, 0, size - size // 3 - 1)))
+    assert lesion_pooled(counts)["jaccard"] == (n * 10**7) / (n * (10**7 + 1))
+    counts.fp[0] = 0
+    assert lesion_pooled(counts)["jaccard"] == (n * 10**7) / (n * (10**7 + 1) - 1)
+    # Plain integers, as `count` gives them, do as well.
+    assert lesion_pooled(Counts([10**15], [1], [0], [0]))["jaccard"] == 10**15 / (10**15 + 1)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_numbers_are_plain_floats_and_resamples_arrays(convention):
+    assert {type(value) for value in convention(COUNTS).values()} == {float}
+    assert {type(value) for value in convention(COUNTS, [1, 2, 3]).values()} == {float}
+    resampled = convention(COUNTS, np.ones((4, 3)))
+    assert {value.shape for value in resampled.values()} == {(4,)}
+
+
+def test_counts_are_left_alone():
+    counts = Counts(*(np.array(cell, dtype=float) for cell in COUNTS))
+    for convention in CONVENTIONS:
+        convention(counts)
+    for cell, before in zip(counts, COUNTS, strict=True):
+        assert cell.tolist() == before
+
+
+def test_every_metric_has_a_short_name():
+    assert tuple(TABLE_NAMES) == METRICS
+    assert " ".join(TABLE_NAMES.values()) == "ACC SE SP JSI DSC TJI"
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize("function", [checked, per_image, *CONVENTIONS])
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        (Counts(1, 0, 0, 1), r"counts have shapes \[\(\), .* expected tp, fp, fn, tn, \(n,\) each"),
+        (Counts([], [], [], []), "one entry an image"),
+        (Counts([1, 1], [0], [0], [1]), r"shapes \[\(2,\), \(1,\), \(1,\), \(1,\)\]"),
+        (Counts([[1]], [[0]], [[0]], [[1]]), r"expected tp, fp, fn, tn, \(n,\)"),
+        (([1], [1], [1]), r"expected tp, fp, fn, tn, \(n,\)"),
+        (Counts([1, -1], [0, 0], [0, 0], [1, 1]), r"no counts in 1 of 2 images \(first: 1\)"),
+        (Counts([math.nan], [0], [0], [1]), "expected numbers of pixels >= 0"),
+        (Counts([math.inf], [0], [0], [1]), "no counts in 1 of 1"),
+        (Counts([0] * 9, [0] * 9, [0] * 9, [0] * 9), r"without pixels in 9 .*: 0, 1, 2, 3, 4\)"),
+    ],
+)
+def test_counts_that_are_refused(function, counts, message):
+    with pytest.raises(ValueError, match=message):
+        function(counts)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1, 1], r"weights have shape \(2,\) for 3 images; expected \(3,\) or \(R, 3\)"),
+        (np.ones((2, 2, 3)), r"weights have shape \(2, 2, 3\)"),
+        (1.0, r"weights have shape \(\)"),
+        ([1, -1, 1], "weights are negative, nan, infinite, or 0 for every image"),
+        ([1, math.nan, 1], "expected finite ones >= 0"),
+        ([[1, 1, 1], [0, 0, 0]], "0 for every image"),
+    ],
+)
+def test_weights_that_are_refused(convention, weights, message):
+    with pytest.raises(ValueError, match=message):
+        convention(COUNTS, weights)

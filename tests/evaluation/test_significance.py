@@ -1,0 +1,298 @@
+"""Tests of significance: by hand, against scipy, statsmodels and R's pROC, then what must hold."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
+from statsmodels.stats.multitest import multipletests
+
+from utils.evaluation.intervals import hanley_mcneil
+from utils.evaluation.labels import auc
+from utils.evaluation.significance import (
+    Spread,
+    delong_interval,
+    delong_test,
+    holm,
+    mcnemar,
+    over_seeds,
+    wilcoxon,
+)
+
+# The data set aSAH of R's package pROC (Turck et al., Intensive Care Medicine 2010): the grade of
+# the WFNS and the rank of the marker NDKA of 113 patients, the 41 with a poor outcome first.
+WFNS = """
+3 2 4 5 5 5 5 2 5 2 1 2 5 4 4 2 5 5 5 2 5 2 5 2 4 5 4 4 1 4 4 2 2 5 5 2 2 5 5 5 5 1 1 1 1 5 1 2
+2 1 2 2 1 1 1 2 1 2 1 1 3 4 1 4 1 5 5 1 1 2 4 1 1 2 2 1 2 1 2 2 1 1 1 1 2 1 2 1 1 3 2 4 2 1 4 1
+1 5 4 2 2 1 1 1 3 1 2 2 4 4 1 1 1
+"""
+NDKA = """
+38 25 29 36 4 10 19 44 48 44 44 15 33 40 6 8 31 2 52 40 17 19 23 31 42 27 40 8 50 35 4 13 40 4
+12 44 21 33 46 19 36 1 9 7 18 5 35 5 39 30 39 37 47 11 5 24 5 5 51 26 14 14 39 3 7 5 13 28 7 34
+45 7 5 24 11 7 28 43 41 16 22 49 5 37 14 18 18 34 3 37 24 11 18 39 18 22 7 14 18 43 9 24 27 45
+20 24 11 43 16 32 41 5 30
+"""
+
+
+def asah() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return np.arange(113) < 41, np.array(WFNS.split(), int), np.array(NDKA.split(), int)
+
+
+def study(n: int = 150, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Truth and two scores that find the same images hard; rounded, so that there are ties."""
+    rng = np.random.default_rng(seed)
+    truth, common = rng.random(n) < 0.3, rng.normal(size=n)
+    first, second = (common + rng.normal(size=n) + gain * truth for gain in (1.6, 1.2))
+    return truth, first.round(1), second.round(1)
+
+
+def kernel(above: float, below: float) -> float:
+    return 1.0 if above > below else 0.5 if above == below else 0.0
+
+
+def textbook(truth, first, second) -> tuple[np.ndarray, np.ndarray]:
+    """Areas (2,) and covariance (2, 2), as equations 3 to 6 of DeLong et al. 1988 stand there."""
+    ours, rest = [], []
+    for score in (first, second):
+        pairs = [[kernel(x, y) for y in score[~truth]] for x in score[truth]]
+        ours.append(np.mean(pairs, axis=1))
+        rest.append(np.mean(pairs, axis=0))
+    return np.mean(ours, axis=1), np.cov(ours) / len(ours[0]) + np.cov(rest) / len(rest[0])
+
+
+# --- DeLong ---
+
+
+def test_delong_by_hand():
+    # Positives 3 and 1 against negatives 0 and 2: placements 1, 1/2 and 1, 1/2; the AUC is 3/4 and
+    # its variance twice (1/8) / 2. The second score has every pair right: 1 with variance 0.
+    truth, first, second = [1, 1, 0, 0], [3, 1, 0, 2], [3, 2, 0, 1]
+    found = delong_test(truth, first, second)
+    half = scipy.stats.norm.ppf(0.975) * math.sqrt(1 / 8)
+    assert (found.first, found.second, found.value) == (0.75, 1, -0.25)
+    assert (found.low, found.high) == pytest.approx((-0.25 - half, -0.25 + half))
+    assert found.p_value == pytest.approx(2 * scipy.stats.norm.cdf(-0.25 / math.sqrt(1 / 8)))
+    # The logit of 3/4 is log 3, its deviation sqrt(1/8) / (3/16).
+    low, high = delong_interval(truth, first)
+    half /= 3 / 16
+    assert low == pytest.approx(1 / (1 + math.exp(-math.log(3) + half)))
+    assert high == pytest.approx(1 / (1 + math.exp(-math.log(3) - half)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_delong_against_the_definition(seed):
+    truth, first, second = study(seed=seed)
+    areas, covariance = textbook(truth, first, second)
+    found = delong_test(truth, first, second, level=0.9)
+    assert (found.first, found.second) == pytest.approx(tuple(areas), abs=1e-12)
+    error = math.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    half = scipy.stats.norm.ppf(0.95) * error
+    assert found[:3] == pytest.approx(
+        (areas[0] - areas[1], areas[0] - areas[1] - half, areas[0] - areas[1] + half), abs=1e-12
+    )
+    expected = 2 * scipy.stats.norm.sf(abs(found.value) / error)
+    assert found.p_value == pytest.approx(expected, rel=1e-9)
+
+
+def test_delong_against_proc():
+    # What pROC's own tests hold: roc.test(wfns, ndka), and ci.auc(ndka), which is symmetric.
+    truth, grade, marker = asah()
+    found = delong_test(truth, grade, marker)
+    assert (found.first, found.second) == pytest.approx((0.823678861788618, 0.611957994579946))
+    assert found.p_value == pytest.approx(0.00514557970691098, rel=1e-10)
+    assert (found.low, found.high) == pytest.approx((0.0634011709339876, 0.3600405634833566))
+    half = (0.722670989888189 - 0.501244999271703) / 2
+    area = found.second
+    logits = scipy.special.logit(delong_interval(truth, marker))
+    assert (logits[1] - logits[0]) / 2 == pytest.approx(half / (area * (1 - area)))
+    assert logits.mean() == pytest.approx(scipy.special.logit(area))
+
+
+def test_delong_interval_never_leaves_0_and_1():
+    truth = np.arange(60) < 12
+    for wrong in range(4):
+        score = truth + 0.0
+        score[12 : 12 + wrong] = 2
+        low, high = delong_interval(truth, score)
+        assert 0 < low < auc(truth, score) <= high <= 1
+        turned = delong_interval(~truth, score)
+        assert tuple(turned) == pytest.approx((1 - high, 1 - low))
+
+
+def test_without_a_variance_the_interval_is_the_published_ones():
+    perfect = delong_interval([1, 1, 0, 0, 0], [5, 4, 3, 2, 1])
+    assert tuple(perfect) == tuple(hanley_mcneil(1, 2, 3))
+    assert perfect.low < 0.6
+    # A constant score, and a single positive.
+    assert tuple(delong_interval([1, 1, 0, 0], [7, 7, 7, 7])) == tuple(hanley_mcneil(0.5, 2, 2))
+    assert tuple(delong_interval([1, 0, 0], [2, 1, 3])) == tuple(hanley_mcneil(0.5, 1, 2))
+    assert np.isnan(delong_interval([1, 1], [0.1, 0.2])).all()
+
+
+def test_scores_that_rank_alike_do_not_differ():
+    truth, first, _ = study()
+    found = delong_test(truth, first, np.exp(first))
+    assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
+
+
+def test_delong_without_a_variance_is_undefined():
+    # Right in every pair against wrong in every pair: nothing varies.
+    found = delong_test([1, 1, 0, 0], [4, 3, 2, 1], [1, 2, 3, 4])
+    assert found.value == 1
+    assert np.isnan([found.low, found.high, found.p_value]).all()
+    single = delong_test([1, 0, 0], [3, 2, 1], [1, 2, 3])
+    assert single.value == 1
+    assert np.isnan([single.low, single.high, single.p_value]).all()
+    assert np.isnan(delong_test([1, 1], [1, 2], [2, 1])).all()
+
+
+def test_delong_turned_round():
+    truth, first, second = study()
+    one, other = delong_test(truth, first, second), delong_test(truth, second, first)
+    assert one[:3] == pytest.approx((-other.value, -other.high, -other.low))
+    assert one.p_value == pytest.approx(other.p_value)
+
+
+def test_delong_difference_stays_in_its_range():
+    found = delong_test([1, 1, 0, 0], [4, 2, 3, 1], [1, 2, 3, 4], level=0.999)
+    assert found.value == 0.75
+    assert found.high == 1
+
+
+def test_delong_refuses():
+    with pytest.raises(ValueError, match="other values than 0 and 1"):
+        delong_interval([2, 0], [0.1, 0.2])
+    with pytest.raises(ValueError, match="nan or infinite, in 1 of 2 rows"):
+        delong_test([1, 0], [0.1, 0.2], [0.1, math.nan])
+    with pytest.raises(ValueError, match="the level is 95; expected a number in"):
+        delong_interval([1, 1, 0, 0], [1, 3, 2, 4], level=95)
+
+
+# --- McNemar ---
+
+
+def test_mcnemar_by_hand():
+    # The first alone is right on three images, the second on one; 2 (1 + 4) / 16.
+    found = mcnemar([0, 1, 2, 0, 1, 2], [0, 1, 2, 2, 1, 0], [1, 0, 0, 0, 1, 1])
+    assert (found.only_first, found.only_second) == (3, 1)
+    assert found.value == pytest.approx(2 / 6)
+    assert found.p_value == pytest.approx(10 / 16)
+
+
+def test_mcnemar_against_statsmodels():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(3, size=200)
+    first, second = (np.where(rng.random(200) < 0.3, (truth + 1) % 3, truth) for _ in range(2))
+    a, b = first == truth, second == truth
+    cells = [[(a & b).sum(), (a & ~b).sum()], [(~a & b).sum(), (~a & ~b).sum()]]
+    found = mcnemar(truth, first, second)
+    assert found.p_value == pytest.approx(mcnemar_of_statsmodels(cells, exact=True).pvalue)
+    assert found.value == pytest.approx(a.mean() - b.mean())
+    # Arrays of right and wrong say the same.
+    assert mcnemar(np.ones(200, bool), a, b) == found
+
+
+def test_mcnemar_without_a_discordant_image():
+    found = mcnemar([0, 1], [1, 1], [1, 1])
+    assert (found.value, found.only_first, found.only_second, found.p_value) == (0, 0, 0, 1)
+    assert -1 < found.low < 0 < found.high < 1
+
+
+@pytest.mark.parametrize("shapes", [((2,), (3,), (2,)), ((0,), (0,), (0,)), ((2, 2),) * 3])
+def test_mcnemar_refuses(shapes):
+    with pytest.raises(ValueError, match=r"have shapes .*; expected \(n,\) each, n >= 1"):
+        mcnemar(*map(np.zeros, shapes))
+
+
+# --- Wilcoxon ---
+
+
+def test_wilcoxon_by_hand():
+    # Differences 1, 2, 3 and -4 tenths: ranks against the sign 4; of 16 sign patterns 7 have a rank
+    # sum of at most 4 ({}, 1, 2, 3, 4, 1+2, 1+3), on either side: 14 / 16.
+    found = wilcoxon([0.6, 0.7, 0.8, 0.1], [0.5, 0.5, 0.5, 0.5])
+    assert (found.statistic, found.higher, found.lower) == (4, 3, 1)
+    assert found.p_value == pytest.approx(14 / 16)
+
+
+def test_wilcoxon_against_the_normal_formula():
+    rng = np.random.default_rng(0)
+    first = rng.beta(5, 2, 300)
+    second = np.clip(first + rng.normal(-0.01, 0.1, 300), 0, 1)
+    apart = first - second
+    ranks = scipy.stats.rankdata(abs(apart))
+    above = ranks[apart > 0].sum()
+    n = len(apart)
+    z = (above - n * (n + 1) / 4) / math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
+    assert 0.001 < wilcoxon(first, second).p_value < 0.5
+    assert wilcoxon(first, second).p_value == pytest.approx(
+        2 * scipy.stats.norm.sf(abs(z)), rel=1e-6
+    )
+
+
+def test_equal_images_are_ranked_and_left_out():
+    # Pratt: 60 zeros take the ranks 1 to 60, so the differences have 61 ... 100.
+    apart = np.concatenate([np.zeros(60), np.linspace(0.001, 0.04, 40)])
+    apart[60:80] *= -1
+    first, second = 0.5 + apart / 2, 0.5 - apart / 2
+    found = wilcoxon(first, second)
+    assert (found.statistic, found.higher, found.lower) == (sum(range(61, 81)), 20, 20)
+    # Left out before the ranking, the twenty largest would weigh more.
+    assert found.p_value > scipy.stats.wilcoxon(apart[60:]).pvalue
+
+
+def test_wilcoxon_of_equal_scores():
+    assert tuple(wilcoxon([0.3, 0.4], [0.3, 0.4])) == (0, 0, 0, 1)
+    # Few images, zeros and ties among them, and no warning.
+    assert wilcoxon([0.3, 0.4, 0.5, 0.5], [0.3, 0.3, 0.4, 0.6]).p_value > 0.5
+
+
+def test_wilcoxon_refuses():
+    with pytest.raises(ValueError, match=r"shapes \(2,\) and \(1,\); expected \(n,\) both"):
+        wilcoxon([0.1, 0.2], [0.1])
+    with pytest.raises(ValueError, match="nan or infinite in 2 of 3 images; leave these out of bo"):
+        wilcoxon([0.1, math.nan, 0.2], [0.1, 0.2, math.inf])
+
+
+# --- many tests, several seeds ---
+
+
+def test_holm_by_hand():
+    # 0.01 x 3, 0.03 x 2, and 0.04 x 1, which may not fall below the one before.
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.9, 0.8]) == pytest.approx([1, 1])
+
+
+def test_holm_against_statsmodels():
+    p_values = np.random.default_rng(0).random(40) ** 3
+    expected = multipletests(p_values, method="holm")[1]
+    np.testing.assert_allclose(holm(p_values), expected, rtol=0, atol=1e-15)
+    # nan stays, and is no test.
+    gaps = np.insert(p_values, [0, 7, 40], math.nan)
+    expected = np.insert(expected, [0, 7, 40], math.nan)
+    np.testing.assert_allclose(holm(gaps), expected, rtol=0, atol=1e-15)
+
+
+def test_holm_of_none_and_of_its_input():
+    assert holm([]).shape == (0,)
+    assert math.isnan(holm([math.nan])[0])
+    given = np.array([0.01, 0.04])
+    holm(given)
+    assert given.tolist() == [0.01, 0.04]
+
+
+@pytest.mark.parametrize("p_values", [[0.1, 1.1], [-0.1], 0.5, [[0.5]]])
+def test_holm_refuses(p_values):
+    with pytest.raises(ValueError, match=r"expected \(k,\) in \[0, 1\], or nan"):
+        holm(p_values)
+
+
+def test_over_seeds():
+    # 1, 2 and 6 tenths: mean 3, squares 4 + 1 + 9, halved.
+    mean, deviation, count = over_seeds([0.1, 0.2, 0.6])
+    assert (mean, deviation, count) == pytest.approx((0.3, math.sqrt(7) / 10, 3))
+    np.testing.assert_equal(tuple(over_seeds([0.7])), tuple(Spread(0.7, math.nan, 1)))
+    assert math.isnan(over_seeds([0.7, math.nan]).mean)
+    with pytest.raises(ValueError, match=r"shape \(0,\); expected \(s,\), one a seed, s >= 1"):
+        over_seeds([])

@@ -1,0 +1,456 @@
+"""The table of experiments: what each row changes, what it is compared with, how it is run."""
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+
+import nets
+import reproduce
+from experiments import (
+    AGAINST,
+    PROFILES,
+    SAME_RUN,
+    SegmentationRow,
+    classification,
+    get,
+    restore,
+)
+from experiments import ROWS as EXPERIMENTS
+from experiments import ClassificationRow as Row
+from study.notebooks import check_parameters
+from study.plan import TRAINING
+from utils import evaluation, loss
+from utils.data import patches
+from utils.model import recipe
+from utils.system.project import PROJECT
+
+ROWS = classification.ROWS
+EVERY = [(name, profile) for name in ROWS for profile in PROFILES]
+WEIGHTED, EVEN = (2.5, 2.5, 0.5), (1.0, 1.0, 1.0)
+
+
+def differences(one: Row, other: Row) -> set[str]:
+    """Names of the fields in which two rows differ, but for those that only describe them."""
+    fields = {field.name for field in dataclasses.fields(Row)}
+    changed = {name for name in fields if getattr(one, name) != getattr(other, name)}
+    return changed - {"name", "question", "published"}
+
+
+# --- every row can be run ---
+
+
+@pytest.mark.parametrize(("name", "profile"), EVERY)
+def test_every_row_fits_what_it_is_made_of(name, profile):
+    row = get(name, profile)
+    assert (row.name, row.profile) == (name, profile)
+    assert row.question
+    assert row.network in nets.NETS
+    takes = nets.options(row.network)
+    assert list(row.network_options(takes)) == takes
+    logits, labels = torch.zeros(3, row.num_classes), torch.tensor([0, 1, 2])
+    assert loss.build(row.loss, row.class_weights, row.gamma)(logits, labels) > 0
+    patches.training_transform(row.image_size, row.patch_scales, row.colour)
+    assert 0 < recipe.learning_rate(row, 0.5) <= row.learning_rate
+    recipe.make_optimizer(torch.nn.Linear(2, 2), row)
+    probabilities = np.full((6, row.num_classes), 1 / 3)
+    assert row.select_score in evaluation.labels.epoch_scores([0, 1, 2] * 2, probabilities)
+    assert row.average in ("probabilities", "logits")
+    assert row.image_size <= row.stored_size
+    assert 1 <= row.views <= patches.VIEWS
+    json.dumps(dataclasses.asdict(row), allow_nan=False)
+
+
+@pytest.mark.parametrize(("name", "profile"), EVERY)
+def test_a_row_comes_back_from_the_settings_of_a_run(name, profile):
+    row = get(name, profile, seed=7)
+    assert restore(json.loads(json.dumps(dataclasses.asdict(row)))) == row
+
+
+def test_settings_of_an_older_run_have_the_defaults_of_what_they_do_not_know():
+    settings = json.loads(json.dumps(dataclasses.asdict(get("1-3"))))
+    del settings["gamma"]
+    assert restore(settings) == get("1-3")
+    with pytest.raises(ValueError, match=r"row 1-3, seed 0, hold 'dropout', which this version"):
+        restore(settings | {"dropout": 0.5})
+
+
+def test_an_error_of_ours_is_not_taken_for_damaged_settings(monkeypatch):
+    settings = json.loads(json.dumps(dataclasses.asdict(get("1-3"))))
+    with pytest.raises(ValueError, match="are damaged: missing a required argument: 'network'"):
+        restore({name: value for name, value in settings.items() if name != "network"})
+    monkeypatch.setattr("experiments.row.check_fields", lambda _row: None + 1)
+    with pytest.raises(TypeError, match="NoneType"):
+        restore(settings)
+
+
+def test_a_network_is_built_with_its_options():
+    row = get("4-2", "demo")
+    options = row.network_options(nets.options(row.network))
+    network = nets.build(row.network, row.num_classes, row.weights, **options)
+    alphas = [value for key, value in network.named_parameters() if key.endswith("alpha")]
+    assert len(alphas) == 4
+    frozen = get("4-1", "demo")
+    options = frozen.network_options(nets.options(frozen.network))
+    network = nets.build(frozen.network, 3, None, **options)
+    alphas = [value for key, value in network.named_parameters() if key.endswith("alpha")]
+    assert not any(alpha.requires_grad or alpha.item() for alpha in alphas)
+    assert get("1-2").network_options(nets.options("resnet50")) == {}
+    assert list(get("1-3").network_options()) == nets.options("arl14")
+
+
+def test_a_network_of_another_name_is_built_with_what_it_takes(monkeypatch):
+    monkeypatch.setitem(nets.NETS, "focus14", nets.NETS["arl14"])
+    row = dataclasses.replace(get("4-2", "demo"), network="focus14", alpha=0.5)
+    options = row.network_options(nets.options("focus14"))
+    network = nets.build(row.network, 3, None, **options)
+    assert network.layer1[0].attention is nets.arl.channel_softmax
+    assert network.layer1[0].alpha == 0.5
+    assert "\nattention        channel\n" in row.describe(nets.options("focus14"))
+    with pytest.raises(ValueError, match=r"got network 'focus15', expected one of resnet14, "):
+        nets.options("focus15")
+
+
+def test_the_table_of_experiments_needs_no_torch():
+    code = "import sys, experiments; assert not {'torch', 'numpy', 'pandas'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT)
+
+
+# --- what the rows are ---
+
+
+def test_networks():
+    assert {name: row.network for name, row in ROWS.items()} == {
+        "1-1": "arl50", "1-2": "resnet50", "1-3": "arl14", "1-4": "arl50", "1-5": "arl18",
+        "2-1": "arl14", "2-2": "arl14", "2-3": "arl14", "2-4": "arl14",
+        "3-1": "lite0", "3-2": "arl_lite0", "4-1": "arl14", "4-2": "arl14",
+    }  # fmt: skip
+    pretrained = [name for name, row in ROWS.items() if row.weights == "imagenet"]
+    assert pretrained == ["1-1", "1-2", "1-4", "1-5", "3-1", "3-2"]
+
+
+def test_losses():
+    losses = {name: (row.loss, row.class_weights) for name, row in ROWS.items()}
+    assert losses.pop("1-4") == ("binary", None)
+    assert losses.pop("2-1") == ("focal", EVEN)
+    assert losses.pop("2-2") == ("focal", WEIGHTED)
+    assert losses.pop("2-3") == ("cross_entropy", EVEN)
+    assert set(losses.values()) == {("cross_entropy", WEIGHTED)}
+    assert {row.gamma for row in ROWS.values()} == {2.0}
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_row_differs_from_what_it_is_compared_with_in_one_thing(profile):
+    def between(one: str, other: str) -> set[str]:
+        return differences(get(one, profile), get(other, profile))
+
+    assert between("1-1", "1-2") == {"network"}
+    assert between("1-1", "1-5") == {"network"}
+    assert between("3-1", "3-2") == {"network"}
+    assert between("2-1", "2-3") == {"loss"}
+    assert between("2-2", "2-4") == {"loss"}
+    assert between("2-3", "2-4") == {"class_weights"}
+    assert between("2-4", "1-3") == set()
+
+
+@pytest.mark.parametrize("profile", ["best", "paper", "demo"])
+def test_ablations_differ_from_row_1_3_in_one_thing(profile):
+    base = get("1-3", profile)
+    assert differences(get("4-1", profile), base) == {"alpha", "train_alpha"}
+    assert get("4-1", profile).alpha == 0
+    assert differences(get("4-2", profile), base) == {"attention"}
+    assert get("4-2", profile).attention == "channel"
+
+
+def test_melanoma_against_the_rest():
+    row = get("1-4", "paper")
+    assert (row.num_classes, row.average, row.select_score) == (1, "logits", "auc_melanoma")
+    assert (row.train_list, row.optimizer, row.learning_rate) == ("patches", "sgd", 1e-4)
+    assert row.patch_scales == (1.0,)  # the crops were cut before
+
+
+def test_same_run_is_run_once():
+    assert SAME_RUN == {"2-4": "1-3"}
+    for profile in PROFILES:
+        assert not differences(get("2-4", profile), get("1-3", profile))
+        assert get("2-4", profile).published == get("1-3", profile).published
+
+
+def test_a_row_is_compared_with_the_one_that_its_question_names():
+    for name, row in EXPERIMENTS.items():
+        if asked := re.search(r"\(against (\S+)\)", row.question):
+            other = asked[1]
+            assert AGAINST[name] == SAME_RUN.get(other, other), name
+    for name, other in AGAINST.items():
+        asked = EXPERIMENTS[name].question
+        assert other in asked or {"2-2": "2-4", "2-3": "2-4"}.get(name, "") in asked, name
+
+
+# --- profiles ---
+
+
+def test_coursework_is_as_its_code():
+    for name in ("1-3", "2-1", "2-2", "2-3", "2-4"):
+        row = get(name, "coursework")
+        assert (row.network, row.attention) == ("arl18", "channel")
+    row = get("1-1", "coursework")
+    assert (row.network, row.attention, row.weights) == ("arl50", "channel", "imagenet")
+    assert (row.optimizer, row.learning_rate, row.weight_decay) == ("adamw", 1e-4, 1e-2)
+    assert (row.epochs, row.batch_size, row.patience) == (100, 32, 30)
+    assert (row.train_list, row.select_on, row.image_size) == ("extended", "validation", 224)
+
+
+def test_paper_is_as_published():
+    scratch, tuned = get("1-3", "paper"), get("1-1", "paper")
+    assert (scratch.network, scratch.attention) == ("arl14", "spatial")
+    assert (scratch.learning_rate, tuned.learning_rate) == (0.01, 1e-4)
+    for row in (scratch, tuned):
+        assert (row.optimizer, row.schedule, row.epochs) == ("sgd", "halve-30", 100)
+        assert row.patch_scales == (0.2, 0.4, 0.6, 0.8)
+        assert (row.train_list, row.select_on, row.views) == ("extended", "validation", 9)
+
+
+def test_best_leaves_the_validation_split_for_the_end():
+    assert {get(name, "best").select_on for name in ROWS} == {"holdout"}
+    assert {get(name, "best").train_list for name in ROWS} == {"official"}
+
+
+def test_demo_needs_no_download():
+    for name in ROWS:
+        row = get(name, "demo")
+        assert row.weights is None or "lite0" in row.network
+        assert row.epochs <= 16
+
+
+# --- get ---
+
+
+def test_best_is_the_default():
+    assert get("1-3") == get("1-3", None) == get("1-3", "best")
+
+
+def test_overrides_win_and_none_means_as_in_the_row():
+    row = get("2-2", "demo", epochs=50, seed=None, batch_size=None, learning_rate=0.5)
+    assert (row.epochs, row.learning_rate, row.seed, row.batch_size) == (50, 0.5, 0, 16)
+    assert differences(row, get("2-2", "demo")) == {"epochs", "learning_rate"}
+    # False and 0 are values.
+    row = get("1-3", train_alpha=False, seed=0, colour=0.0, workers=0)
+    assert (row.train_alpha, row.colour, row.workers) == (False, 0.0, 0)
+
+
+def test_lists_become_tuples():
+    row = get("1-3", patch_scales=[0.5, 1.0], class_weights=[1, 2, 3])
+    assert row == get("1-3", patch_scales=(0.5, 1.0), class_weights=(1, 2, 3))
+    assert row.patch_scales == (0.5, 1.0)
+
+
+def test_unknown_row():
+    with pytest.raises(ValueError, match=r"no row called '9-9'; the rows are 1-1, 1-2, 1-3, .*4-2"):
+        get("9-9")
+
+
+def test_unknown_profile():
+    expected = "no profile called 'fast'; the profiles are best, paper, coursework, demo"
+    with pytest.raises(ValueError, match=expected):
+        get("1-3", "fast")
+
+
+def test_unknown_field():
+    expected = r"no field called 'epoch'; the fields are name, .*epochs, batch_size, .*workers"
+    with pytest.raises(ValueError, match=expected):
+        get("1-3", epoch=3)
+    with pytest.raises(ValueError, match="no field called 'epoch'"):
+        get("1-3", epoch=None)  # a typo is a typo whatever the value
+
+
+def test_rows_are_frozen():
+    row = get("1-3")
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        row.epochs = 1
+    get("1-3", epochs=row.epochs + 1)
+    assert get("1-3") == row  # the table itself does not change
+
+
+def test_run_folder_names():
+    assert get("1-3", seed=7).folder() == "1-3-s7"
+    assert len({get(name).folder() for name in ROWS}) == len(ROWS)
+
+
+def test_a_row_describes_itself():
+    lines = get("1-3", "demo", epochs=3).describe(nets.options("arl14")).splitlines()
+    said = dict(line.split(maxsplit=1) for line in lines)
+    assert (said["name"], said["profile"], said["epochs"]) == ("1-3", "demo", "3")
+    assert said["class_weights"] == "(2.5, 2.5, 0.5)"
+    fields = {field.name for field in dataclasses.fields(Row)}
+    assert fields - set(said) == {"published", "gamma"}
+    focal = get("2-1").describe(nets.options("arl14"))
+    assert "\ngamma            2.0\n" in focal
+
+
+@pytest.mark.parametrize(
+    ("name", "unused"),
+    [
+        ("1-2", {"attention", "alpha", "train_alpha"}),
+        ("seg-1", {"attention", "alpha", "train_alpha", "depth"}),
+        ("seg-4", {"attention", "alpha", "train_alpha"}),
+        ("seg-5", set()),
+    ],
+)
+def test_a_row_is_silent_about_what_its_network_does_not_have(name, unused):
+    described = get(name).describe(nets.options(get(name).network))
+    said = {line.split()[0] for line in described.splitlines()}
+    assert {"attention", "alpha", "train_alpha", "depth"} - said - unused == (
+        {"depth"} if name == "1-2" else set()
+    )
+    assert not said & unused
+
+
+# --- published numbers ---
+
+PUBLISHED = [
+    ("1-1", "Zhang", "M .875 .850 .658 .896 SK .958 .868 .878 .867"),
+    ("1-1", "coursework", "M .861 .853 .590 .917 SK .959 .927 .722 .963"),
+    ("1-2", "Zhang", "M .857 .838 .632 .888 SK .948 .842 .867 .837"),
+    ("1-2", "coursework", "M .849 .860 .504 .946 SK .919 .908 .533 .975"),
+    ("1-3", "coursework", "M .882 .857 .632 .911 SK .955 .925 .811 .945"),
+    ("1-4", "re-implementation", "M .872 .850 .487 .937"),
+    ("2-1", "coursework", "M .846 .858 .538 .936 SK .924 .912 .511 .982"),
+    ("2-2", "coursework", "M .863 .862 .556 .936 SK .927 .903 .444 .984"),
+    ("2-3", "coursework", "M .822 .835 .487 .919 SK .929 .893 .833 .904"),
+    ("2-4", "coursework", "M .882 .857 .632 .911 SK .955 .925 .811 .945"),
+]
+
+
+@pytest.mark.parametrize(("name", "source", "numbers"), PUBLISHED)
+def test_published_numbers(name, source, numbers):
+    (study,) = [study for study in ROWS[name].published if study.source.startswith(source)]
+    melanoma, _, keratosis = numbers.removeprefix("M ").partition(" SK ")
+    for label, values in (("melanoma", melanoma), ("seborrheic_keratosis", keratosis)):
+        found = [
+            study.scores.get(f"{label}_{metric}")
+            for metric in ("auc", "accuracy", "sensitivity", "specificity")
+        ]
+        assert found == ([float(value) for value in values.split()] or [None] * 4)
+
+
+def test_every_published_number_is_checked_and_says_what_it_was_trained_on():
+    studies = [(name, study) for name, row in ROWS.items() for study in row.published]
+    assert len(studies) == len(PUBLISHED)
+    for name, study in studies:
+        assert ("1320" in study.training_list) == (name != "1-4")
+        assert "2000 official" in study.training_list
+
+
+# --- reproduce.py ---
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    cells = [
+        nbformat.v4.new_code_cell(
+            'experiment = "1-3"\nepochs = None\n', metadata={"tags": ["parameters"]}
+        )
+    ]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    file = tmp_path / "lesson.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), file)
+    return file
+
+
+def test_misspelt_parameter_is_an_error(notebook):
+    check_parameters(notebook, {"experiment": "1-1"})
+    check_parameters(notebook, {})
+    expected = r"lesson.ipynb has no parameter epoch, seeds; it has experiment, epochs"
+    with pytest.raises(ValueError, match=expected):
+        check_parameters(notebook, {"seeds": 1, "epoch": 3, "experiment": "1-1"})
+
+
+def test_parameters_of_the_notebook_are_the_ones_agreed_on():
+    agreed = (
+        "experiment profile data_dir run_dir epochs image_size batch_size learning_rate seed "
+        "precision compile_network workers train_list select_on weights allow_missing resume"
+    )
+    for kind, more in ((Row, ""), (SegmentationRow, " encoder_from views clean_up")):
+        names = (agreed + more).split()
+        check_parameters(TRAINING[kind], dict.fromkeys(names))
+        fields = {field.name for field in dataclasses.fields(kind)}
+        assert set(names) - fields == {"experiment", "data_dir", "run_dir", "resume"}
+
+
+def test_unknown_row_on_the_command_line(capsys):
+    with pytest.raises(SystemExit):
+        reproduce.main(["9-9", "--data-dir", "demo"])
+    assert "'9-9'" in capsys.readouterr().err
+
+
+def test_missing_data_on_the_command_line(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        reproduce.main(["1-3", "--data-dir", str(tmp_path)])
+    assert f"no ISIC 2017 data in {tmp_path}" in capsys.readouterr().err
+
+
+def test_summary_of_a_run_is_that_of_its_score_files(tmp_path):
+    for split, area in (("validation", 0.8), ("test", 0.9)):
+        official = {"melanoma": {"auc": {"value": area, "low": 0.7, "high": 0.95}}}
+        found = {"data": "ISIC 2017", "split": split, "n": 150, "official": official}
+        (tmp_path / f"scores-{split}.json").write_text(json.dumps(found))
+    assert reproduce.summary(tmp_path).splitlines() == [
+        str(tmp_path),
+        "ISIC 2017, test split, 150 images, 95 % intervals:",
+        "  AUC melanoma: 0.900 [0.700, 0.950]",
+        "ISIC 2017, validation split, 150 images, 95 % intervals:",
+        "  AUC melanoma: 0.800 [0.700, 0.950]",
+    ]
+
+
+def test_summary_of_a_run_without_scores(tmp_path):
+    assert reproduce.summary(tmp_path) == str(tmp_path)
+
+
+def test_experiments_need_no_torch():
+    code = "import sys, experiments; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("precision", "fp8", "precision is 'fp8'; expected one of auto, fp32, bf16"),
+        ("epochs", 0, "epochs is 0; expected at least 1"),
+        ("epochs", "50", "epochs is '50'; expected int"),
+        ("compile_network", "false", "compile_network is 'false'; expected bool"),
+        ("learning_rate", -1.0, "learning_rate is -1.0; expected at least"),
+        ("workers", 1.5, "workers is 1.5; expected int or None"),
+        ("batch_size", True, "batch_size is True; expected int"),
+        ("select_on", "test", "select_on is 'test'; expected one of validation, holdout"),
+    ],
+)
+def test_values_are_checked_before_anything_else(field, value, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        get("1-3", **{field: value})
+
+
+def test_a_larger_image_size_raises_the_stored_size():
+    assert get("1-3", image_size=512).stored_size == 512
+    assert get("1-3", image_size=96).stored_size == get("1-3").stored_size
+    with pytest.raises(ValueError, match="larger than stored_size 256"):
+        get("1-3", image_size=512, stored_size=256)
+
+
+def test_weights_none_means_from_scratch():
+    assert get("1-1").weights == "imagenet"
+    assert get("1-1", weights="none").weights is None
+
+
+def test_damaged_scores_are_named_in_the_summary(tmp_path):
+    for split, text in (("test", "{"), ("validation", "[]")):
+        (tmp_path / f"scores-{split}.json").write_text(text)
+    said = reproduce.summary(tmp_path)
+    assert said.count("is damaged; remove it and run the row again") == 2
+    assert "scores-test.json" in said

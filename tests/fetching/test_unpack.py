@@ -1,0 +1,612 @@
+"""Archives: what they hold lands where it should, or nothing does, whatever they are made of."""
+
+import itertools
+import json
+import os
+import random
+import shutil
+import stat
+import struct
+import subprocess
+import sys
+import unicodedata
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from utils.fetching import unpack as unpacking
+from utils.fetching.archives import select
+from utils.fetching.unpack import Limits, Unpacked, UnpackError, is_unpacked, unpack
+from utils.system.errors import DataError
+
+OFFSETS = {"flags": 8, "crc": 16, "packed": 20, "size": 24, "mode": 40, "start": 42}  # of an entry
+
+
+def noise(length: int, seed: int = 0) -> bytes:
+    """Bytes that do not get shorter when they are packed."""
+    return random.Random(f"{length} {seed}").randbytes(length)
+
+
+IMAGES = {f"ISIC_{number:07d}.jpg": noise(1000 * number, number) for number in (1, 2, 3)}
+
+
+def pack(file: Path, members: dict[str, bytes] | list, method: int = zipfile.ZIP_DEFLATED) -> Path:
+    """Write an archive; members are names (or ZipInfo) and contents."""
+    with zipfile.ZipFile(file, "w", method) as archive:
+        for name, content in members.items() if isinstance(members, dict) else members:
+            archive.writestr(name, content)
+    return file
+
+
+def change(file: Path, field: str, value: int, number: int = 0, width: str = "<H") -> Path:
+    """Overwrite a field of one entry in the archive's directory."""
+    content = bytearray(file.read_bytes())
+    place = content.index(b"PK\x01\x02")
+    for _ in range(number):
+        place = content.index(b"PK\x01\x02", place + 1)
+    struct.pack_into(width, content, place + OFFSETS[field], value)
+    file.write_bytes(content)
+    return file
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def refused(archive: Path, message: str, limits: Limits = unpacking.OFFICIAL) -> None:
+    """The archive is refused with this message, and nothing at all is written."""
+    before = sorted(archive.parent.rglob("*"))
+    with pytest.raises(UnpackError, match=message):
+        unpack(archive, archive.parent / "out", limits)
+    assert sorted(archive.parent.rglob("*")) == before
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """An archive made as the official ones are: one folder in it, and images."""
+    members = {f"ISIC-2017_Training_Data/{name}": content for name, content in IMAGES.items()}
+    return pack(tmp_path / "images.zip", {"ISIC-2017_Training_Data/": b"", **members})
+
+
+def test_files_land_flat_and_the_rest_is_left_out(tmp_path):
+    left_out = (
+        "ISIC-2017_Training_Data/ISIC_0000001_superpixels.png",
+        "__MACOSX/ISIC-2017_Training_Data/._ISIC_0000001.jpg",
+        "__MACOSX/ISIC_0000001.jpg",
+        "ISIC-2017_Training_Data/.DS_Store",
+        ".git/ISIC_0000002.jpg",
+    )
+    members = {
+        "ISIC-2017_Training_Data/": b"",
+        **dict.fromkeys(left_out, b"not wanted"),
+        "ISIC-2017_Training_Data/ISIC_0000001.jpg": b"one",
+        "a/b/c/ISIC_0000002.jpg": b"two",
+        "./ISIC_0000003.jpg": b"three",
+        "ISIC-2017_Training_Data_metadata.csv": b"",
+    }
+    archive = pack(tmp_path / "a.zip", members)
+    assert unpack(archive, tmp_path / "out") == Unpacked(files=4, skipped=5)
+    assert contents(tmp_path / "out") == {
+        "ISIC_0000001.jpg": b"one",
+        "ISIC_0000002.jpg": b"two",
+        "ISIC_0000003.jpg": b"three",
+        "ISIC-2017_Training_Data_metadata.csv": b"",
+    }
+    assert {path.name for path in tmp_path.iterdir()} == {"a.zip", "out", ".out.lock"}
+
+
+def test_chinese_characters_and_spaces(tmp_path):
+    home = tmp_path / "皮肤 病变　数据"
+    home.mkdir()
+    archive = pack(home / "训练 图像.zip", {"图像 一/图 1.jpg": b"one"})
+    assert unpack(archive, home / "图像 文件夹") == Unpacked(1, 0)
+    assert contents(home / "图像 文件夹") == {"图 1.jpg": b"one"}
+    assert is_unpacked(archive, home / "图像 文件夹")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("../evil.jpg", r"'\.\./evil.jpg' \(a path out of the folder\)"),
+        ("a/../../evil.jpg", "a path out of the folder"),
+        ("__MACOSX/../../evil.jpg", "a path out of the folder"),
+        ("a/..", "a path out of the folder"),
+        ("../", "a path out of the folder"),
+        ("..\\evil.jpg", "a backslash in its path"),
+        ("a\\evil.jpg", "a backslash in its path"),
+        ("\\\\server\\share\\evil.jpg", "a backslash in its path"),
+        ("/etc/evil.jpg", "an absolute path"),
+        ("//evil.jpg", "an absolute path"),
+        ("C:/evil.jpg", "an absolute path"),
+        ("c:evil.jpg", "an absolute path"),
+        ("a/c:evil.jpg", "a name that Windows cannot hold"),
+        ("a//evil.jpg", "an empty name"),
+        ("/", "an absolute path"),
+        (".", "an empty name"),
+        ("evil\n.jpg", r"'evil\\n.jpg' \(unseen characters in its name\)"),
+        ("evil\x1b[2J.jpg", "unseen characters in its name"),
+        ("evil\x7f.jpg", "unseen characters in its name"),
+        ("gpj.\u202eevil", "unseen characters in its name"),
+        ("\u200bevil.jpg", "unseen characters in its name"),
+        ("a" * 197 + ".jpg", "too long a name"),
+        ("图" * 67, "too long a name"),
+        ("NUL", "a name that Windows cannot hold"),
+        ("a/con.jpg", "a name that Windows cannot hold"),
+        ("Lpt1.tar.gz", "a name that Windows cannot hold"),
+        ("evil.jpg.", "a name that Windows cannot hold"),
+        ("evil.jpg ", "a name that Windows cannot hold"),
+        ("evil?.jpg", "a name that Windows cannot hold"),
+        ("evil.jpg:stream", "a name that Windows cannot hold"),
+    ],
+)
+def test_unsafe_names_are_refused(tmp_path, name, why):
+    archive = pack(tmp_path / "a.zip", {"fine.jpg": b"1", name: b"2"})
+    refused(archive, rf"a.zip was not unpacked: it holds unsafe members: .*{why}.*download it agai")
+
+
+@pytest.mark.parametrize("name", ["company.jpg", "console.jpg", "a" * 196 + ".jpg", "..a.jpg"])
+def test_names_that_only_look_unsafe(tmp_path, name):
+    unpack(pack(tmp_path / "a.zip", {f"x..y/{name}": b"1", "fine.jpg": b"2"}), tmp_path / "out")
+    assert set(contents(tmp_path / "out")) == {name, "fine.jpg"} - {"..a.jpg"}  # a dot file
+
+
+def test_a_null_byte_does_not_cut_a_name(tmp_path):
+    archive = pack(tmp_path / "a.zip", {"evil.exe#.jpg": b"1"})
+    archive.write_bytes(archive.read_bytes().replace(b"#", b"\0"))
+    refused(archive, r"'evil.exe\\x00.jpg' \(unseen characters in its name\)")
+
+
+def test_a_second_name_is_not_used(images):
+    """Some versions of zipfile take `filename` from an extra field."""
+    member = zipfile.ZipInfo("a/fine.jpg")
+    member.filename = "../evil.jpg"
+    assert select(images, [member], Limits()) == ({"fine.jpg": member}, 0)
+
+
+def test_up_to_five_offenders_are_named(tmp_path):
+    archive = pack(tmp_path / "a.zip", {f"../{number}.jpg": b"" for number in range(7)})
+    refused(archive, r"4.jpg' \(a path out of the folder\) … \(7 in all\)")
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
+def test_links_and_special_files_are_refused(tmp_path, kind):
+    special = zipfile.ZipInfo("link.jpg")
+    special.external_attr = (kind | 0o777) << 16
+    archive = pack(tmp_path / "a.zip", [("fine.jpg", b"1"), (special, b"/etc/passwd")])
+    refused(archive, r"'link.jpg' \(a link or special file\)")
+
+
+def test_archives_of_any_system(tmp_path):
+    """Modes of regular files and folders, and none at all, as Windows writes it."""
+    modes = {"a/": stat.S_IFDIR | 0o755, "a/1.jpg": stat.S_IFREG | 0o4755, "a/2.jpg": 0}
+    members = []
+    for name, mode in modes.items():
+        members.append((zipfile.ZipInfo(name), b"" if name == "a/" else b"1"))
+        members[-1][0].external_attr = mode << 16
+    unpack(pack(tmp_path / "a.zip", members), tmp_path / "out")
+    assert set(contents(tmp_path / "out")) == {"1.jpg", "2.jpg"}
+    assert stat.S_IMODE((tmp_path / "out/1.jpg").stat().st_mode) & 0o7111 == 0
+
+
+@pytest.mark.parametrize("flags", [0x1, 0x41, 0x2000])
+def test_encrypted_members_are_refused(images, flags):
+    refused(change(images, "flags", flags, number=2), r"ISIC_0000002.jpg' \(encrypted\)")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a/x.jpg", "b/x.jpg"),
+        ("x.jpg", "X.JPG"),
+        ("x.jpg", "a/x.JPG"),
+        ("straße.jpg", "STRASSE.jpg"),
+        ("\u00e9.jpg", unicodedata.normalize("NFD", "\u00e9.jpg")),
+    ],
+)
+def test_two_files_with_one_name_are_refused(tmp_path, one, other):
+    archive = pack(tmp_path / "a.zip", [(one, b"1"), (other, b"2")])
+    refused(archive, r"it holds two files named .*expected one of each name.*download it again")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_one_path_twice_is_refused(tmp_path):
+    refused(pack(tmp_path / "a.zip", [("x.jpg", b"1"), ("x.jpg", b"2")]), "two files named x.jpg")
+
+
+def test_a_bomb_is_refused(tmp_path):
+    archive = pack(tmp_path / "a.zip", {"fine.jpg": b"1", "bomb.jpg": bytes(3_000_000)})
+    refused(archive, r"a bomb \(bomb.jpg: 3000000 bytes packed into \d+; at most 200 to 1")
+
+
+def test_a_bomb_of_many_small_files_is_refused(tmp_path):
+    small = bytes(900_000)  # each too small to be one alone
+    archive = pack(tmp_path / "a.zip", {f"{number}.jpg": small for number in range(3)})
+    refused(archive, r"a bomb \(all files: 2700000 bytes packed into \d+; at most 200 to 1")
+
+
+def test_what_shrinks_well_is_no_bomb(tmp_path):
+    archive = pack(tmp_path / "a.zip", {"black.png": bytes(1_000_000)})
+    assert unpack(archive, tmp_path / "out") == Unpacked(1, 0)
+
+
+def test_members_that_overlap_are_refused(tmp_path):
+    """Fifield's way to a bomb: many entries that share the same packed bytes."""
+    archive = pack(tmp_path / "a.zip", {"1.jpg": noise(5000), "2.jpg": noise(5000)})
+    for number in (0, 1):
+        change(archive, "start", 0, number, "<L")
+        change(archive, "packed", 9000, number, "<L")
+    refused(archive, "members that overlap: together they are longer than its 10\\d+ bytes")
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (Limits(files=3), "it holds 4 members; at most 3 are unpacked"),
+        (Limits(file_bytes=2999), "ISIC_0000003.jpg of 3000 bytes; at most 2999 are unpacked"),
+        (Limits(total_bytes=5999), "it holds 6000 bytes in all; at most 5999 are unpacked"),
+    ],
+)
+def test_more_than_the_limits_is_refused(images, limits, message):
+    refused(images, message + r"\. The official archives are not like that", limits)
+
+
+def test_what_is_exactly_at_the_limits(images, tmp_path):
+    at_limits = Limits(files=4, file_bytes=3000, total_bytes=6000)
+    assert unpack(images, tmp_path / "out", at_limits) == Unpacked(3, 0)
+
+
+def test_limits_hold_for_the_official_archives():
+    limits = Limits()
+    assert limits.files > 2 * 2000 + 2  # images, superpixels, folder, metadata
+    assert limits.file_bytes > 6748 * 4499 * 3  # the largest image, not packed at all
+    assert limits.total_bytes > 8 * 5.8e9
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is no zip archive: it is empty. Remove the archive and download it again"),
+        (b"<!DOCTYPE html><html>", r"is no zip archive: it begins with b'<!DOCTYPE html>"),
+        (b"PK\x05\x06" + bytes(18), "holds no files to unpack; expected images"),
+        (
+            b"PK\x03\x04" + bytes(400),
+            "begins as a zip archive, but after 404 bytes its end is .*download it again",
+        ),
+    ],
+)
+def test_what_is_no_archive_is_refused(tmp_path, content, message):
+    (tmp_path / "a.zip").write_bytes(content)
+    refused(tmp_path / "a.zip", rf"a.zip {message}")
+    with pytest.raises(UnpackError, match=message):
+        is_unpacked(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_what_is_not_there_or_a_folder_is_refused(tmp_path):
+    refused(tmp_path / "a.zip", "a.zip is not there; download it first")
+    (tmp_path / "b.zip").mkdir()
+    refused(tmp_path / "b.zip", r"b.zip cannot be read \(.*expected a zip archive")
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.99, -1, -22])
+def test_a_truncated_archive_is_refused(images, kept):
+    whole = images.read_bytes()
+    images.write_bytes(whole[: int(kept * len(whole)) if kept > 0 else kept])
+    refused(images, r"begins as a zip archive, but after \d+ bytes its end is missing")
+
+
+def test_a_directory_cut_short_is_refused(images):
+    """Where it ends too early, zipfile would list two files of three and find nothing wrong."""
+    content = bytearray(images.read_bytes())
+    end = content.index(b"PK\x05\x06")
+    last = content.rindex(b"PK\x01\x02")
+    del content[last:end]
+    (size,) = struct.unpack_from("<L", content, last + 12)
+    struct.pack_into("<L", content, last + 12, size - (end - last))
+    images.write_bytes(content)
+    with zipfile.ZipFile(images) as archive:
+        assert len(archive.namelist()) == 3
+    refused(images, "has a damaged directory at its end. Remove the archive and download it again")
+
+
+def test_a_directory_that_points_before_the_file_is_refused(images):
+    content = bytearray(images.read_bytes())
+    struct.pack_into("<L", content, content.index(b"PK\x05\x06") + 16, len(content))
+    images.write_bytes(content)
+    refused(images, "damaged directory at its end|its end is missing")
+
+
+def test_a_comment_at_the_end_is_no_damage(images, tmp_path):
+    with zipfile.ZipFile(images, "a") as archive:
+        archive.comment = b"ISIC 2017"
+    assert unpack(images, tmp_path / "out") == Unpacked(3, 0)
+
+
+def test_flipped_bytes_are_found_and_what_is_whole_is_kept(images, tmp_path):
+    whole = images.read_bytes()
+    place = whole.index(b"ISIC_0000002.jpg") + 700
+    images.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    with pytest.raises(UnpackError, match=r"ISIC_0000002.jpg in .*images.zip is damaged \(.*again"):
+        unpack(images, tmp_path / "out")
+    partial = tmp_path / ".out.partial"
+    assert not (tmp_path / "out").exists()
+    assert contents(partial) == {"ISIC_0000001.jpg": IMAGES["ISIC_0000001.jpg"]}
+    first = (partial / "ISIC_0000001.jpg").stat()
+    images.write_bytes(whole)
+    unpack(images, tmp_path / "out")
+    assert contents(tmp_path / "out") == IMAGES
+    assert (tmp_path / "out/ISIC_0000001.jpg").stat().st_mtime_ns == first.st_mtime_ns
+    assert not partial.exists()
+
+
+@pytest.mark.parametrize("size", [10, 1999, 2001, 90_000])
+def test_a_header_that_lies_about_the_size_is_found(images, tmp_path, size):
+    change(images, "size", size, number=2, width="<L")
+    with pytest.raises(UnpackError, match=r"ISIC_0000002.jpg in .* is damaged \(.*download it aga"):
+        unpack(images, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert all(path.stat().st_size < 3000 for path in (tmp_path / ".out.partial").iterdir())
+
+
+def test_a_size_that_lies_with_the_right_crc_is_found(tmp_path):
+    """The declared CRC is that of what is packed; only the count tells."""
+    archive = pack(tmp_path / "a.zip", {"x.jpg": bytes(1000)})
+    change(archive, "size", 4000, width="<L")
+    with pytest.raises(UnpackError, match=r"x.jpg in .*1000 bytes where 4000 are declared"):
+        unpack(archive, tmp_path / "out")
+
+
+def test_another_way_of_packing_is_named_and_unpacking_by_hand_accepted(tmp_path):
+    archive = pack(tmp_path / "a.zip", IMAGES, zipfile.ZIP_LZMA)
+    refused_way = r"does not read \(method 14\): ISIC_0000001.jpg, .*7-Zip.*so that .* lie in .*out"
+    with pytest.raises(UnpackError, match=refused_way):
+        unpack(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with zipfile.ZipFile(archive) as by_hand:
+        by_hand.extractall(tmp_path / "out")
+    assert unpack(archive, tmp_path / "out") == Unpacked(3, 0)
+    assert is_unpacked(archive, tmp_path / "out")
+
+
+def test_a_second_call_changes_nothing(images, tmp_path):
+    first = unpack(images, tmp_path / "out")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert unpack(images, tmp_path / "out") == first == Unpacked(3, 0)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_folder_gets_what_it_lacks_and_keeps_its_own(images, tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "ISIC_0000002.jpg").write_bytes(IMAGES["ISIC_0000002.jpg"])
+    (folder / "mine.txt").write_text("mine")
+    assert not is_unpacked(images, folder)
+    assert unpack(images, folder) == Unpacked(3, 0)
+    assert contents(folder) == {**IMAGES, "mine.txt": b"mine"}
+    assert not (tmp_path / ".out.partial").exists()
+
+
+@pytest.mark.parametrize("other", [b"other", noise(2000, seed=9)], ids=["size", "content"])
+def test_files_with_other_content_are_named_and_kept(images, tmp_path, other):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "ISIC_0000002.jpg").write_bytes(other)
+    with pytest.raises(UnpackError, match=r"files of .*out differ from .*: ISIC_0000002.jpg. Move"):
+        unpack(images, folder)
+    assert contents(folder) == {"ISIC_0000002.jpg": other}
+    assert not (tmp_path / ".out.partial").exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "broken link"])
+def test_a_name_that_is_taken_by_no_file_is_named(images, tmp_path, kind):
+    (tmp_path / "out").mkdir()
+    taken = tmp_path / "out/ISIC_0000002.jpg"
+    taken.mkdir() if kind == "folder" else taken.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UnpackError, match=r"differ from those of images.zip: ISIC_0000002.jpg"):
+        unpack(images, tmp_path / "out")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_an_empty_folder_is_filled_and_a_file_is_refused(images, tmp_path):
+    (tmp_path / "out").mkdir()
+    unpack(images, tmp_path / "out")
+    assert contents(tmp_path / "out") == IMAGES
+    (tmp_path / "file").touch()
+    with pytest.raises(UnpackError, match=r"file is a file; expected a folder, or nothing. Move"):
+        unpack(images, tmp_path / "file")
+
+
+def test_a_link_to_another_folder_stays_one(images, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk/images")
+    unpack(images, tmp_path / "out")
+    assert (tmp_path / "out").is_symlink()
+    assert contents(tmp_path / "disk/images") == IMAGES
+
+
+def test_what_lies_in_the_partial_folder_is_not_believed(images, tmp_path):
+    partial = tmp_path / ".out.partial"
+    (partial / "ISIC_0000003.jpg").mkdir(parents=True)
+    (partial / "ISIC_0000003.jpg/x").touch()
+    (partial / "ISIC_0000001.jpg").write_bytes(noise(1000, seed=9))
+    (partial / "ISIC_0000002.jpg").write_bytes(IMAGES["ISIC_0000002.jpg"][:-1])
+    (partial / ".ISIC_0000002.jpg.abc.tmp").write_bytes(b"half")
+    (partial / "ISIC_0000009.jpg").write_bytes(b"of another archive")
+    (partial / "link.jpg").symlink_to(images)
+    unpack(images, tmp_path / "out")
+    assert contents(tmp_path / "out") == IMAGES
+
+
+def test_a_partial_folder_that_is_a_link_is_not_followed(images, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("mine")
+    (tmp_path / ".out.partial").symlink_to(tmp_path / "mine")
+    unpack(images, tmp_path / "out")
+    assert contents(tmp_path / "mine") == {"notes.txt": b"mine"}
+    assert contents(tmp_path / "out") == IMAGES
+
+
+def test_is_unpacked_looks_at_every_wanted_file(tmp_path):
+    members = {**IMAGES, "ISIC_0000001_superpixels.png": b"not wanted"}
+    archive = pack(tmp_path / "a.zip", members)
+    assert not is_unpacked(archive, tmp_path / "out")
+    unpack(archive, tmp_path / "out")
+    assert is_unpacked(archive, tmp_path / "out")
+    (tmp_path / "out/ISIC_0000002.jpg").write_bytes(b"short")
+    assert not is_unpacked(archive, tmp_path / "out")
+    (tmp_path / "out/ISIC_0000002.jpg").unlink()
+    assert not is_unpacked(archive, tmp_path / "out")
+
+
+def test_two_at_once_do_the_work_once(images, tmp_path, monkeypatch):
+    extracted = []
+    extract = unpacking._extract
+    monkeypatch.setattr(
+        unpacking, "_extract", lambda *a: (extracted.append(a[3].name), extract(*a))
+    )
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(unpack, [images] * 2, [tmp_path / "out"] * 2))
+    assert results == [Unpacked(3, 0)] * 2
+    assert sorted(extracted) == sorted(IMAGES)
+    assert contents(tmp_path / "out") == IMAGES
+
+
+def test_a_disk_with_too_little_room_is_refused(images, tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=5999))
+    with pytest.raises(DataError, match=r"unpacking images.zip would take .*choose another --data"):
+        unpack(images, tmp_path / "out")
+    assert not list(tmp_path.glob("*out*/*"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=6000))
+    unpack(images, tmp_path / "out")
+
+
+def test_a_place_where_nothing_can_be_written_is_named(images, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(
+        UnpackError, match=r"unpacking into .*out failed: .*Make room, allow writing"
+    ):
+        unpack(images, tmp_path / "file/out")
+
+
+# A child process in which a call fails at every point in turn: each time a forked copy does the
+# work, so that the modules are imported once.
+CHILD = """
+import itertools, json, os, resource, shutil, signal, sys
+from pathlib import Path
+from utils.fetching.unpack import UnpackError, is_unpacked, unpack
+import zipfile
+
+archive, folder, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+partial = folder.with_name(f".{folder.name}.partial")
+
+def killed_at(point):
+    count = itertools.count(1)
+    def hook(event, args):
+        if event == "test.read" or event.startswith("os.") or event == "open":
+            if str(folder.name) in str(args) or event == "test.read":
+                if next(count) == point:
+                    os.kill(os.getpid(), signal.SIGKILL)
+    read = zipfile.ZipExtFile.read
+    def noted(*args):
+        sys.audit("test.read")
+        return read(*args)
+    zipfile.ZipExtFile.read = noted
+    sys.addaudithook(hook)
+
+def full_at(size):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+def attempt(prepare, point):
+    if (pid := os.fork()) == 0:
+        prepare(point)
+        try:
+            unpack(archive, folder)
+        except UnpackError as error:
+            os.write(1, (json.dumps(str(error)) + "\\n").encode())
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def clear():
+    for path in (folder, partial):
+        shutil.rmtree(path, ignore_errors=True)
+    if how in ("empty", "kept"):
+        folder.mkdir()
+    if how == "kept":
+        with zipfile.ZipFile(archive) as source:
+            source.extract(source.namelist()[0], folder)
+
+def whole():
+    return folder.exists() and is_unpacked(archive, folder)
+
+def incomplete():
+    return how != "kept" and folder.exists() and any(folder.iterdir()) and not whole()
+
+if how == "full":
+    clear()
+    codes = [attempt(full_at, 2500), folder.exists(), len(list(partial.glob("ISIC*"))),
+             attempt(lambda _: None, 0), whole()]
+    print(json.dumps(codes))
+else:
+    seen = set()
+    for point in itertools.count(1):
+        clear()
+        code = attempt(killed_at, point)
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL, code
+        assert not incomplete(), point
+        seen.add((whole(), len(list(partial.glob("*"))), len(list(partial.glob("*.tmp")))))
+        if point % 3 == 0:  # killed once more on the way
+            attempt(killed_at, 8)
+            assert not incomplete(), point
+        assert attempt(lambda _: None, 0) == 0
+        with zipfile.ZipFile(archive) as source:
+            expected = {name: source.read(name) for name in source.namelist()}
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected, point
+        assert not partial.exists(), point
+    print(json.dumps([point, sorted(seen)]))
+"""
+
+
+def in_child(archive: Path, folder: Path, how: str) -> list:
+    """What the child prints: its lines of JSON."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(archive), str(folder), how],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("how", ["new", "empty", "kept"])
+def test_killed_at_any_point_the_next_call_ends_with_the_right_bytes(tmp_path, how):
+    archive = pack(tmp_path / "a.zip", IMAGES)
+    ((points, seen),) = in_child(archive, tmp_path / "target", how)
+    assert points > 20
+    states = {tuple(state) for state in seen}
+    first = 2 if how == "kept" else 3
+    assert {(False, number, 0) for number in range(1, first)} <= states  # between two files
+    assert {(False, number, 1) for number in range(1, first + 1)} <= states  # within a file
+    assert (False, first, 0) in states  # before the folder takes its place
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_disk_that_fills_up_leaves_nothing_that_passes_for_complete(tmp_path):
+    archive = pack(tmp_path / "a.zip", IMAGES)
+    message, codes = in_child(archive, tmp_path / "target", "full")
+    assert "File too large. Make room, allow writing there, or choose another --data" in message
+    failed, nothing, kept = 1, False, 2
+    assert codes == [failed, nothing, kept, 0, True]
+
+
+def test_progress_is_shown(images, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("utils.system.console.LINE_EVERY", 0)
+    ticks = itertools.count(0, 10)
+    monkeypatch.setattr("utils.system.console.time.monotonic", lambda: next(ticks))
+    unpack(images, tmp_path / "out")
+    monkeypatch.undo()
+    assert "unpacking images.zip: 2/3 files, 10 s left\n" in capsys.readouterr().out

@@ -1,0 +1,345 @@
+"""The command line of the whole study, with notebooks that do not really run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import reproduce
+from study import executors, schedule
+from study.jobs import Job
+from utils import logger
+
+
+class Trains:
+    """Does what a training notebook does to its folder; some rows fail."""
+
+    def __init__(self, _logs: Path, _threads: int) -> None:
+        self.log = _logs / "all.log"
+
+    broken: tuple[str, ...] = ()
+    seen: list[Job] = []  # noqa: RUF012
+
+    def submit(self, job: Job) -> "Ended":
+        self.seen.append(job)
+        self.log.write_text("first line\nValueError: no such image\n")
+        broken = job.name in self.broken
+        if not broken and "experiment" in job.parameters:
+            row = reproduce.experiments.get(job.parameters["experiment"], job.parameters["profile"])
+            run = logger.start_run(job.folder, row, {"fingerprint": "x", "set": "demo"})
+            for name in ("last.pt", f"predictions-{row.select_on}.csv", "run.html"):
+                (run / name).touch()
+            scores = {"data": "d", "split": "test", "n": 1, "official": {}}
+            run.save_json("scores-test.json", scores)
+            run.remember("finished", True)
+        elif not broken:
+            job.folder.mkdir(parents=True, exist_ok=True)
+            for name in ("run.html", "scores.csv"):
+                (job.folder / name).write_text("evaluated")
+        return Ended(self.log, broken)
+
+
+class Ended:
+    """A job that has ended as soon as it was started."""
+
+    def __init__(self, log: Path, broken: bool) -> None:
+        self.log, self.broken = log, broken
+
+    def failed(self) -> bool:
+        return self.broken
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+    """A project in a folder of its own; returns what the report was asked for."""
+    asked: list[dict] = []
+
+    def write(runs, rows, _data_dir, split, output, _against, failed, notebooks, same):
+        asked.append({"runs": list(runs), "rows": list(rows), "split": split, "failed": failed})
+        asked[-1] |= {"notebooks": notebooks, "output": output, "same": same}
+        return output / "index.html"
+
+    monkeypatch.setattr("utils.system.project.PROJECT", tmp_path)
+    monkeypatch.setattr(schedule, "POLL", 0.0)
+    monkeypatch.setattr(reproduce, "LocalExecutor", Trains)
+    monkeypatch.setattr(reproduce.report, "write", write)
+    Trains.seen, Trains.broken = [], ()
+    return asked
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        reproduce.main([*arguments, "--profile", "demo"])
+    return ended.value.code
+
+
+def test_rows_then_evaluations_then_the_report(study, demo_set, tmp_path, capsys) -> None:
+    assert call("1-3", "seg-6", "2-4", "--data-dir", str(demo_set)) == 0
+    assert [job.name for job in Trains.seen] == [
+        "1-3-s0",
+        "seg-6-s0",
+        "evaluation-cls-test",
+        "evaluation-seg-test",
+    ]
+    assert Trains.seen[2].parameters["runs"] == [str(tmp_path / "model/demo-demo/1-3-s0")]
+    (asked,) = study
+    assert (asked["runs"], asked["rows"]) == (["1-3-s0", "seg-6-s0"], ["1-3", "seg-6"])
+    assert asked["output"] == tmp_path / "model/demo-demo/report-test"
+    assert asked["same"] == {"2-4": "1-3"}
+    assert [page.read_text() for page in asked["notebooks"].values()] == ["evaluated"] * 2
+    assert (tmp_path / "model/demo-demo/evaluation-cls-test/scores.csv").exists()
+    assert "report: " in capsys.readouterr().out
+
+
+def test_a_kind_is_evaluated_as_soon_as_none_of_it_is_left(study, demo_set) -> None:
+    Trains.broken = ("2-1-s0",)
+    rows = ("seg-6", "1-3", "2-1")
+    assert call(*rows, "--jobs", "1", "--data-dir", str(demo_set)) == 1
+    assert [job.name for job in Trains.seen] == [
+        "seg-6-s0",
+        "evaluation-seg-test",
+        "1-3-s0",
+        "2-1-s0",
+        "evaluation-cls-test",
+    ]
+    assert Trains.seen[-1].parameters["runs"] == [str(study[0]["output"].parent / "1-3-s0")]
+
+
+def test_a_second_call_trains_nothing(study, demo_set, capsys) -> None:
+    call("1-3", "--data-dir", str(demo_set))
+    assert call("1-3", "--data-dir", str(demo_set)) == 0
+    assert [job.name for job in Trains.seen].count("1-3-s0") == 1
+    assert "1-3-s0 is finished" in capsys.readouterr().out
+    assert study[0]["runs"] == study[1]["runs"]
+
+
+def test_a_failure_is_named_and_the_others_go_on(study, demo_set, capsys) -> None:
+    Trains.broken = ("1-3-s0",)
+    assert call("1-3", "2-1", "--data-dir", str(demo_set)) == 1
+    assert study[0]["runs"] == ["2-1-s0"]
+    assert study[0]["failed"] == ["1-3-s0: ValueError: no such image"]
+    said = capsys.readouterr().err
+    assert "failed:\n- 1-3-s0: first line\nValueError: no such image" in said
+
+
+def test_what_is_finished_is_reported_without_training(study, demo_set) -> None:
+    call("1-3", "2-1", "--data-dir", str(demo_set), "--seeds", "0")
+    Trains.seen = []
+    assert call("all", "--finished", "--data-dir", str(demo_set)) == 0
+    assert [job.name for job in Trains.seen] == ["evaluation-cls-test"]
+    assert study[1]["runs"] == ["1-3-s0", "2-1-s0"]
+    (absent,) = study[1]["failed"]
+    assert absent.startswith("without a finished run: 1-1, 1-2, 1-4, 1-5, 2-2, 2-3, 3-1,")
+    assert "seg-6" in absent
+    assert "2-4" not in absent  # 1-3 stands for it
+
+
+def test_nothing_that_is_finished_is_said(study, demo_set, capsys) -> None:
+    assert call("1-3", "--finished", "--data-dir", str(demo_set)) == 1
+    assert "none of these rows has a finished run" in capsys.readouterr().err
+    assert study == []
+
+
+@pytest.mark.parametrize("settings", ["{", "[]", '{"finished": true}', '{"row": 3}', "[" * 9999])
+def test_a_damaged_run_does_not_stop_the_report_of_the_others(
+    study, demo_set, capsys, settings
+) -> None:
+    call("1-3", "2-1", "--data-dir", str(demo_set))
+    (study[0]["output"].parent / "1-3-s0" / "config.json").write_text(settings)
+    assert call("1-3", "2-1", "--data-dir", str(demo_set)) == 1
+    assert study[1]["runs"] == ["2-1-s0"]
+    assert "config.json is damaged" in study[1]["failed"][0]
+    assert "passed over: " in capsys.readouterr().err
+
+
+def test_a_run_of_no_row_is_passed_over(study, demo_set, capsys) -> None:
+    call("1-3", "2-1", "--data-dir", str(demo_set))
+    settings = '{"finished": true, "row": {}}'
+    (study[0]["output"].parent / "1-3-s0" / "config.json").write_text(settings)
+    assert call("1-3", "2-1", "--finished", "--data-dir", str(demo_set)) == 0
+    assert study[1]["runs"] == ["2-1-s0"]
+    assert "config.json names no row of the table" in capsys.readouterr().err
+
+
+def test_the_page_of_a_run_is_named_where_there_is_one(study, demo_set, capsys) -> None:
+    call("1-3", "--data-dir", str(demo_set))
+    page = study[0]["output"].parent / "1-3-s0" / "run.html"
+    assert f"page: {page}" in capsys.readouterr().out
+    page.unlink()  # as in Jupyter
+    call("1-3", "--data-dir", str(demo_set))
+    assert "page: " not in capsys.readouterr().out
+
+
+def test_pages_of_an_earlier_call_do_not_stay(study, demo_set) -> None:
+    call("1-3", "seg-6", "--data-dir", str(demo_set))
+    assert call("1-3", "--data-dir", str(demo_set)) == 0
+    pages = sorted(page.name for page in study[1]["output"].glob("*.html"))
+    assert pages == ["evaluation-cls-test.html"]
+
+
+def test_the_page_alone(study, demo_set) -> None:
+    assert call("1-3", "--no-evaluation", "--data-dir", str(demo_set)) == 0
+    assert [job.name for job in Trains.seen] == ["1-3-s0"]
+    assert (study[0]["runs"], study[0]["notebooks"]) == (["1-3-s0"], {})
+
+
+def test_another_split_is_evaluated_and_reported(study, demo_set) -> None:
+    call("1-3", "--split", "validation", "--data-dir", str(demo_set))
+    assert Trains.seen[-1].parameters["split"] == "validation"
+    assert study[0]["split"] == "validation"
+
+
+def test_a_dry_run_only_tells(study, demo_set, tmp_path, capsys) -> None:
+    reproduce.main(["all", "--dry-run", "--profile", "demo", "--data-dir", str(demo_set)])
+    said = capsys.readouterr().out
+    assert Trains.seen == []
+    assert study == []
+    assert not (tmp_path / "model").exists()
+    for line in ("1-3-s0", "2-4-s0 is the same run as 1-3-s0", "seg-3-s0 is the same run"):
+        assert line in said
+    assert "of which no epoch was measured yet" in said
+
+
+def test_a_dry_run_of_a_restart_counts_every_epoch(study, demo_set, capsys) -> None:
+    call("1-3", "--data-dir", str(demo_set))
+    run = study[0]["output"].parent / "1-3-s0"
+    (run / "history.csv").write_text("epoch,auc_mean\n1,0.5\n2,0.6\n")
+    (run / "timing.csv").write_text("epoch,seconds\n1,600\n2,600\n")
+    arguments = ["1-3", "--dry-run", "--profile", "demo", "--data-dir", str(demo_set)]
+    capsys.readouterr()
+    reproduce.main([*arguments, "--resume", "restart"])
+    said = capsys.readouterr().out
+    assert " new " in said
+    assert "one row after the other: 60 min" in said
+
+
+@pytest.mark.usefixtures("study")
+def test_a_dry_run_of_what_is_refused_says_so_to_a_script(demo_set, capsys) -> None:
+    for parameter, value in (("epochs", "0"), ("seg-6:save_masks", "yes")):
+        arguments = ("1-3", "seg-6", "--dry-run", "-p", parameter, value)
+        assert call(*arguments, "--data-dir", str(demo_set)) == 1
+        assert f"cannot run: {parameter.rpartition(':')[2]} is " in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("study")
+def test_ctrl_c_stops_with_its_own_status(demo_set, monkeypatch, capsys) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reproduce, "run_all", interrupted)
+    assert call("1-3", "--data-dir", str(demo_set)) == 130
+    assert "call it again to go on" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("study")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["1-3", "-p", "epoch", "3"], "ARL-CNN.ipynb has no parameter epoch"),
+        (["1-3", "--jobs", "0"], "--jobs is 0; expected at least 1"),
+        (["1-3", "--split", "train", "--executor", "slurm", "--slurm", "gpu"], "OPTION=VALUE"),
+        (["1-3", "--dry-run", "--slurm", "gpu"], "OPTION=VALUE"),
+        (["9-9"], "'9-9'"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(demo_set, capsys, arguments, said):
+    assert call(*arguments, "--data-dir", str(demo_set)) == 2
+    assert said in capsys.readouterr().err
+    assert Trains.seen == []
+
+
+def test_the_cluster_gets_its_options(monkeypatch, tmp_path) -> None:
+    given = {}
+    monkeypatch.setattr(
+        reproduce,
+        "SubmititExecutor",
+        lambda _logs, cluster, options: given.update(options, cluster=cluster),
+    )
+    chosen = reproduce.parser().parse_args(
+        ["all", "--executor", "slurm", "--slurm", "slurm_partition=gpu", "gpus_per_node=1"]
+    )
+    reproduce._executor(chosen, reproduce._slurm_options(chosen.slurm), tmp_path)
+    assert given == {"cluster": "slurm", "slurm_partition": "gpu", "gpus_per_node": 1}
+
+
+@pytest.mark.parametrize("trouble", [RuntimeError("no srun"), NameError("slurm_partitoin")])
+def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch, tmp_path, trouble) -> None:
+    def refuse(**_: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr(executors.submitit, "AutoExecutor", refuse)
+    chosen = reproduce.parser().parse_args(["all", "--executor", "slurm"])
+    with pytest.raises(ValueError, match=f"--executor slurm: {trouble}"):
+        reproduce._executor(chosen, reproduce._slurm_options(chosen.slurm), tmp_path)
+
+
+def test_a_name_that_we_misspelt_is_no_missing_cluster(monkeypatch, tmp_path) -> None:
+    def misspelt(*_: object) -> None:
+        raise NameError("ours")
+
+    monkeypatch.setattr(reproduce, "SubmititExecutor", misspelt)
+    chosen = reproduce.parser().parse_args(["all", "--executor", "slurm"])
+    with pytest.raises(NameError, match="ours"):
+        reproduce._executor(chosen, {}, tmp_path)
+
+
+AREA = {"auc": {"value": 0.9, "low": 0.8, "high": 1}}
+UNDEFINED = {"auc": {"value": None, "low": None, "high": None}}
+WHOLE = {"data": "d", "split": "test", "n": 8, "official": {"melanoma": AREA}}
+MASKS = dict.fromkeys(("jaccard", "dice", "threshold_jaccard"), AREA["auc"])
+OF_MASKS = WHOLE | {"views": 1, "clean_up": False, "selected_on": "holdout", "official": MASKS}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (WHOLE, "AUC melanoma: 0.900"),
+        (WHOLE | {"official": {"melanoma": UNDEFINED}}, "AUC melanoma: undefined"),
+        (OF_MASKS, "mean Jaccard: 0.900"),
+        (None, "is damaged"),
+        ([], "is damaged"),
+        (WHOLE | {"official": None}, "is damaged"),
+        (WHOLE | {"split": 3}, "is damaged"),
+        ({"official": {}}, "is damaged"),
+        (WHOLE | {"official": {"melanoma": {}}}, "is damaged"),
+        (WHOLE | {"official": {"melanoma": 0.9}}, "is damaged"),
+        (WHOLE | {"official": {"melanoma": {"auc": {"value": 0.9}}}}, "is damaged"),
+        (WHOLE | {"official": {"melanoma": AREA, "mean_auc": "high"}}, "is damaged"),
+        (WHOLE | {"official": MASKS}, "is damaged"),
+        (OF_MASKS | {"official": {"jaccard": AREA["auc"]}}, "is damaged"),
+        (OF_MASKS | {"official": MASKS | {"dice": UNDEFINED["auc"]}}, "is damaged"),
+    ],
+)
+def test_scores_are_summed_up_or_damaged(tmp_path, content, said) -> None:
+    (tmp_path / "scores-test.json").write_text(json.dumps(content))
+    lines = reproduce.summary(tmp_path)
+    assert said in lines
+    if said == "is damaged":
+        assert "scores-test.json is damaged; remove it and run the row again" in lines
+
+
+@pytest.mark.parametrize("kind", [TypeError, KeyError, AttributeError, ValueError])
+def test_a_fault_of_ours_is_no_damaged_file(tmp_path, monkeypatch, kind) -> None:
+    def broken(_: dict) -> None:
+        raise kind("ours")
+
+    (tmp_path / "scores-test.json").write_text(json.dumps(WHOLE))
+    monkeypatch.setattr(reproduce.label_results, "summary", broken)
+    with pytest.raises(kind, match="ours"):
+        reproduce.summary(tmp_path)
+
+
+def test_jobs_survive_being_written(tmp_path) -> None:
+    job = Job("a", tmp_path / "x.ipynb", tmp_path / "a", {"runs": ["b"]}, 3, "auc", ("c",))
+    loaded = Job.load(job.save(tmp_path / "a.json"))
+    assert (loaded, loaded.parameters) == (job, job.parameters)
+    assert json.loads((tmp_path / "a.json").read_text())["notebook"].endswith("x.ipynb")
+
+
+def test_local_jobs_share_the_cores(monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(reproduce, "LocalExecutor", executors.LocalExecutor)
+    monkeypatch.setattr(reproduce.os, "cpu_count", lambda: 8)
+    chosen = reproduce.parser().parse_args(["all", "--jobs", "2"])
+    assert (
+        reproduce._executor(chosen, reproduce._slurm_options(chosen.slurm), tmp_path).threads == 4
+    )

@@ -1,0 +1,269 @@
+"""One image and its mask: read, checked to the last byte, resized.
+
+An image with an EXIF orientation is laid as `data.orientation` says.
+"""
+
+import hashlib
+import io
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from utils.data.orientation import UNDECIDED, laid, lie, opened, orientation, size_of
+
+# OpenCV's threads do not survive a fork: a DataLoader worker would wait for them for ever. We work
+# on many small images side by side, which gains nothing from threads within one image.
+cv2.setNumThreads(0)
+
+# A JPEG is decoded at 1/2, 1/4 or 1/8 of its size while both sides stay this much longer than asked
+# for. From 1.0 on the error grows quickly; at 1.5 it is below 0.5/255 on average.
+MARGIN = 1.5
+READ_ERRORS = (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError)
+
+
+class Facts(NamedTuple):
+    """What a pair of files holds. Without a mask its fields are 0, "none" and None."""
+
+    width: int
+    height: int
+    mask_width: int
+    mask_height: int
+    lesion_pixels: int
+    lesion_border: float  # `share_of_border`
+    sha256: str  # of the image file, its first 16 digits, as all of these
+    mask_sha256: str
+    pixels_sha256: str  # of the decoded pixels: the same picture in another file
+    orientation: int  # 1 to 8, as EXIF has it
+    lies: str  # how the image is used, as `orientation.lie` gives it
+    crc: int  # CRC-32 of the image file, as archives keep it
+    mask_crc: int | None
+
+
+def decode(
+    image: str, mask: str, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, dict] | str:
+    """Image (H, W, 3), mask (H, W) of 0 and 255 at size (width, height), and facts for the index.
+
+    For a file that cannot be used the words that name it and its fault.
+    """
+    try:
+        picture = _decided(image, _read_image(image, mask, size))
+        lesion, mask_hash = np.zeros(size[::-1], np.uint8), "none"
+        if mask:
+            whole, mask_hash = _read_mask(mask, picture.size)
+            lesion = np.where(_resized(whole, size) > 127, 255, 0).astype(np.uint8)
+    except _FileError as error:
+        return str(error)
+    facts = {"width": picture.size[0], "height": picture.size[1], "has_mask": bool(mask)}
+    facts |= {"sha256": picture.sha256, "mask_sha256": mask_hash}
+    return _resized(picture.pixels, size), lesion, facts
+
+
+def check(image: str, mask: str) -> Facts | str:
+    """Decode both files whole and say what they hold; or the words that name the one at fault.
+
+    A mask of another size than its image's, or of which nobody knows how it lies, is no fault
+    here: the facts tell. mask may be "".
+    """
+    try:
+        picture = _read_image(image, mask)
+        lesion, mask_hash = _read_mask(mask) if mask else (np.zeros((0, 0), np.uint8), "none")
+        crcs = [zlib.crc32(_content(path)) if path else None for path in (image, mask)]
+    except _FileError as error:
+        return str(error)
+    content = hashlib.sha256(f"{picture.pixels.shape}".encode())
+    content.update(np.ascontiguousarray(picture.pixels))
+    return Facts(
+        *picture.size,
+        *lesion.shape[::-1],
+        int(np.count_nonzero(lesion)),
+        share_of_border(lesion),
+        picture.sha256,
+        mask_hash,
+        content.hexdigest()[:16],
+        picture.orientation,
+        picture.lies,
+        *crcs,
+    )
+
+
+def share_of_border(mask: np.ndarray) -> float:
+    """The share of the pixels along the four sides of a mask (H, W) that are lesion."""
+    if not mask.size:
+        return 0.0
+    sides = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    return np.count_nonzero(sides) / sides.size
+
+
+def read_image(path: str | Path, mask: str | Path = "") -> np.ndarray:
+    """An image file at its own size, (H, W, 3) uint8 RGB, lying as its mask does, if it has one.
+
+    Raises ValueError for a file that cannot be used.
+    """
+    return _decided(path, _read_image(path, mask)).pixels
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """A mask file at its own size: (H, W) bool, True for lesion (255), False for skin (0).
+
+    Raises ValueError for a file that is damaged, or that holds other values.
+    """
+    return _read_mask(path)[0] > 0
+
+
+class _FileError(ValueError):
+    """The name of a file and what is wrong with it."""
+
+    def __init__(self, path: str | Path, fault: object) -> None:
+        super().__init__(f"{Path(path).name} ({fault})")
+
+
+class _Picture(NamedTuple):
+    """An image as it is to be used."""
+
+    pixels: np.ndarray  # (H, W, 3)
+    size: tuple[int, int]  # (width, height) of the file; pixels may have fewer
+    sha256: str
+    orientation: int
+    lies: str
+
+
+def _read_image(
+    path: str | Path, mask: str | Path, size: tuple[int, int] | None = None
+) -> _Picture:
+    """The picture in a file, lying as its mask does.
+
+    With a size the pixels may be fewer than the file's, but more than `MARGIN` times the size.
+    """
+    content = _content(path)
+    try:
+        with opened(io.BytesIO(content)) as file:
+            lies = lie(file, mask)
+            own_size = size_of(file, lies)
+            if size is not None:
+                wanted = (round(MARGIN * size[0]), round(MARGIN * size[1]))
+                file.draft(None, wanted if own_size == file.size else wanted[::-1])
+            pixels = _rgb(laid(file, lies))
+            return _Picture(pixels, own_size, _digest(content), orientation(file), lies)
+    except READ_ERRORS as error:
+        raise _FileError(path, _fault(error, content)) from error
+
+
+def _decided(path: str | Path, picture: _Picture) -> _Picture:
+    if picture.lies == UNDECIDED:
+        raise _FileError(path, undecided(picture.orientation))
+    return picture
+
+
+def undecided(orientation: int) -> str:
+    """What is wrong with an image of that EXIF orientation, and how to mend it."""
+    return (
+        f"has the EXIF orientation {orientation}, and a mask that may have been drawn on the photo "
+        "turned by it or as stored, which have the same size; save the photo as its mask lies, "
+        "without that orientation"
+    )
+
+
+def _read_mask(path: str | Path, own_size: tuple[int, int] | None = None) -> tuple[np.ndarray, str]:
+    """The mask (H, W) of 0 and 255, and its file's hash; own_size is what its image has."""
+    content = _content(path)
+    try:
+        with opened(io.BytesIO(content)) as file:
+            if own_size not in (None, file.size):
+                sizes = "its image {}x{}; expected the same".format(*own_size)
+                raise ValueError("is {}x{}, ".format(*file.size) + sizes)
+            mask = _black_and_white(file)
+            if orientation(file) != 1:
+                raise ValueError("has an EXIF orientation; save it upright, without one")
+        if (strange := (mask != 0) & (mask != 255)).any():
+            values = ", ".join(map(str, np.unique(mask[strange])[:5]))
+            raise ValueError(f"holds {values} beside 0 and 255; a mask is black and white, as PNG")
+        mask = mask.astype(np.uint8)
+    except READ_ERRORS as error:
+        raise _FileError(path, _fault(error, content)) from error
+    return mask, _digest(content)
+
+
+def _rgb(file: Image.Image) -> np.ndarray:
+    """The pixels of an open file as (H, W, 3); ValueError for those that no rule says how to."""
+    if (grey := _eight_bits(file)) is not None:
+        return np.asarray(grey.convert("RGB"))
+    if file.has_transparency_data:
+        whole = np.asarray(file.convert("RGBA"))
+        if whole[..., 3].min() < 255:
+            raise ValueError("has transparent pixels; save it without transparency")
+        return whole[..., :3]
+    if file.mode in ("I", "F"):
+        raise ValueError("has 32 bits a channel; save it with 8")
+    return np.asarray(file.convert("RGB"))
+
+
+def _eight_bits(file: Image.Image) -> Image.Image | None:
+    """A grey image of 16 bits in 8; None for others. Pillow itself would cut off at 255."""
+    if not file.mode.startswith("I;16"):
+        return None
+    deep = np.asarray(file).astype(np.uint16)
+    if deep.max() < 4096:  # what cameras of 12 bits write would be all but black
+        raise ValueError(f"uses {deep.max()} of the 65535 values of 16 bits; save it with 8 bits")
+    return Image.fromarray((deep >> 8).astype(np.uint8))
+
+
+def _black_and_white(file: Image.Image) -> np.ndarray:
+    """A mask's values (H, W) as they are, 255 for the white of 16 bits; of any integer type."""
+    if file.mode.startswith("I;16"):
+        deep = np.asarray(file).astype(np.int64)
+        return np.where(deep == 65535, 255, deep)
+    if file.has_transparency_data and np.asarray(file.convert("RGBA"))[..., 3].min() < 255:
+        raise ValueError("has transparent pixels; a mask is black and white, without transparency")
+    return np.asarray(file.convert("L"))
+
+
+def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixels (H, W, …) at (width, height): by area where they shrink, else linearly."""
+    height, width = pixels.shape[:2]
+    if (width, height) == size:
+        return pixels
+    shrinks = size[0] * size[1] < width * height
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(pixels, size, interpolation=way)
+
+
+def _content(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise _FileError(path, f"cannot be read: {error.strerror}") from error
+
+
+def _fault(error: Exception, content: bytes) -> str:
+    """What is wrong, in words: Pillow's own speak of objects in memory."""
+    if not content:
+        return "is empty"
+    if isinstance(error, UnidentifiedImageError):
+        return f"is no JPEG or PNG: it starts with {content[:12]!r}"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; save it smaller"
+    if isinstance(error, MemoryError):
+        return "needs more memory than there is; save it smaller"
+    return str(error)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def content_hash(path: str) -> str:
+    """The start of the file's SHA-256; "none" where there is no file."""
+    return _digest(Path(path).read_bytes()) if path else "none"
+
+
+def file_stat(path: str) -> str:
+    """Size and time of change: enough to see that a file may have changed, without reading it."""
+    if not path:
+        return ""
+    stat = Path(path).stat()
+    return f"{stat.st_size}:{stat.st_mtime_ns}"

@@ -1,0 +1,182 @@
+"""Datasets and loaders: patches for training, fixed views for testing, repeatable in every setting.
+
+Whatever is random is a pure function of (seed, epoch, sample index): the sampler hands out pairs
+(epoch, index), so the same patches come from any number of workers and after any interruption.
+Images leave as uint8; the network normalises them on its own device.
+"""
+
+import itertools
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would look for updates on the network
+
+import albumentations as A
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from utils.data.store import Store
+from utils.data.workers import AHEAD, PATIENCE, default_workers, faults_in_words, with_room
+
+
+class Turns(A.D4):
+    """The eight flips and quarter turns of `A.D4`, drawn and done alike, by OpenCV.
+
+    numpy only looks at the image the other way round, and leaves the next step a slow copy.
+    """
+
+    def apply(self, img: np.ndarray, group_element: str, **_: object) -> np.ndarray:
+        return TURNS[group_element](img)
+
+
+TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "e": lambda image: image,
+    "r90": partial(cv2.rotate, rotateCode=cv2.ROTATE_90_COUNTERCLOCKWISE),
+    "r180": partial(cv2.rotate, rotateCode=cv2.ROTATE_180),
+    "r270": partial(cv2.rotate, rotateCode=cv2.ROTATE_90_CLOCKWISE),
+    "v": partial(cv2.flip, flipCode=0),
+    "h": partial(cv2.flip, flipCode=1),
+    "t": cv2.transpose,
+    "hvt": lambda image: cv2.transpose(cv2.flip(image, -1)),
+}
+
+
+def draw_by(transform: A.Compose, *numbers: int) -> None:
+    """Make what the transform draws next a function of the numbers (seed, epoch, index).
+
+    albumentations repeats its random state in every worker and epoch, and its `set_random_seed`
+    starts every step of a pipeline alike: contrast would follow the place of the crop. One pair of
+    generators that all steps share gives them independent draws.
+    """
+    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
+
+
+def collate(samples: list[dict]) -> dict[str, torch.Tensor]:
+    """Batch of samples: "image" (B, [V,] 3, H, W) uint8, "label" (B,) or (B, H, W), "index" (B,).
+
+    numpy stacks (B, …, S, S, 3) and torch only looks at it the other way round: that is its
+    channels_last layout already, and no copy is split over threads that wait for a busy core.
+    """
+    images = torch.from_numpy(np.stack([sample["image"] for sample in samples]))
+    rest = {name: np.stack([sample[name] for sample in samples]) for name in ("label", "index")}
+    return {"image": images.movedim(-1, -3)} | {k: torch.from_numpy(v) for k, v in rest.items()}
+
+
+class LesionDataset(Dataset):
+    """The images of some rows in a prepared store."""
+
+    def __init__(self, store: Store, rows: pd.DataFrame) -> None:
+        self.store = store
+        self.positions = store.positions(rows)
+        self.labels = rows["label"].to_numpy()
+        self.ids = rows["id"].tolist()
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+class EpochSampler(Sampler):
+    """Keys (epoch, index) in an order that depends on (seed, epoch) alone.
+
+    `start_at(epoch, skip)` chooses the epoch and how many samples were already used in it. (It is
+    not called set_epoch, because Accelerate would call that with a count of its own.)
+    """
+
+    def __init__(self, length: int, seed: int) -> None:
+        self.length, self.seed, self.epoch, self.skip = length, seed, 0, 0
+
+    def start_at(self, epoch: int, skip: int = 0) -> None:
+        self.epoch, self.skip = epoch, skip
+
+    def __len__(self) -> int:
+        return self.length - self.skip
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        for index in order[self.skip :].tolist():
+            yield self.epoch, index
+
+
+def training_loader(dataset: LesionDataset, batch_size: int, workers: int | None) -> DataLoader:
+    """Shuffled batches; the last, smaller one is dropped unless it is the only one.
+
+    dataset takes keys (epoch, index) and has a seed. Batch norm has no statistics for a batch of
+    one; the epoch's order changes, so nothing is lost. workers None means `default_workers()`.
+    """
+    sampler = EpochSampler(len(dataset), dataset.seed)
+    return _loader(
+        dataset,
+        workers,
+        batch_size,
+        key=(0, 0),
+        sampler=sampler,
+        drop_last=len(dataset) > batch_size,
+    )
+
+
+def evaluation_loader(dataset: LesionDataset, batch_size: int, workers: int | None) -> DataLoader:
+    """Every image once, in order; batch_size counts views, as the device sees them."""
+    views = getattr(dataset, "views", 1)
+    return _loader(dataset, workers, max(1, batch_size // views), key=0)
+
+
+def _loader(
+    dataset: LesionDataset, workers: int | None, batch_size: int, key: object, **settings
+) -> DataLoader:
+    """key is one that the dataset takes: its sample tells how large a batch is."""
+    asked, workers = workers, default_workers() if workers is None else workers
+    if workers and len(dataset):
+        sample = sum(np.asarray(part).nbytes for part in dataset[key].values())
+        batch = sample * min(batch_size, len(dataset))
+        workers = with_room(workers, batch, must=asked is not None)
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=AHEAD if workers else None,
+        timeout=PATIENCE if workers else 0,
+        pin_memory=torch.cuda.is_available(),
+        collate_fn=collate,
+        **settings,
+    )
+
+
+def batches(loader: DataLoader) -> Iterator[dict[str, torch.Tensor]]:
+    """The batches of a loader, whose workers start wherever the main script comes from."""
+    with faults_in_words(), startable_workers():
+        iterator = iter(loader)
+        # A loader that Accelerate has prepared starts its workers with the first batch only.
+        first = list(itertools.islice(iterator, 1))
+    yield from first
+    with faults_in_words():
+        yield from iterator
+
+
+@contextmanager
+def startable_workers() -> Iterator[None]:
+    """Let spawned and fork-served workers start from a converted notebook.
+
+    Such workers import the main script again, and a notebook made a script has no `__main__`
+    guard: they would train inside each worker. While the loader starts them, and only then, the
+    main module shows no file and no spec to import; what workers need lives in modules anyway.
+    """
+    main = sys.modules["__main__"]
+    kept = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
+    for name in kept:
+        delattr(main, name)
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        del main.__spec__
+        for name, value in kept.items():
+            setattr(main, name, value)

@@ -1,0 +1,148 @@
+"""Datasets of images with their masks; the loaders around them are those of `data.loaders`."""
+
+import albumentations as A
+import cv2
+import numpy as np
+import pandas as pd
+
+from utils.data.loaders import LesionDataset, Turns, draw_by
+from utils.data.store import Store
+from utils.system.errors import DataError, listed
+
+Size = tuple[int, int]  # width, height
+Region = tuple[float, float, float, float]  # left, top, width, height as shares of the image
+WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
+_FLIPS = ("e", "r180", "v", "h")  # what leaves an oblong image its shape
+
+
+class Flips(Turns):
+    """The four of the eight turns that keep width and height."""
+
+    def get_params(self) -> dict[str, str]:
+        """One of them, each as likely."""
+        return {"group_element": self.random_generator.choice(_FLIPS)}
+
+
+def training_transform(size: Size, colour: float = 0.0) -> A.Compose:
+    """Image and mask alike: resized, flipped and turned, ±20° rotation, 0.7–1.4 zoom, shift.
+
+    size is (width, height) in px; quarter turns are for squares only. The border is mirrored.
+    A mask shrinks by area, as the nearest pixel would lie up to half a pixel off, and is binary
+    again after `as_label`; from then on its pixels are only moved. colour is the strength of the
+    jitter of brightness, contrast and saturation of the image, 0 for none.
+    Takes and gives (H, W, 3) uint8 RGB and (H, W) uint8; call `loaders.draw_by` before each use.
+    """
+    width, height = size
+    jitter = (1 - colour, 1 + colour)
+    return A.Compose(
+        [
+            A.Resize(
+                height,
+                width,
+                interpolation=cv2.INTER_AREA,
+                mask_interpolation=cv2.INTER_AREA,
+            ),
+            Turns(p=1.0) if width == height else Flips(p=1.0),
+            A.Affine(
+                rotate=(-20, 20),
+                scale=(0.7, 1.4),
+                keep_ratio=True,
+                translate_percent=(-0.1, 0.1),
+                border_mode=cv2.BORDER_REFLECT_101,
+                p=1.0,
+            ),
+            A.ColorJitter(jitter, jitter, jitter, (0.0, 0.0), p=0.8 if colour else 0.0),
+        ]
+    )
+
+
+def require_masks(rows: pd.DataFrame) -> None:
+    """DataError that names the rows without a mask: a segmenter can do nothing with them."""
+    if (without := rows.loc[rows["mask"] == "", "id"]).size:
+        raise DataError(
+            f"images without a mask: {listed(without)}; put the masks "
+            "(<id>_segmentation.png) into the folder ISIC-2017_…_Part1_GroundTruth of their "
+            "split, or train on train_list='official', all of whose images have one."
+        )
+
+
+class TrainingMasks(LesionDataset):
+    """A key (epoch, index) gives "image" (H, W, 3) uint8, "label" (H, W) uint8 of 0/1, "index"."""
+
+    def __init__(self, store: Store, rows: pd.DataFrame, transform: A.Compose, seed: int) -> None:
+        require_masks(rows)
+        super().__init__(store, rows)
+        self.transform, self.seed = transform, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> dict:
+        epoch, index = key
+        place = self.positions[index]
+        draw_by(self.transform, self.seed, epoch, index)
+        seen = self.transform(image=self.store.image(place), mask=self.store.mask(place))
+        return {"image": seen["image"], "label": as_label(seen["mask"]), "index": index}
+
+
+class TestImages(LesionDataset):
+    """One image as the network is tested on it, with its mask at that size; keys as above.
+
+    test_image "whole" resizes the whole image. "centre crop" is the coursework's way: the largest
+    part in the middle that has the shape of size, so that nothing is stretched; what lies outside
+    is never looked at. size is (width, height) in px.
+    """
+
+    __test__ = False  # not a test case, whatever its name says to pytest
+
+    def __init__(
+        self, store: Store, rows: pd.DataFrame, size: Size, test_image: str = "whole"
+    ) -> None:
+        require_masks(rows)
+        super().__init__(store, rows)
+        self.size = size
+        sides = store.index.iloc[self.positions][["width", "height"]].to_numpy(dtype=float)
+        crops = test_image == "centre crop"
+        self.regions = [
+            on_the_grid(centre_crop(*pair, size), store.shape) if crops else WHOLE for pair in sides
+        ]
+
+    def __getitem__(self, index: int) -> dict:
+        place, region = self.positions[index], self.regions[index]
+        image, mask = (part(kept(place), region) for kept in (self.store.image, self.store.mask))
+        shrinks = self.size[0] * self.size[1] < mask.size
+        way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        image, mask = (cv2.resize(each, self.size, interpolation=way) for each in (image, mask))
+        return {"image": image, "label": as_label(mask), "index": index}
+
+
+def centre_crop(width: float, height: float, size: Size) -> Region:
+    """The largest region in the middle of a width × height image with the shape of size."""
+    shape = size[0] / size[1]
+    across, down = min(1.0, height * shape / width), min(1.0, width / shape / height)
+    return ((1 - across) / 2, (1 - down) / 2, across, down)
+
+
+def on_the_grid(region: Region, shape: tuple[int, int]) -> Region:
+    """The region moved to the pixel borders of an image of shape (height, width).
+
+    What is cut out there is then exactly what is put back at the original size.
+    """
+    height, width = shape
+    left, top, right, bottom = corners(width, height, region)
+    return left / width, top / height, (right - left) / width, (bottom - top) / height
+
+
+def as_label(mask: np.ndarray) -> np.ndarray:
+    """A resized mask (H, W) of 0 … 255 as uint8 0/1, cut at one half."""
+    return (mask > 127).astype(np.uint8)
+
+
+def part(image: np.ndarray, region: Region) -> np.ndarray:
+    """The pixels of (H, W, …) in the region, as a copy; at least one."""
+    left, top, right, bottom = corners(image.shape[1], image.shape[0], region)
+    return np.ascontiguousarray(image[top:bottom, left:right])
+
+
+def corners(width: int, height: int, region: Region) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the region in an image of width × height px."""
+    left, top = round(region[0] * width), round(region[1] * height)
+    right, bottom = round((region[0] + region[2]) * width), round((region[1] + region[3]) * height)
+    return left, top, max(right, left + 1), max(bottom, top + 1)

@@ -1,0 +1,128 @@
+"""Patches of images to train a classifier on, and the fixed views it is tested on."""
+
+import albumentations as A
+import cv2
+import numpy as np
+import pandas as pd
+
+from utils.data.loaders import LesionDataset, Turns, draw_by
+from utils.data.store import Store
+
+VIEW_NAMES = (
+    "plain",
+    *(f"flipped {way}" for way in ("left-right", "top-bottom", "both ways")),
+    *(f"crop, {place}" for place in ("top left", "top right", "bottom left", "bottom right")),
+    "crop, centre",
+)
+
+VIEWS = len(VIEW_NAMES)
+
+_CROP_SIDE = 0.8  # of the image, for the five cropped views
+
+
+def training_transform(
+    image_size: int, patch_scales: tuple[float, ...], colour: float = 0.0
+) -> A.Compose:
+    """The paper's patches: a crop at one of the scales, flips, ±10° rotation, shift, 0.9–1.1 zoom.
+
+    patch_scales are fractions of the stored side, 0 < s <= 1, each as likely as the others
+    (Zhang et al. use 1/5 … 4/5 of full-size images; a store of 256 px has no detail left at 1/5).
+    Deviation: to the flips we add quarter turns, since dermoscopy knows no up and down.
+    colour is the strength of the jitter of brightness, contrast and saturation, 0 for none.
+    Takes and gives (H, W, 3) uint8 RGB; call `draw_by` before each use.
+    """
+    if not patch_scales or not all(0 < scale <= 1 for scale in patch_scales):
+        raise ValueError(f"patch_scales are {patch_scales}; expected fractions with 0 < s <= 1.")
+    crops = [
+        # An area fraction of s² at ratio 1 is a square of side s of a square image.
+        A.RandomResizedCrop(
+            (image_size, image_size),
+            scale=(s * s, s * s),
+            ratio=(1.0, 1.0),
+            interpolation=cv2.INTER_LINEAR,
+            area_for_downscale="image",
+        )
+        for s in patch_scales
+    ]
+    jitter = A.ColorJitter(
+        (1 - colour, 1 + colour),
+        (1 - colour, 1 + colour),
+        (1 - colour, 1 + colour),
+        (0.0, 0.0),
+        p=0.8 if colour else 0.0,
+    )
+    return A.Compose(
+        [
+            A.OneOf(crops, p=1.0),
+            Turns(p=1.0),
+            A.Affine(
+                rotate=(-10, 10),
+                scale=(0.9, 1.1),
+                translate_percent=(-0.1, 0.1),
+                border_mode=cv2.BORDER_REFLECT_101,
+                p=1.0,
+            ),
+            jitter,
+        ]
+    )
+
+
+def view(image: np.ndarray, number: int, size: int) -> np.ndarray:
+    """Test view number 0 … 8 of an (H, W, 3) image, as (size, size, 3); named in `VIEW_NAMES`.
+
+    0 is the plain image; 1, 2, 3 the image flipped left-right, top-bottom and both ways; 4 … 8 the
+    crops of 80 % of the side at top-left, top-right, bottom-left, bottom-right and centre.
+    """
+    if number < 4:
+        flip = {1: 1, 2: 0, 3: -1}.get(number)  # OpenCV's codes: across, down, both
+        return _resize(image if flip is None else cv2.flip(image, flip), size)
+    height, width = (round(side * _CROP_SIDE) for side in image.shape[:2])
+    top, left = {
+        4: (0.0, 0.0),
+        5: (0.0, 1.0),
+        6: (1.0, 0.0),
+        7: (1.0, 1.0),
+        8: (0.5, 0.5),
+    }[number]
+    y, x = round(top * (image.shape[0] - height)), round(left * (image.shape[1] - width))
+    return _resize(image[y : y + height, x : x + width], size)
+
+
+def _resize(image: np.ndarray, size: int) -> np.ndarray:
+    if image.shape[:2] == (size, size):
+        return image
+    way = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(image), (size, size), interpolation=way)
+
+
+class TrainingPatches(LesionDataset):
+    """One augmented patch for a key (epoch, index): "image" (S, S, 3) uint8, "label", "index"."""
+
+    def __init__(self, store: Store, rows: pd.DataFrame, transform: A.Compose, seed: int) -> None:
+        super().__init__(store, rows)
+        self.transform, self.seed = transform, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> dict:
+        epoch, index = key
+        draw_by(self.transform, self.seed, epoch, index)
+        image = self.transform(image=self.store.image(self.positions[index]))["image"]
+        return {"image": image, "label": int(self.labels[index]), "index": index}
+
+
+class TestViews(LesionDataset):
+    """The fixed views of one image: "image" (V, S, S, 3) uint8, "label", "index"."""
+
+    __test__ = False  # not a test case, whatever its name says to pytest
+
+    def __init__(
+        self, store: Store, rows: pd.DataFrame, image_size: int, views: int = VIEWS
+    ) -> None:
+        if type(views) is not int or not 1 <= views <= VIEWS:
+            raise ValueError(f"views is {views!r}; expected 1 (the plain image) to {VIEWS}.")
+        super().__init__(store, rows)
+        self.image_size, self.views = image_size, views
+
+    def __getitem__(self, index: int) -> dict:
+        image = self.store.image(self.positions[index])
+        views = np.stack([view(image, k, self.image_size) for k in range(self.views)])
+        return {"image": views, "label": int(self.labels[index]), "index": index}

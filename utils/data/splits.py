@@ -1,0 +1,273 @@
+"""ISIC 2017: where it lies, which images, labels and masks it holds, how it is split.
+
+Everything is checked here, before any long work: a problem is a DataError that names up to five
+offenders and their count.
+"""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from utils.data import crops, demo
+from utils.data.tables import NO_LABEL
+from utils.data.tree import EXTENDED_LABELS, IMAGE_FOLDERS, PREFIXES, SPLITS, read_split, splits_in
+from utils.system import project, values
+from utils.system.errors import DataError, listed
+from utils.system.machine import refuse_several_processes
+
+CLASSES = ("melanoma", "seborrheic_keratosis", "benign")
+TRAIN_LISTS = ("official", "extended", "patches")
+SELECT_ON = ("validation", "holdout")
+HOLDOUT_SHARE = 0.15  # 300 of the 2000 official training images
+
+
+def locate(data_dir: str | Path | None = None) -> Path:
+    """The data folder: the one named, else `Data/ISIC2017`, else $ISIC2017_DIR, else the demo set.
+
+    "demo" always means the synthetic demo set, which is made when it is not there yet. A relative
+    path is tried from the working directory, then from the project's root.
+    Raises DataError when the folder named (or that of $ISIC2017_DIR) holds no ISIC 2017 split, and
+    ValueRefusedError for what can be no folder; LaunchError where a launcher was to start several
+    processes: all work begins here.
+    """
+    refuse_several_processes()
+    origin, name = "", "data_dir"
+    if data_dir is None:
+        standard, from_environment = (
+            project.PROJECT / "Data" / "ISIC2017",
+            os.environ.get("ISIC2017_DIR"),
+        )
+        if _begun(standard):
+            data_dir = standard
+        else:
+            data_dir, origin = from_environment or "demo", ", which $ISIC2017_DIR names"
+            name = "$ISIC2017_DIR"
+    if str(data_dir) == "demo":
+        return demo.generate(project.PROJECT / "Data" / "demo")
+    folder = values.path(name, data_dir, "folder")
+    try:
+        if not folder.exists() and (project.PROJECT / folder).exists():
+            folder = project.PROJECT / folder
+        folder = folder.resolve()
+        if not splits_in(folder):
+            raise _no_data(folder, origin)
+    except OSError as error:
+        raise DataError(
+            f"{folder}{origin} cannot be looked into ({error.strerror}); give access to it, or "
+            "name another folder (data_dir)."
+        ) from error
+    return folder
+
+
+def _begun(standard: Path) -> bool:
+    """Whether someone put data there; what a download leaves on its way is no reason to wait."""
+    on_the_way = {"archives", "downloads.json", "unpacked.json"}
+    return standard.is_dir() and any(
+        not path.name.startswith(".") and path.suffix != ".csv" and path.name not in on_the_way
+        for path in standard.iterdir()
+    )
+
+
+def _no_data(folder: Path, origin: str = "") -> DataError:
+    names = sorted(p.name for p in folder.glob("*") if not p.name.startswith("."))
+    found = listed(names) or "nothing"
+    return DataError(
+        f"no ISIC 2017 data in {folder}{origin}: found {found}; expected folders such as "
+        f"{IMAGE_FOLDERS['train'][0]} with {PREFIXES['train'][0]}_Part3_GroundTruth.csv beside "
+        "them. Bring them (python prepare_data.py download), name the folder that holds them, or "
+        "use data_dir='demo'."
+    )
+
+
+def is_demo(data_dir: Path) -> bool:
+    """Whether the folder holds the synthetic demo set."""
+    return (data_dir / demo.MARKER).is_file()
+
+
+def set_name(data_dir: Path) -> str:
+    """'demo' or 'isic2017': how run folders and figures name the data."""
+    return "demo" if is_demo(data_dir) else "isic2017"
+
+
+def note(data_dir: Path) -> str:
+    """What every figure and table made from the folder says about its data."""
+    return demo.ABOUT if is_demo(data_dir) else "ISIC 2017"
+
+
+def read(data_dir: Path, train_list: str = "official", allow_missing: bool = False) -> pd.DataFrame:
+    """All rows of all splits that the folder holds, checked.
+
+    Columns: id, split ("train", "validation", "test"), label (0 melanoma, 1 seborrheic keratosis,
+    2 benign; `NO_LABEL` in a split that has masks, but no label table), official (False for what
+    only the enlarged list has), image (path), mask (path or ""), age (years or NaN), sex ("male",
+    "female", "unknown"). train_list "extended" adds the coursework's 1320 further archive images,
+    "patches" 60 crops of each official training image (`data.crops`); with allow_missing, rows
+    without an image are left out instead of being an error.
+    Raises DataError for ids without image, images without row, duplicates, rows with both labels,
+    labels that are not 0 or 1, and ids that stand in two splits.
+    """
+    _check_choice("train_list", train_list, TRAIN_LISTS)
+    present = splits_in(data_dir)
+    extended = "train" in present and train_list == "extended"
+    if extended and not (data_dir / EXTENDED_LABELS).exists():
+        raise DataError(
+            f"train_list='extended' needs {EXTENDED_LABELS} in {data_dir}, which is not there; "
+            "put it there, or use train_list='official'."
+        )
+    if not present:
+        raise _no_data(data_dir)
+    frames = [read_split(data_dir, split, train_list, allow_missing) for split in present]
+    if train_list == "patches" and "train" in present:
+        frames.append(crops.read(data_dir, frames[present.index("train")]))
+    rows = pd.concat(frames, ignore_index=True)
+    twice = rows.loc[rows["id"].duplicated(), "id"]
+    if len(twice):
+        raise DataError(
+            f"ids that stand in two splits: {listed(twice)}; a network must not be scored "
+            f"on images it was trained on. Remove them from one of the csv files in {data_dir}."
+        )
+    return rows
+
+
+def training_rows(
+    rows: pd.DataFrame, select_on: str, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split into the rows to train on and the rows to select the best epoch on.
+
+    "validation" selects on the official validation split, as the published studies did. "holdout"
+    keeps 15 % of the official training rows (300 of 2000), stratified by class and fixed by the
+    seed, and leaves the validation split untouched; no crop of a held-out image is trained on.
+    Raises DataError when a split is missing.
+    """
+    _check_choice("select_on", select_on, SELECT_ON)
+    train, validation = (rows[rows["split"] == split] for split in ("train", "validation"))
+    if train.empty or (select_on == "validation" and validation.empty):
+        raise DataError(
+            f"training with select_on={select_on!r} needs the train"
+            f"{' and the validation' if select_on == 'validation' else ''} split; found "
+            f"{listed(sorted(rows['split'].unique())) or 'none'}. Bring the split"
+            f"{', or select on ' + repr('holdout') if select_on == 'validation' else ''}."
+        )
+    if select_on == "validation":
+        return train.reset_index(drop=True), validation.reset_index(drop=True)
+    official = train[train["official"]]
+    other = "choose the epoch on the validation split (select_on='validation')"
+    classes = _classes_there(official, "a hold-out of the official training images", other)
+    if len(official) * HOLDOUT_SHARE <= classes - 1:  # scikit-learn rounds up
+        raise DataError(
+            f"a hold-out of {HOLDOUT_SHARE:.0%} of {len(official)} training images has no room for "
+            "an image of each class; bring more images, or choose the epoch on the validation "
+            "split (select_on='validation')."
+        )
+    _, held_out = _parted(official, seed, test_size=HOLDOUT_SHARE)
+    kept = train[~pd.Series(crops.source(train["id"]), train.index).isin(held_out["id"])]
+    return kept.reset_index(drop=True), held_out.sort_values("id").reset_index(drop=True)
+
+
+def drawn(rows: pd.DataFrame, count: int | None, seed: int) -> pd.DataFrame:
+    """`count` of the rows at most, drawn by class and fixed by the seed; all of them for None.
+
+    Classes keep their shares, and each at least one image. Raises DataError where count has no room
+    for that.
+    """
+    if count is None or count >= len(rows):
+        return rows
+    rest = len(rows) - count
+    classes = rows["label"].nunique()
+    if count < classes or rest < classes:
+        raise DataError(
+            f"train_images is {count} of {len(rows)}; expected at least {classes}, an image "
+            f"of each class, and at most {len(rows) - classes}, or all of them (None)."
+        )
+    _classes_there(rows, f"drawing {count} training images by class", "use all (train_images=None)")
+    kept, _ = _parted(rows, seed, train_size=count)
+    return kept.sort_index().reset_index(drop=True)
+
+
+def _parted(rows: pd.DataFrame, seed: int, **size: float) -> list[pd.DataFrame]:
+    from sklearn.model_selection import train_test_split  # brings scipy: only who parts rows waits
+
+    return train_test_split(rows, stratify=rows["label"], random_state=seed, **size)
+
+
+def _classes_there(rows: pd.DataFrame, what: str, other: str) -> int:
+    """How many classes the rows have; DataError where one of them cannot be parted."""
+    counts = rows["label"].value_counts().sort_index()
+    if counts.empty or counts.min() < 2:
+        raise DataError(
+            f"{what} needs at least 2 images of each class; found {_numbers(counts) or 'none'}. "
+            f"Bring more images of it, or {other}."
+        )
+    return len(counts)
+
+
+def _numbers(counts: pd.Series) -> str:
+    return ", ".join(f"{CLASSES[k] if k >= 0 else 'no label'} {n}" for k, n in counts.items())
+
+
+def require_labels(rows: pd.DataFrame) -> None:
+    """DataError where a row says not which class it is: a classifier can do nothing with it."""
+    without = rows[rows["label"] == NO_LABEL]
+    for split, part in without.groupby("split", sort=False):
+        raise DataError(
+            f"images of the {split} split without labels: {listed(part['id'])}; put "
+            f"{PREFIXES[split][0]}_Part3_GroundTruth.csv into the data folder, or move the split "
+            "elsewhere. Without labels only segmenters can be used (Segmentation.ipynb)."
+        )
+
+
+def require_classes(classes: int, train: pd.DataFrame, select: pd.DataFrame) -> None:
+    """DataError where a classifier cannot learn its classes from train, or be chosen on select.
+
+    classes is the number of its outputs: 1 tells melanoma from the rest.
+    """
+    there, chosen = (
+        part["label"].value_counts().reindex(range(len(CLASSES)), fill_value=0)
+        for part in (train, select)
+    )
+    if _suffices(there, classes) and _suffices(chosen, classes):
+        return
+    place, counts = "to train on", there
+    rows = ["row 1-4 (melanoma against the rest)"] * (_suffices(there, 1) and _suffices(chosen, 1))
+    cure = f"With these {' and '.join([*rows, 'the segmenters'])} can be trained"
+    if _suffices(there, classes):
+        place, counts = "to choose the epoch on", chosen
+        if (select["split"] == "validation").all():
+            cure = "Bring more, or choose it on a part of the training images (select_on='holdout')"
+    needed = "melanomas and others" if classes == 1 else "images of each class"
+    raise DataError(f"this row needs {needed} {place}; found {_numbers(counts)}. {cure}.")
+
+
+def _suffices(counts: pd.Series, classes: int) -> bool:
+    """Whether images of so many of each class are enough for that number of outputs."""
+    if classes == 1:
+        return bool(counts[0] > 0 and counts[1:].sum() > 0)
+    return bool(counts.min() > 0)
+
+
+def evaluation_split(rows: pd.DataFrame, split: str | None = None) -> str:
+    """The split to score: the one named, else test where it is there, else validation."""
+    present = sorted(rows["split"].unique())
+    if split is None:
+        split = "test" if "test" in present else "validation"
+    if split not in present:
+        raise DataError(f"no rows of split {split!r} in the data; found {listed(present)}.")
+    return split
+
+
+def class_counts(rows: pd.DataFrame) -> pd.DataFrame:
+    """Images per split and class, in class order, with a column for all.
+
+    Where some have no label there is a column for these, too.
+    """
+    labels = [*range(len(CLASSES)), *([NO_LABEL] if (rows["label"] == NO_LABEL).any() else [])]
+    counts = pd.crosstab(rows["split"], rows["label"]).reindex(columns=labels, fill_value=0)
+    counts.columns = [*CLASSES, "no label"][: len(labels)]
+    counts["all"] = counts.sum(axis=1)
+    return counts.reindex([s for s in SPLITS if s in counts.index])
+
+
+def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}.")

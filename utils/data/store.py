@@ -1,0 +1,242 @@
+"""The prepared store: every image and mask decoded once into uint8 memory maps of one size.
+
+`prepared-<width>x<height>/` (or `prepared-<side>/`) holds `images.npy` (n, H, W, 3) RGB,
+`masks.npy` (n, H, W) 0/255 and `index.csv` (one row an image). Aspect-ratio policy: every image is
+stretched to the store's size, as the published studies do; `index.csv` keeps the original width and
+height, so that predictions can be brought back. Images shrink by area averaging and grow by linear
+interpolation; masks are resized by area and cut at one half, so they stay binary.
+
+Preparing is resumable and never leaves a half-written store: it works in `<name>.partial` and
+renames that at the end. A source is decoded again only when its content changed.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from utils.data.decode import content_hash, decode, file_stat
+from utils.data.index import DECODED, Record, read_records, read_table, write_index
+from utils.system import project
+from utils.system.console import progress
+from utils.system.disk import require_room, reserve, unwritable
+from utils.system.errors import DataError, listed
+from utils.system.files import locked
+
+CHUNK = 64  # images that are decoded at once, and held until they are stored
+NOTE_EVERY = 10.0  # seconds between two entries in the index of an unfinished store
+_ARRAYS = ("images.npy", "masks.npy")
+
+
+@dataclass(frozen=True)
+class Store:
+    """A prepared store. It keeps no file open, so it can be sent to worker processes.
+
+    Each access reads one image with an ordinary read: memory stays constant whatever the number of
+    images, where pages of a mapped file would count towards the process that touches them.
+    """
+
+    folder: Path
+    index: pd.DataFrame
+    shape: tuple[int, int]  # height, width
+    offsets: tuple[int, int]  # bytes before the first image and the first mask
+
+    def image(self, position: int) -> np.ndarray:
+        """(H, W, 3) uint8, RGB, 0..255."""
+        return self._read("images.npy", self.offsets[0], position, (*self.shape, 3))
+
+    def mask(self, position: int) -> np.ndarray:
+        """(H, W) uint8, 0 background, 255 lesion; all 0 where index.has_mask is False."""
+        return self._read("masks.npy", self.offsets[1], position, self.shape)
+
+    def _read(self, name: str, start: int, position: int, shape: tuple[int, ...]) -> np.ndarray:
+        size = int(np.prod(shape))
+        flat = np.fromfile(
+            self.folder / name, dtype=np.uint8, count=size, offset=start + int(position) * size
+        )
+        return flat.reshape(shape)
+
+    def positions(self, rows: pd.DataFrame) -> np.ndarray:
+        """Position in the store of each row's image; KeyError for an id that was not prepared."""
+        by_id = pd.Series(np.arange(len(self.index)), index=self.index["id"])
+        return by_id.loc[rows["id"]].to_numpy()
+
+    def fingerprint(self, rows: pd.DataFrame, masks: bool = False) -> str:
+        """Sixteen hex digits that change when an id, a split, a label or an image file changes.
+
+        With masks also when a mask does; a classifier never sees them.
+        """
+        kept = ["id", "sha256", *(["mask_sha256"] if masks else [])]
+        columns = self.index.iloc[self.positions(rows)][kept].astype(str)
+        columns = columns.assign(split=rows["split"].to_numpy(), label=rows["label"].to_numpy())
+        text = columns.sort_values("id").to_csv(index=False, lineterminator="\n")
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def prepare(
+    data_dir: Path, rows: pd.DataFrame, size: int | tuple[int, int], workers: int | None = None
+) -> Store:
+    """The store of the rows at size (side, or (width, height)) px; decodes what is not there yet.
+
+    rows as `data.read` gives them. Raises DataError naming the sources that cannot be used,
+    after all others were decoded, and where nothing can be written. A second process that prepares
+    the same store waits for the first.
+    """
+    width, height = (size, size) if isinstance(size, int) else size
+    name = f"prepared-{width}" if width == height else f"prepared-{width}x{height}"
+    folder = _writable_home(data_dir) / name
+    try:
+        with locked(folder.with_name(f".{name}.lock"), f"{folder} is being prepared", wait=True):
+            if not _is_whole(folder, rows):
+                _build(folder, rows, (width, height), workers)
+    except OSError as error:
+        raise unwritable(error, folder) from error
+    return open_store(folder)
+
+
+def open_store(folder: Path) -> Store:
+    """Open a finished store. Raises DataError when folder holds none."""
+    if not (folder / "index.csv").exists():
+        raise DataError(f"no prepared store in {folder}; prepare one with store.prepare.")
+    images, masks = (np.load(folder / file, mmap_mode="r") for file in _ARRAYS)
+    index = read_table(folder).astype({"width": int, "height": int, "has_mask": bool})
+    return Store(folder, index, images.shape[1:3], (images.offset, masks.offset))
+
+
+def _writable_home(data_dir: Path) -> Path:
+    """data_dir, or `Data/<fingerprint of its path>` when nothing may be written there."""
+    if data_dir.stat().st_mode & 0o222 and os.access(data_dir, os.W_OK):
+        return data_dir
+    return (
+        project.PROJECT / "Data" / hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:12]
+    )
+
+
+def _is_whole(folder: Path, rows: pd.DataFrame) -> bool:
+    """Whether the finished store holds all rows; its index then says what is true of them today."""
+    records = _plan(read_records(folder), rows)
+    whole = folder.exists() and all(record.decoded for record in records)
+    if whole:
+        write_index(folder, records)
+    return whole
+
+
+def _plan(previous: list[Record], rows: pd.DataFrame) -> list[Record]:
+    """The records to reach; those that are not decoded must be.
+
+    Images already stored keep their position, whatever is added: a run in progress reads on.
+    """
+    records = {record.id: record for record in previous}
+    for row in rows.itertuples():
+        age = None if pd.isna(row.age) else row.age
+        split, sex = sys.intern(row.split), sys.intern(row.sex)
+        stats = {"image_stat": file_stat(row.image), "mask_stat": file_stat(row.mask)}
+        record = Record(row.id, split, row.label, age, sex, **stats)
+        old = records.get(row.id)
+        if old is not None and old.decoded:
+            touched = any(getattr(old, name) != stat for name, stat in stats.items())
+            if not touched or _same_content(old, row.image, row.mask):
+                record.learn({name: getattr(old, name) for name in DECODED})
+        records[row.id] = record
+    return list(records.values())
+
+
+def _same_content(old: Record, image: Path | str, mask: Path | str) -> bool:
+    """Whether the files hold what they held when they were decoded."""
+    return old.sha256 == content_hash(image) and old.mask_sha256 == content_hash(mask)
+
+
+def _build(folder: Path, rows: pd.DataFrame, size: tuple[int, int], workers: int | None) -> None:
+    """Decode what is missing next to the finished store, then take its place."""
+    partial = folder.with_name(f"{folder.name}.partial")
+    records, arrays = _open_partial(folder, partial, rows, size)
+    sources = rows.set_index("id")[["image", "mask"]]
+    todo = [place for place, record in enumerate(records) if not record.decoded]
+    broken: list[str] = []
+    noted = time.monotonic()
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
+        for chunk in progress(chunks, f"preparing {folder.name}", f"× {CHUNK} images"):
+            paths = sources.loc[[records[place].id for place in chunk]]
+            decoded = pool.map(lambda pair: decode(*pair, size), paths.to_numpy().tolist())
+            for place, result in zip(chunk, decoded, strict=True):
+                if isinstance(result, str):
+                    broken.append(result)
+                    continue
+                arrays[0][place], arrays[1][place], facts = result
+                records[place].learn(facts)
+            # Not after each chunk: the index is written whole, and grows with the images.
+            if time.monotonic() - noted >= NOTE_EVERY:
+                _note(partial, records, arrays)
+                noted = time.monotonic()
+    _note(partial, records, arrays)
+    if broken:
+        raise DataError(
+            f"files that cannot be used: {listed(broken)}; mend them, or bring undamaged "
+            "copies. To train without them move the images elsewhere and set allow_missing=True in "
+            "the row. What was decoded is kept."
+        )
+    del arrays
+    _take_place(partial, folder)
+
+
+def _note(partial: Path, records: list[Record], arrays: list[np.ndarray]) -> None:
+    """Make what was decoded so far outlive this process: pixels first, then the index."""
+    for array in arrays:
+        array.flush()
+    write_index(partial, records)
+
+
+def _open_partial(
+    folder: Path, partial: Path, rows: pd.DataFrame, size: tuple[int, int]
+) -> tuple[list[Record], list[np.ndarray]]:
+    """Records and arrays of an unfinished store, with what an earlier attempt left in them."""
+    finished, left = read_records(folder), read_records(partial)
+    if left and [record.id for record in left] == [r.id for r in _plan(finished, rows)]:
+        return _plan(left, rows), [np.lib.format.open_memmap(partial / f, "r+") for f in _ARRAYS]
+    # The earlier attempt was for other rows: what it decoded moves to its new place.
+    records = _plan(finished + [record for record in left if record.decoded], rows)
+    needed = len(records) * size[0] * size[1] * 4
+    require_room(f"{len(records)} images", partial, needed, "prepare them smaller (stored_size)")
+    spare = folder.with_name(f"{folder.name}.left")
+    shutil.rmtree(spare, ignore_errors=True)
+    if partial.exists():
+        partial.rename(spare)
+    partial.mkdir(parents=True)
+    arrays = []
+    for file, shape in zip(_ARRAYS, ((*size[::-1], 3), size[::-1]), strict=True):
+        array = np.lib.format.open_memmap(partial / file, "w+", np.uint8, (len(records), *shape))
+        reserve(partial / file, array.offset + array.nbytes)
+        _take_over(array, records, folder / file, finished)
+        _take_over(array, records, spare / file, left)
+        array.flush()
+        arrays.append(array)
+    write_index(partial, records)
+    shutil.rmtree(spare, ignore_errors=True)
+    return records, arrays
+
+
+def _take_over(array: np.ndarray, records: list[Record], file: Path, known: list[Record]) -> None:
+    """Copy what file holds of the known records to where the records have it now."""
+    if known:
+        places = {record.id: place for place, record in enumerate(records)}
+        old = np.load(file, mmap_mode="r")
+        for number, record in enumerate(known):
+            if record.decoded:
+                array[places[record.id]] = old[number]
+
+
+def _take_place(partial: Path, folder: Path) -> None:
+    old = folder.with_name(f"{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,95 @@
+"""Counts of right and wrong answers, and the rates they give.
+
+Truth comes before prediction everywhere. `weights` say how often each image counts: (n,) gives
+numbers, (R, n) gives R values at once, which is what makes a bootstrap fast.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+UNDEFINED = math.nan
+
+Number = float | np.ndarray  # one value, or an array with one value per image or resample
+
+
+class Counts(NamedTuple):
+    """True and false positives and negatives: four numbers, or four arrays of one shape."""
+
+    tp: Number
+    fp: Number
+    fn: Number
+    tn: Number
+
+
+def count(truth: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = None) -> Counts:
+    """Counts over the last axis of two arrays of 0/1 of the same shape.
+
+    (n,) gives numbers, (N, pixels) gives (N,): counts per image. With weights (n,) or (R, n) both
+    inputs are (n,). Raises ValueError for other shapes or values.
+    """
+    truth, prediction = flags("truth", truth), flags("prediction", prediction)
+    if truth.shape != prediction.shape:
+        raise ValueError(
+            f"truth has shape {truth.shape} and prediction {prediction.shape}; expected the same"
+        )
+    cells = [truth & prediction, ~truth & prediction, truth & ~prediction, ~truth & ~prediction]
+    if weights is None:
+        return Counts(*(number(cell.sum(axis=-1)) for cell in cells))
+    weights = image_weights(weights, truth)
+    return Counts(*(number(weights @ cell.astype(float)) for cell in cells))
+
+
+def accuracy(counts: Counts, empty: float = UNDEFINED) -> Number:
+    """Share of the right answers, in [0, 1]; `empty` where nothing was counted."""
+    return ratio(counts.tp + counts.tn, sum(counts), empty)
+
+
+def sensitivity(counts: Counts, empty: float = UNDEFINED) -> Number:
+    """Share of the positives that were found, in [0, 1]; `empty` where the truth has none."""
+    return ratio(counts.tp, counts.tp + counts.fn, empty)
+
+
+def specificity(counts: Counts, empty: float = UNDEFINED) -> Number:
+    """Share of the negatives that were left alone, in [0, 1]; `empty` where the truth has none."""
+    return ratio(counts.tn, counts.tn + counts.fp, empty)
+
+
+def ratio(numerator: Number, denominator: Number, empty: float) -> Number:
+    numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
+    result = np.full(denominator.shape, empty)
+    np.divide(numerator, denominator, out=result, where=denominator > 0)
+    return number(result)
+
+
+def number(value: np.ndarray) -> Number:
+    return value.item() if np.ndim(value) == 0 else value
+
+
+def flags(name: str, values: ArrayLike) -> np.ndarray:
+    values = np.asarray(values)
+    if values.dtype != bool and not np.isin(values, (0, 1)).all():
+        raise ValueError(f"{name} holds other values than 0 and 1; threshold it first")
+    return values.astype(bool)
+
+
+def image_weights(weights: ArrayLike, truth: np.ndarray) -> np.ndarray:
+    weights = np.asarray(weights, dtype=float)
+    if truth.ndim != 1 or weights.ndim not in (1, 2) or weights.shape[-1] != len(truth):
+        raise ValueError(
+            f"weights have shape {weights.shape} for truth {truth.shape}; "
+            "expected (n,) or (R, n) for (n,)"
+        )
+    if not (np.isfinite(weights) & (weights >= 0)).all():
+        raise ValueError("weights hold negative, nan or infinite values; expected finite ones >= 0")
+    return weights
+
+
+def refuse(bad: np.ndarray, problem: str, cure: str) -> None:
+    """ValueError that names up to five positions where `bad` (n,) holds, if there are any."""
+    rows = np.flatnonzero(bad)
+    if len(rows):
+        first = ", ".join(map(str, rows[:5]))
+        raise ValueError(f"{problem}, in {len(rows)} of {len(bad)} rows (first: {first}); {cure}")

@@ -1,0 +1,184 @@
+"""Scores: from labels and probabilities to counts, and from counts to numbers.
+
+Two conventions for classification that must never be mixed; every score says which one it is in:
+
+- `official`: the ISIC 2017 challenge, part 3 (https://arxiv.org/abs/1710.05006; the organisers'
+  scorer is https://github.com/ImageMarkup/isic-challenge-scoring). Melanoma and seborrheic
+  keratosis are two separate binary tasks, positive means score > 0.5, ranked by the mean AUC.
+- `coursework`: the most probable of the three classes, then each class against the rest.
+
+Truth comes before prediction everywhere. `weights` say how often each image counts: (n,) gives
+numbers, (R, n) gives R values at once, which is what makes a bootstrap fast.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from utils.data.splits import CLASSES
+from utils.evaluation.counts import (
+    UNDEFINED,
+    Number,
+    accuracy,
+    count,
+    flags,
+    image_weights,
+    ratio,
+    refuse,
+    sensitivity,
+    specificity,
+)
+
+OFFICIAL_CLASSES = CLASSES[:2]  # benign is no task of its own there
+
+Scores = dict[str, Number | dict[str, Number]]
+
+
+# The empty case is decided here, once: a ratio of nothing is `empty`. In classification that is
+# undefined (nan); the official segmentation scores call it perfect: pass empty=1.0.
+
+
+def auc(truth: ArrayLike, score: ArrayLike, weights: ArrayLike | None = None) -> Number:
+    """Area under the ROC curve: the chance that a positive scores above a negative.
+
+    By ranks (Mann-Whitney), so a tie counts half. truth (n,) of 0/1, score (n,) finite,
+    weights (n,) or (R, n). nan where only one class has weight; ValueError for unusable input.
+    """
+    truth, score = flags("truth", truth), np.asarray(score, dtype=float)
+    if truth.ndim != 1 or truth.shape != score.shape or len(truth) == 0:
+        raise ValueError(
+            f"truth has shape {truth.shape} and score {score.shape}; expected (n,) both, n >= 1"
+        )
+    refuse(~np.isfinite(score), "score: nan or infinite", "an AUC needs finite scores")
+    weights = image_weights(np.ones(len(truth)) if weights is None else weights, truth)
+    order = np.argsort(score)
+    ranked, truth, weights = score[order], truth[order], weights[..., order]
+    # One group per distinct score, so that ties meet inside a group.
+    first = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
+    positives = np.add.reduceat(weights * truth, first, axis=-1)  # (..., groups)
+    negatives = np.add.reduceat(weights * ~truth, first, axis=-1)
+    below = np.cumsum(negatives, axis=-1) - negatives / 2
+    pairs = positives.sum(axis=-1) * negatives.sum(axis=-1)
+    return ratio((positives * below).sum(axis=-1), pairs, UNDEFINED)
+
+
+def confusion_matrix(truth: ArrayLike, prediction: ArrayLike, classes: int) -> np.ndarray:
+    """How often class i (row, truth) was called class j (column): (classes, classes) int64.
+
+    truth and prediction (n,) hold 0 .. classes - 1; ValueError otherwise.
+    """
+    truth, prediction = _labels("truth", truth, classes), _labels("prediction", prediction, classes)
+    if truth.shape != prediction.shape:
+        raise ValueError(
+            f"truth has shape {truth.shape} and prediction {prediction.shape}; expected the same"
+        )
+    cells = np.bincount(truth * classes + prediction, minlength=classes**2)
+    return cells.reshape(classes, classes)
+
+
+def official(
+    labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None
+) -> Scores:
+    """The challenge's scores: {class: {auc, accuracy, sensitivity, specificity}, mean_auc}.
+
+    labels (n,) in 0..2, probabilities (n, 3), for melanoma and seborrheic keratosis; or (n, 1), the
+    probability of melanoma: then melanoma alone, and no mean_auc. A score that is undefined because
+    a class is missing is nan. ValueError as in `checked`.
+    """
+    labels, probabilities = checked(labels, probabilities)
+    scores: Scores = {}
+    columns = probabilities.T[: len(OFFICIAL_CLASSES)]
+    for index, column in enumerate(columns):
+        # Strictly above, as the official scorer does: 0.5 itself is negative.
+        scores[CLASSES[index]] = _binary(labels == index, column, column > 0.5, weights)
+    if len(columns) == len(OFFICIAL_CLASSES):
+        scores["mean_auc"] = sum(scores[name]["auc"] for name in OFFICIAL_CLASSES) / len(columns)
+    return scores
+
+
+def coursework(
+    labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None
+) -> Scores:
+    """The coursework's scores: {class: {auc, accuracy, sensitivity, specificity}, accuracy}.
+
+    Inputs and nan as in `official`, all three classes; the last `accuracy` is over all classes.
+    With (n, 1) the two answers are melanoma p and the rest 1 - p: melanoma alone, and no overall
+    accuracy. Of equals the first is taken, so p = 0.5 is melanoma here and is not in `official`.
+    """
+    labels, probabilities = checked(labels, probabilities)
+    answers = probabilities
+    if probabilities.shape[1] == 1:
+        answers = np.hstack([probabilities, 1 - probabilities])
+    predicted = answers.argmax(axis=1)
+    scores: Scores = {}
+    for index, column in enumerate(probabilities.T):
+        scores[CLASSES[index]] = _binary(labels == index, column, predicted == index, weights)
+    if len(scores) == len(CLASSES):
+        right = predicted == labels
+        scores["accuracy"] = accuracy(count(np.ones_like(right), right, weights))
+    return scores
+
+
+def epoch_scores(
+    labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None
+) -> dict[str, Number]:
+    """The AUCs an epoch is judged by: auc_melanoma, and for three classes the other and the mean.
+
+    labels (n,) in 0..2, probabilities (n, 3) or (n, 1), weights as in `auc`; nan where a class is
+    missing.
+    """
+    labels, probabilities = checked(labels, probabilities)
+    scores = {
+        f"auc_{name}": auc(labels == number, probabilities[:, number], weights)
+        for number, name in enumerate(OFFICIAL_CLASSES[: probabilities.shape[1]])
+    }
+    if len(scores) > 1:
+        scores["auc_mean"] = sum(scores.values()) / len(scores)
+    return scores
+
+
+def checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (n,) int64 in 0..2 and probabilities (n, 3) or (n, 1) float64, or ValueError.
+
+    Probabilities are finite, in [0, 1], and three of them sum to 1 within 1e-3.
+    """
+    labels = _labels("labels", labels, len(CLASSES))
+    probabilities = np.asarray(probabilities, dtype=float)
+    widths = (len(CLASSES), 1)
+    if probabilities.ndim != 2 or probabilities.shape[1] not in widths:
+        raise ValueError(
+            f"probabilities have shape {probabilities.shape}; expected (n, 3) or (n, 1)"
+        )
+    if len(labels) != len(probabilities) or len(labels) == 0:
+        raise ValueError(
+            f"{len(labels)} labels for {len(probabilities)} rows of probabilities; "
+            "expected one label per row, and at least one"
+        )
+    cure = "give the softmax or sigmoid of the logits, computed in float32"
+    refuse(~np.isfinite(probabilities).all(axis=1), "probabilities: nan or infinite", cure)
+    outside = ((probabilities < 0) | (probabilities > 1)).any(axis=1)
+    refuse(outside, "probabilities: outside [0, 1]", cure)
+    if probabilities.shape[1] > 1:
+        off = np.abs(probabilities.sum(axis=1) - 1) > 1e-3
+        refuse(off, "probabilities: rows that do not sum to 1", cure)
+    return labels, probabilities
+
+
+def _binary(
+    truth: np.ndarray, score: np.ndarray, prediction: np.ndarray, weights: ArrayLike | None
+) -> dict[str, Number]:
+    counts = count(truth, prediction, weights)
+    return {
+        "auc": auc(truth, score, weights),
+        "accuracy": accuracy(counts),
+        "sensitivity": sensitivity(counts),
+        "specificity": specificity(counts),
+    }
+
+
+def _labels(name: str, values: ArrayLike, classes: int) -> np.ndarray:
+    values = np.asarray(values)
+    if values.ndim != 1:
+        raise ValueError(f"{name}: shape {values.shape}; expected (n,) class numbers")
+    wrong = ~np.isin(values, np.arange(classes))
+    refuse(wrong, f"{name}: no class number", f"expected 0 .. {classes - 1}")
+    return values.astype(np.int64)

@@ -1,0 +1,173 @@
+"""Scores of masks: from counts of pixels, one entry an image, to numbers.
+
+Three conventions that must never be mixed; every score says which one it is in:
+
+- `official`: the ISIC challenge, part 1 (2017: https://arxiv.org/abs/1710.05006; the organisers'
+  scorer is https://github.com/ImageMarkup/isic-challenge-scoring). Each image is scored at its
+  mask's own size, then the plain mean over images. 2017 ranked by the mean Jaccard, 2018 by the
+  mean threshold-Jaccard.
+- `coursework`: the pixels of all images together, then Jaccard and Dice averaged over background
+  and lesion. The background is large and easy: Jaccard is about 0.1 above that of the lesion.
+- `lesion_pooled`: the pixels of all images together, lesion alone.
+
+Counts are as in `evaluation.labels`, the lesion being positive: tp, fp, fn, tn, (n,) each, numbers
+of pixels. They are summed in float64, exact up to 9e15; 600 images of 30 million pixels are 1.8e10.
+`weights` say how often each image counts: (n,) gives numbers, (R, n) gives (R,), for a bootstrap.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from utils.evaluation.counts import UNDEFINED, Counts, Number, accuracy, sensitivity, specificity
+
+METRICS = ("accuracy", "sensitivity", "specificity", "jaccard", "dice", "threshold_jaccard")
+TABLE_NAMES = {
+    "accuracy": "ACC",
+    "sensitivity": "SE",
+    "specificity": "SP",
+    "jaccard": "JSI",
+    "dice": "DSC",
+    "threshold_jaccard": "TJI",
+}
+THRESHOLD = 0.65  # of the Jaccard: below it an image counts as failed
+PERFECT = 1.0  # the official answer where a ratio has nothing to count
+
+
+def jaccard(counts: Counts, empty: float = UNDEFINED) -> Number:
+    """tp / (tp + fp + fn), in [0, 1]; `empty` where neither truth nor prediction has a lesion."""
+    # The share of the right ones among all but those that both leave out.
+    return accuracy(counts._replace(tn=0), empty)
+
+
+def dice(counts: Counts, empty: float = UNDEFINED) -> Number:
+    """2 tp / (2 tp + fp + fn), in [0, 1]; `empty` as in `jaccard`."""
+    return accuracy(Counts(2 * counts.tp, counts.fp, counts.fn, 0), empty)
+
+
+def threshold_jaccard(counts: Counts, empty: float = UNDEFINED) -> Number:
+    """The Jaccard where it is at least 0.65, else 0; `empty` as in `jaccard`."""
+    value = jaccard(counts, empty)
+    return value * (value >= THRESHOLD)
+
+
+def per_image(counts: Counts) -> dict[str, Number]:
+    """The official METRICS of each image, (n,) each.
+
+    Jaccard and Dice: 1 with no lesion in truth and none predicted, 0 with some predicted there.
+    Sensitivity: 1 with no lesion in truth, whatever was predicted. Specificity: 1 with no
+    background in truth. Raises ValueError where counts are no arrays (n,) of finite numbers >= 0,
+    n >= 1, or where an image has no pixels.
+    """
+    counts = checked(counts)
+    return {
+        "accuracy": accuracy(counts),
+        "sensitivity": sensitivity(counts, PERFECT),
+        "specificity": specificity(counts, PERFECT),
+        "jaccard": jaccard(counts, PERFECT),
+        "dice": dice(counts, PERFECT),
+        "threshold_jaccard": threshold_jaccard(counts, PERFECT),
+    }
+
+
+def official(counts: Counts, weights: ArrayLike | None = None) -> dict[str, Number]:
+    """The mean over images of each metric in `per_image`, in [0, 1]; never undefined.
+
+    weights (n,) or (R, n). Raises ValueError as there, and for weights that are negative or not
+    finite, or that leave no image.
+    """
+    values = per_image(counts)
+    weights = _weights(weights, len(counts.tp))
+    return {metric: _mean(value, weights) for metric, value in values.items()}
+
+
+def coursework(counts: Counts, weights: ArrayLike | None = None) -> dict[str, Number]:
+    """The coursework's METRICS of all pixels together, in [0, 1]; arguments and errors as above.
+
+    Jaccard and Dice are the mean of background and lesion; accuracy, sensitivity and specificity
+    are the lesion's. nan where no image with weight has what a ratio counts.
+
+    The threshold-Jaccard is the mean over images and over both classes of the thresholded Jaccard;
+    a class that an image does not have is perfect, as in `per_image`. This is our reading: of
+    pooled pixels it would be the Jaccard itself, or half of the background's for a lesion below
+    0.65, and the coursework prints neither (.6784 beside a Jaccard of .7525, lesion alone .638).
+    """
+    counts = checked(counts)
+    weights = _weights(weights, len(counts.tp))
+    lesion = _pooled(counts, weights)
+    rest = _background(lesion)
+    each = [threshold_jaccard(one, PERFECT) for one in (counts, _background(counts))]
+    return _rates(lesion) | {
+        "jaccard": (jaccard(lesion) + jaccard(rest)) / 2,
+        "dice": (dice(lesion) + dice(rest)) / 2,
+        "threshold_jaccard": _mean(sum(each) / 2, weights),
+    }
+
+
+def lesion_pooled(counts: Counts, weights: ArrayLike | None = None) -> dict[str, Number]:
+    """METRICS of the lesion from all pixels together, in [0, 1]; arguments and nan as above.
+
+    Without threshold_jaccard, which is about single images.
+    """
+    counts = checked(counts)
+    lesion = _pooled(counts, _weights(weights, len(counts.tp)))
+    return _rates(lesion) | {"jaccard": jaccard(lesion), "dice": dice(lesion)}
+
+
+def checked(counts: Counts) -> Counts:
+    """Counts of float64 arrays (n,), n >= 1, or ValueError as in `per_image`."""
+    cells = [np.asarray(cell, dtype=np.float64) for cell in counts]
+    shapes = [cell.shape for cell in cells]
+    if len(shapes) != 4 or len(set(shapes)) > 1 or cells[0].ndim != 1 or len(cells[0]) == 0:
+        raise ValueError(
+            f"counts have shapes {shapes}; expected tp, fp, fn, tn, (n,) each, one entry an image"
+        )
+    table = np.stack(cells)
+    for bad, problem, expected in (
+        (~(np.isfinite(table) & (table >= 0)).all(axis=0), "no counts", "numbers of pixels >= 0"),
+        (table.sum(axis=0) == 0, "without pixels", "at least one pixel an image"),
+    ):
+        if bad.any():
+            rows = np.flatnonzero(bad)
+            first = ", ".join(map(str, rows[:5]))
+            raise ValueError(
+                f"{problem} in {len(rows)} of {len(bad)} images (first: {first}); "
+                f"expected {expected}. Count the mask again."
+            )
+    return Counts(*cells)
+
+
+def _background(counts: Counts) -> Counts:
+    """The same pixels with the background as positive."""
+    return Counts(tp=counts.tn, fp=counts.fn, fn=counts.fp, tn=counts.tp)
+
+
+def _pooled(counts: Counts, weights: np.ndarray) -> Counts:
+    """The pixels of all images together: four numbers, or four arrays (R,)."""
+    return Counts(*(weights @ cell for cell in counts))
+
+
+def _rates(counts: Counts) -> dict[str, Number]:
+    return {
+        "accuracy": accuracy(counts),
+        "sensitivity": sensitivity(counts),
+        "specificity": specificity(counts),
+    }
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> Number:
+    mean = weights @ values / weights.sum(axis=-1)
+    return mean.item() if mean.ndim == 0 else mean
+
+
+def _weights(weights: ArrayLike | None, n: int) -> np.ndarray:
+    weights = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
+    if weights.ndim not in (1, 2) or weights.shape[-1] != n:
+        raise ValueError(
+            f"weights have shape {weights.shape} for {n} images; expected ({n},) or (R, {n})"
+        )
+    if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any(axis=-1).all():
+        raise ValueError(
+            "weights are negative, nan, infinite, or 0 for every image; expected finite ones >= 0, "
+            "some of them above it"
+        )
+    return weights

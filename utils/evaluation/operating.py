@@ -1,0 +1,174 @@
+"""Thresholds: chosen on some images, judged on others; and what a decision is worth.
+
+A threshold turns a probability into a decision. It is chosen on the images that chose the epoch,
+then applied to those that are reported: a threshold that is chosen on the images it is judged on
+flatters. What is read off the reported ROC itself (`read_off`) is no threshold that anyone could
+have used, but a summary of the curve, like its area.
+
+Positive means score > threshold, strictly, as the challenge has it; only the decision curve takes
+"at least", as its paper does.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from utils.evaluation.counts import Counts, sensitivity, specificity
+from utils.evaluation.curves import cumulated, operating_points
+from utils.evaluation.intervals import wilson
+from utils.evaluation.resampling import bootstrap, percentile_interval
+
+LEAST_SENSITIVITY = 0.9
+FIXED = (0.8, 0.9, 0.95)  # sensitivities and specificities at which the ROC is read
+PREFERENCES = np.arange(1, 61) / 100  # threshold probabilities of the decision curve
+_ROUNDING = 1e-12  # 9 of 10 positives are a sensitivity of 0.9, however it was rounded
+
+
+def youden_threshold(truth: ArrayLike, score: ArrayLike) -> float:
+    """The threshold with the largest sensitivity + specificity - 1 (Youden, Cancer 1950).
+
+    truth (n,) of 0/1, score (n,). It lies half-way between two scores; of equals the lowest is
+    taken, which finds more positives. ValueError where a class is missing.
+    """
+    thresholds, found, spared = _choices(truth, score)
+    index = found + spared
+    return float(thresholds[np.flatnonzero(index >= index.max() - _ROUNDING)[-1]])
+
+
+def sensitive_threshold(
+    truth: ArrayLike, score: ArrayLike, least: float = LEAST_SENSITIVITY
+) -> float:
+    """The highest threshold whose sensitivity is at least `least`: the fewest false alarms.
+
+    Arguments, place and errors as `youden_threshold`; least in [0, 1].
+    """
+    thresholds, found, _ = _choices(truth, score)
+    return float(thresholds[np.flatnonzero(found >= least - _ROUNDING)[0]])
+
+
+RULES: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
+    "Youden's index": youden_threshold,
+    f"sensitivity at least {LEAST_SENSITIVITY}": sensitive_threshold,
+    "0.5, as the challenge": lambda truth, score: 0.5,  # noqa: ARG005
+}
+
+
+def judged(truth: ArrayLike, score: ArrayLike, threshold: float) -> dict[str, float]:
+    """What a threshold does on images: counts, and four rates with their 95 % Wilson intervals.
+
+    truth (n,) of 0/1, score (n,). Keys n, tp, fp, fn, tn, then sensitivity, specificity, ppv, npv,
+    each followed by <rate>_low and <rate>_high; nan for a rate of nothing. ppv and npv are the
+    shares of the alarms and of the all-clears that are right: they hold for images with the same
+    share of positives only.
+    """
+    counts = operating_points(truth, score, threshold).counts
+    tp, fp, fn, tn = (round(number) for number in counts)
+    found = {"n": tp + fp + fn + tn, "tp": tp, "fp": fp, "fn": fn, "tn": tn}
+    for rate, right, of in (
+        ("sensitivity", tp, tp + fn),
+        ("specificity", tn, tn + fp),
+        ("ppv", tp, tp + fp),
+        ("npv", tn, tn + fn),
+    ):
+        interval = wilson(right, of)
+        found[rate] = right / of if of else float("nan")
+        found[f"{rate}_low"], found[f"{rate}_high"] = map(float, interval)
+    return found
+
+
+def roc_table(truth: ArrayLike, score: ArrayLike) -> pd.DataFrame:
+    """The points of the ROC: false_positive_rate and sensitivity, from (0, 0) to (1, 1)."""
+    truth, score = _both_classes(truth, score)
+    tp, fp = cumulated(truth, score)
+    rates = {"false_positive_rate": fp / fp[-1], "sensitivity": tp / tp[-1]}
+    return pd.DataFrame({name: np.append(0.0, rate) for name, rate in rates.items()})
+
+
+def read_off(
+    truth: ArrayLike, score: ArrayLike, resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Sensitivity at fixed specificities and the reverse, read off the ROC of these very images.
+
+    The best that any threshold reaches while the other rate is at least the fixed one. Columns
+    rate, at ("specificity 0.9"), value, low, high (bootstrap over images, as many of each class as
+    there are; Wilson's where that has no width). truth (n,) of 0/1, score (n,); ValueError where a
+    class is missing.
+    """
+    truth, score = _both_classes(truth, score)
+
+    def values(weights: np.ndarray) -> np.ndarray:
+        tp, fp = cumulated(truth, score, weights)
+        found, spared = tp / tp[:, -1:], 1 - fp / fp[:, -1:]
+        best = [_best(found, spared, fixed) for fixed in FIXED]
+        return np.stack([*best, *(_best(spared, found, fixed) for fixed in FIXED)], axis=-1)
+
+    own = values(np.ones((1, len(truth))))[0]
+    sides = (("sensitivity", "specificity"), ("specificity", "sensitivity"))
+    lines = [(rate, f"{other} {fixed}") for rate, other in sides for fixed in FIXED]
+    table = pd.DataFrame(lines, columns=["rate", "at"]).assign(value=own)
+    intervals = map(percentile_interval, bootstrap(values, truth, resamples, seed).T)
+    table[["low", "high"]] = list(intervals)
+    images = np.repeat([truth.sum(), (~truth).sum()], len(FIXED))
+    flat = (table["low"] == table["high"]).to_numpy()  # few images, not certainty
+    by_formula = wilson(np.round(own * images), images)
+    for end, other in zip(("low", "high"), by_formula, strict=True):
+        table[end] = np.where(flat, other, table[end])
+    return table
+
+
+def decision_curve(
+    truth: ArrayLike, probability: ArrayLike, resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Net benefit of acting on the model, on everyone and on no one (Vickers and Elkin, 2006).
+
+    Who would remove at most (1 - t) / t harmless lesions to remove one melanoma acts from a
+    probability of t on: net benefit = TP / n - FP / n · t / (1 - t). Columns threshold (t,
+    `PREFERENCES`), model, low, high (bootstrap over images, pointwise), treat_all, treat_none.
+    truth (n,) of 0/1, probability (n,) in [0, 1], calibrated: t is one.
+    """
+    truth, probability = np.asarray(truth, dtype=float), np.asarray(probability, dtype=float)
+    harm = PREFERENCES / (1 - PREFERENCES)
+    worth = truth[:, None] - (1 - truth)[:, None] * harm  # (n, t) of acting on an image
+    gained = worth * (probability[:, None] >= PREFERENCES)
+    resampled = bootstrap(lambda w: w @ gained / len(truth), np.zeros(len(truth)), resamples, seed)
+    intervals = np.array([percentile_interval(column) for column in resampled.T])
+    return pd.DataFrame(
+        {
+            "threshold": PREFERENCES,
+            "model": gained.mean(axis=0),
+            "low": intervals[:, 0],
+            "high": intervals[:, 1],
+            "treat_all": worth.mean(axis=0),
+            "treat_none": 0.0,
+        }
+    )
+
+
+def _choices(truth: ArrayLike, score: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Falling thresholds, one below each distinct score, with sensitivity and specificity."""
+    truth, score = _both_classes(truth, score)
+    levels = np.unique(score)[::-1]
+    # Below the least score: half-way to 0, as for probabilities, or out of reach.
+    below = np.append(levels[1:], 0.0 if levels[-1] > 0 else levels[-1] - 1)
+    middle = (levels + below) / 2
+    tp, fp = cumulated(truth, score)
+    thresholds = np.where(middle < levels, middle, below)  # neighbours may have no number between
+    counts = Counts(tp, fp, tp[-1] - tp, fp[-1] - fp)
+    return thresholds, sensitivity(counts), specificity(counts)
+
+
+def _best(rate: np.ndarray, other: np.ndarray, least: float) -> np.ndarray:
+    """The largest rate (R, s) where the other is at least `least`; nothing is found by no alarm."""
+    return np.where(other >= least - _ROUNDING, rate, 0.0).max(axis=1)
+
+
+def _both_classes(truth: ArrayLike, score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    truth, score = np.asarray(truth).astype(bool), np.asarray(score, dtype=float)
+    if truth.ndim != 1 or truth.shape != score.shape or truth.all() or not truth.any():
+        raise ValueError(
+            f"{int(truth.sum())} positives among {truth.size} images, scores of shape "
+            f"{score.shape}; expected (n,) both, with positives and negatives"
+        )
+    return truth, score

@@ -1,0 +1,170 @@
+"""Is one run better than another? The difference of a score on the same images, with its interval.
+
+Two intervals that overlap say little: both runs find the same images hard. Here each resample of
+the images serves both, so that this cancels out. For the AUCs of one class there is a formula,
+too, which agrees where there are many images: `evaluation.significance.delong_test`.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from utils.data.splits import CLASSES
+from utils.evaluation import masks
+from utils.evaluation.counts import Counts, Number
+from utils.evaluation.label_scores import CONVENTIONS, Key, flat_scores, strata_of
+from utils.evaluation.labels import epoch_scores
+from utils.evaluation.resampling import bootstrap, bootstrap_p_value, percentile_interval
+from utils.evaluation.significance import Comparison, delong_test
+from utils.system.errors import listed
+
+RESAMPLES = 10_000  # p values are corrected for many tests, so small ones must be told apart
+
+
+class Difference(NamedTuple):
+    """First minus second, with interval and p value: above zero where the first is higher."""
+
+    value: float
+    low: float
+    high: float
+    first: float  # the score itself, the mean over seeds
+    second: float
+    each: tuple[float, ...]  # the difference of each pair: how far seeds lie apart
+    p_value: float  # for no difference: `resampling.bootstrap_p_value`
+
+
+class OtherImagesError(ValueError):
+    """Tables that cannot be compared: not about the same images, or not with the same truth."""
+
+
+def paired_difference(
+    first: pd.DataFrame | Sequence[pd.DataFrame],
+    second: pd.DataFrame | Sequence[pd.DataFrame],
+    score: Key = ("official", "mean_auc"),
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Difference:
+    """How far a score of `first` lies above that of `second` on the same images; 95 % interval.
+
+    Both are tables of predictions (id, label, a probability column a class), or lists of them, as
+    many seeds on either side: then the means over the seeds are compared. Each resample of images
+    serves all tables, so an image that is hard for all of them cancels out. The interval is about
+    other images, not about other seeds; `each` shows those.
+    score is a path in scores-<split>.json, ("official", "melanoma", "auc") for one; nan where it is
+    undefined. Tables are aligned by id. Raises OtherImagesError for other ids or labels, and
+    ValueError for lists of different lengths and for a score that one of the tables does not have.
+    """
+    sides = [[side] if isinstance(side, pd.DataFrame) else list(side) for side in (first, second)]
+    pairs = len(sides[0])
+    if pairs != len(sides[1]) or pairs == 0:
+        raise ValueError(
+            f"{pairs} tables against {len(sides[1])}; expected the same seeds on both sides"
+        )
+    labels, columns = _aligned([*sides[0], *sides[1]])
+
+    def values(weights: np.ndarray | None = None) -> np.ndarray:
+        """Of each table: (tables,) for the images as they are, (r, tables) for resamples."""
+        return np.stack([_score(labels, p, score, weights) for p in columns], axis=-1)
+
+    own, signs = values(), np.repeat([1 / pairs, -1 / pairs], pairs)
+    resampled = bootstrap(lambda w: values(w) @ signs, strata_of(score, labels), resamples, seed)
+    ours, theirs = own[:pairs], own[pairs:]
+    means = float(ours.mean()), float(theirs.mean())
+    return Difference(
+        means[0] - means[1],
+        *percentile_interval(resampled),
+        *means,
+        tuple((ours - theirs).tolist()),
+        bootstrap_p_value(resampled),
+    )
+
+
+def area_difference(first: pd.DataFrame, second: pd.DataFrame, name: str) -> Comparison:
+    """The same for the AUC of one class of two tables, by DeLong's formula; refuses as that."""
+    labels, columns = _aligned([first, second])
+    number = CLASSES.index(name)
+    return delong_test(labels == number, *(column[:, number] for column in columns))
+
+
+def _score(
+    labels: np.ndarray, probabilities: np.ndarray, path: Key, weights: np.ndarray | None
+) -> Number:
+    if path == ("official", "mean_auc") and probabilities.shape[1] > 1:
+        return epoch_scores(labels, probabilities, weights)["auc_mean"]  # nothing but the areas
+    # The other convention's scores would take as long again.
+    conventions = path[:1] if path[0] in CONVENTIONS else CONVENTIONS
+    flat = flat_scores(labels, probabilities, weights, conventions)
+    if path not in flat:
+        raise ValueError(f"no score {path!r} in one of the tables; it has {list(flat)}")
+    return flat[path]
+
+
+def _aligned(tables: Sequence[pd.DataFrame]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Labels (n,) and the probabilities of each table, in the order of the first table's ids."""
+    indexed, columns = by_image(tables), []
+    for one in indexed:
+        if len(other := one.index[(one["label"] != indexed[0]["label"]).to_numpy()]):
+            raise OtherImagesError(
+                f"the tables hold other labels for {listed(list(other))}; expected the "
+                "same truth in all. One of them was made from other label files."
+            )
+        columns.append(one[[name for name in CLASSES if name in one.columns]].to_numpy())
+    return indexed[0]["label"].to_numpy(), columns
+
+
+def by_image(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The tables by their ids, all in the order of the first. OtherImagesError for other ids."""
+    indexed = [one.set_index(one["id"].astype(str)) for one in tables]
+    ids = indexed[0].index
+    for one in indexed:
+        if one.index.has_duplicates:
+            twice = listed(sorted(set(one.index[one.index.duplicated()])))
+            raise OtherImagesError(
+                f"ids that stand twice in a table: {twice}; expected a row an image"
+            )
+        if strange := sorted(set(ids) ^ set(one.index)):
+            raise OtherImagesError(
+                f"the tables hold other images; only in one of them: {listed(strange)}. "
+                "Compare predictions of the same split of the same data."
+            )
+    return [one.loc[ids] for one in indexed]
+
+
+def jaccard_difference(
+    first: Counts, second: Counts, resamples: int = RESAMPLES, seed: int = 0
+) -> Difference:
+    """How far the official mean Jaccard of `first` lies above that of `second`; 95 % interval.
+
+    Both are counts (n,) of the same images in the same order, of two runs. Each resample of images
+    serves both, so an image that is hard for both cancels out. Raises ValueError where an image
+    differs in its number of pixels of lesion or of background, and as `segmentation_scores`.
+    """
+    first, second = masks.checked(first), masks.checked(second)
+    if len(first.tp) != len(second.tp):
+        raise ValueError(
+            f"{len(first.tp)} images against {len(second.tp)}; expected the same ones in both"
+        )
+    other = (first.tp + first.fn != second.tp + second.fn) | (
+        first.tn + first.fp != second.tn + second.fp
+    )
+    if other.any():
+        rows = np.flatnonzero(other)
+        raise ValueError(
+            f"the truth differs in {len(rows)} of {len(other)} images (first: "
+            f"{', '.join(map(str, rows[:5]))}); expected the same masks, at the same size and in "
+            "the same order"
+        )
+    ours, theirs = masks.per_image(first)["jaccard"], masks.per_image(second)["jaccard"]
+    gains, n = ours - theirs, len(ours)
+    resampled = bootstrap(lambda weights: weights @ gains / n, np.zeros(n), resamples, seed)
+    means = float(ours.mean()), float(theirs.mean())
+    value = means[0] - means[1]
+    return Difference(
+        value,
+        *percentile_interval(resampled),
+        *means,
+        (value,),
+        bootstrap_p_value(resampled),
+    )

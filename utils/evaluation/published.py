@@ -1,0 +1,39 @@
+"""May published values stand beside scores of ours? One rule for tables, figures and the report.
+
+All of them are about the 600 images of the official test split. Beside scores of other images they
+can be laid, but not compared; beside scores of synthetic images they are not shown at all.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from utils.data import demo
+
+TEST_IMAGES = 600
+TEST_POSITIVES = {"melanoma": 117, "seborrheic_keratosis": 90}
+SYNTHETIC = "synthetic data: nothing published is comparable"
+OTHER = "not the 600 test images"
+
+
+def reason(scores: Mapping[str, Any]) -> str:
+    """Why published values are not comparable with a score file: SYNTHETIC, OTHER, or ""."""
+    if scores["data"] == demo.ABOUT:
+        return SYNTHETIC
+    counts = scores.get("counts", TEST_POSITIVES)  # a segmenter counts no classes
+    same = all(counts.get(name) == count for name, count in TEST_POSITIVES.items())
+    split = scores["split"].split("-")[0]  # "test-1-views" is the test split, too
+    return "" if split == "test" and scores["n"] == TEST_IMAGES and same else OTHER
+
+
+def trained_on(scores: Mapping[str, Any], train_list: str) -> str:
+    """What a table says of the images that a run of ours was trained on."""
+    return "synthetic images" if reason(scores) == SYNTHETIC else f"{train_list} list"
+
+
+def comparable(found: Mapping[str, Mapping[str, Any]], rows: Mapping[str, Any]) -> list[Any]:
+    """Each published study that may be drawn beside these scores, once.
+
+    found: contents of score files, rows: experiments with `published`, both by the run's name.
+    """
+    same = [row for name, row in rows.items() if name in found and not reason(found[name])]
+    return list({study.source: study for row in same for study in row.published}.values())

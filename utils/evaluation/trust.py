@@ -1,0 +1,242 @@
+"""How far the probabilities of a run can be trusted: fitted on some images, reported on others.
+
+Whatever is chosen (temperature, thresholds) is fitted on the images that chose the epoch, the
+hold-out or the validation split, and then applied to the split that is reported. Where the two
+share an image nothing is computed: such numbers would flatter.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from utils.data.splits import CLASSES, read, require_labels, training_rows
+from utils.evaluation import calibration, operating, subgroups
+from utils.evaluation.labels import OFFICIAL_CLASSES
+from utils.evaluation.resampling import bootstrap, percentile_interval
+from utils.system.errors import listed
+
+BEFORE, AFTER = "as they are", "scaled"
+ANSWER = "most probable class"  # calibration of the answer: Guo et al., section 2
+SUBGROUP_RULE = f"sensitivity at least {operating.LEAST_SENSITIVITY}"  # one of operating.RULES
+
+
+class Assessment(NamedTuple):
+    """Everything `assess` found; each table says in its columns which class a row is about."""
+
+    temperature: float
+    calibration: pd.DataFrame  # class, probabilities, temperature, n, ece, …, brier, low, high, …
+    reliability: pd.DataFrame  # class, probabilities, and the columns of `calibration.reliability`
+    operating: pd.DataFrame  # class, rule, threshold, fitted_…, and the keys of `operating.judged`
+    read_off: pd.DataFrame  # class, rate, at, value, low, high: off the reported ROC
+    roc: pd.DataFrame  # class, false_positive_rate, sensitivity: of the reported split
+    decision: pd.DataFrame  # class, probabilities, and the columns of `operating.decision_curve`
+    subgroups: pd.DataFrame  # as `subgroups.subgroups`; no rows where no age and no sex is known
+
+
+def refusal(fitted: pd.DataFrame, reported: pd.DataFrame) -> str:
+    """Why `assess` would refuse these tables, as a sentence for the reader; "" where it would not.
+
+    Both are predictions (id, label, a probability column a class). Refused are tables that share
+    images, that know other classes, and fitting images that lack melanomas or others.
+    """
+    both = sorted(set(fitted["id"].astype(str)) & set(reported["id"].astype(str)))
+    if both:
+        return (
+            f"{len(both)} of the {len(reported)} reported images are those that chose the epoch "
+            f"({listed(both)}): a temperature or threshold that is fitted on the images it "
+            "is judged on flatters, so there are no numbers. Report another split."
+        )
+    if _classes(fitted) != _classes(reported):
+        return (
+            f"the predictions to fit on know {listed(_classes(fitted))}, those to report "
+            f"{listed(_classes(reported))}; expected the same classes of one run."
+        )
+    if not _tasks(fitted):
+        return (
+            "the images that chose the epoch hold melanomas only, or none: no threshold can be "
+            "fitted on them. Bring more images."
+        )
+    return ""
+
+
+def assess(
+    fitted: pd.DataFrame,
+    reported: pd.DataFrame,
+    people: pd.DataFrame | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Assessment:
+    """Calibration, operating points, decision curve and subgroups of `reported`.
+
+    fitted and reported are predictions as `results.predictions` gives them: id, label, and a
+    probability column a class (three, or melanoma alone), of the images that chose the epoch and of
+    the split to report. people holds id, age (years or nan) and sex ("male", "female", else
+    unknown) of the reported images; None where nothing is known. A class without positives or
+    without negatives on either side has no operating points. ValueError with the sentence of
+    `refusal`, and as `evaluation.checked`.
+    """
+    if reason := refusal(fitted, reported):
+        raise ValueError(reason)
+    names = _classes(reported)
+    temperature = calibration.fit_temperature(fitted["label"], fitted[names].to_numpy())
+    scaled = reported.copy()
+    scaled[names] = calibration.scale(reported[names].to_numpy(), temperature)
+    versions = {BEFORE: reported, AFTER: scaled}
+    tasks = [name for name in _tasks(fitted) if name in _tasks(reported)]
+    points = _per_class(tasks, lambda name: _points(fitted, reported, name))
+    return Assessment(
+        temperature,
+        _calibration(versions, temperature, resamples, seed),
+        _per_version(versions, _reliability),
+        points,
+        _per_class(tasks, lambda name: operating.read_off(*_task(reported, name), resamples, seed)),
+        _per_class(tasks, lambda name: operating.roc_table(*_task(reported, name))),
+        _per_version(
+            versions,
+            lambda table, name: operating.decision_curve(*_task(table, name), resamples, seed),
+        ),
+        _subgroups(reported, people, points),
+    )
+
+
+def selection_rows(data_dir: Path, row: Any) -> pd.DataFrame:
+    """The images that chose the epoch of a run of this row, as `data.training_rows` gives them.
+
+    row is the experiment's. Crops are never among them, so the folder of crops is not needed.
+    Raises DataError when a split or the enlarged list is missing.
+    """
+    crops = row.train_list == "patches"
+    rows = read(data_dir, "official" if crops else row.train_list, row.allow_missing)
+    require_labels(rows)
+    return training_rows(rows, row.select_on, row.seed)[1]
+
+
+def gathered(found: Mapping[str, Assessment], name: str) -> pd.DataFrame:
+    """The table called name of several assessments, the run's name in the first column."""
+    tables = [getattr(one, name).assign(run=run) for run, one in found.items()]
+    together = pd.concat(tables, ignore_index=True)
+    return together[["run", *together.columns.drop("run")]]
+
+
+def readable(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
+    """A table of an `Assessment` to look at: values and intervals as "0.810 [0.732, 0.869]".
+
+    Columns <name>, <name>_low, <name>_high become one, as do value (or model), low and high.
+    """
+    shown, ends = {}, {"value": ("low", "high"), "model": ("low", "high")}
+    for name in table:
+        low, high = ends.get(name, (f"{name}_low", f"{name}_high"))
+        if {low, high} <= {*table}:
+            cells = zip(table[name], table[low], table[high], strict=True)
+            shown[name] = [_cell(*numbers, digits) for numbers in cells]
+        elif not name.endswith(("low", "high")):
+            shown[name] = table[name].round(digits) if table[name].dtype == float else table[name]
+    return pd.DataFrame(shown, index=table.index)
+
+
+def _cell(value: float, low: float, high: float, digits: int) -> str:
+    if np.isnan(value):
+        return "undefined"
+    interval = "too few" if np.isnan(low) else f"{low:.{digits}f}, {high:.{digits}f}"
+    return f"{value:.{digits}f} [{interval}]"
+
+
+def _classes(table: pd.DataFrame) -> list[str]:
+    return [name for name in CLASSES if name in table.columns]
+
+
+def _tasks(table: pd.DataFrame) -> list[str]:
+    """The classes of the challenge that the table has a column, positives and negatives of."""
+    held = {name: table["label"] == CLASSES.index(name) for name in OFFICIAL_CLASSES}
+    return [n for n, truth in held.items() if n in table.columns and 0 < truth.sum() < len(table)]
+
+
+def _task(table: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Truth (n,) bool and probability (n,) of a class against the rest."""
+    return (table["label"] == CLASSES.index(name)).to_numpy(), table[name].to_numpy()
+
+
+def _per_class(names: list[str], table_of: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
+    """The tables of some classes under one another, each with its class in the first column."""
+    tables = [table_of(name) for name in names]
+    for name, table in zip(names, tables, strict=True):
+        table.insert(0, "class", name)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({"class": []})
+
+
+def _per_version(
+    versions: Mapping[str, pd.DataFrame], table_of: Callable[[pd.DataFrame, str], pd.DataFrame]
+) -> pd.DataFrame:
+    """The same for the probabilities as they are and scaled, which the second column names."""
+    tables = []
+    for version, table in versions.items():
+        names = [name for name in OFFICIAL_CLASSES if name in table.columns]
+        part = _per_class(names, partial(table_of, table))
+        part.insert(1, "probabilities", version)
+        tables.append(part)
+    return pd.concat(tables, ignore_index=True)
+
+
+def _reliability(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    return calibration.reliability(*_task(table, name))
+
+
+def _points(fitted: pd.DataFrame, reported: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Each rule's threshold from the fitting images, and what it does there and here."""
+    lines = []
+    for rule, choose in operating.RULES.items():
+        threshold = choose(*_task(fitted, name))
+        there = operating.judged(*_task(fitted, name), threshold)
+        line = {"rule": rule, "threshold": threshold}
+        line |= {f"fitted_{rate}": there[rate] for rate in ("sensitivity", "specificity")}
+        lines.append(line | operating.judged(*_task(reported, name), threshold))
+    return pd.DataFrame(lines)
+
+
+def _calibration(
+    versions: Mapping[str, pd.DataFrame], temperature: float, resamples: int, seed: int
+) -> pd.DataFrame:
+    """A row a class and version, and one for the answers where there are several classes."""
+    lines, errors = [], []
+    for version, table in versions.items():
+        labels, probabilities = table["label"].to_numpy(), table[_classes(table)].to_numpy()
+        used = temperature if version == AFTER else 1.0
+        for name in (name for name in OFFICIAL_CLASSES if name in table.columns):
+            truth, p = _task(table, name)
+            loss = calibration.log_loss(np.where(truth, 0, 1), p[:, None])
+            lines.append([name, version, used, len(p), *_errors(truth, p), loss])
+            errors.append(calibration.squared_errors(truth, p))
+        if probabilities.shape[1] > 1:
+            right, sureness = probabilities.argmax(axis=1) == labels, probabilities.max(axis=1)
+            loss = calibration.log_loss(labels, probabilities)
+            lines.append([ANSWER, version, used, len(labels), *_errors(right, sureness), loss])
+            errors.append(calibration.squared_errors(labels, probabilities))
+    columns = ["class", "probabilities", "temperature", "n", "ece", "ece_by_chance", "ece_mass"]
+    table = pd.DataFrame(lines, columns=[*columns, "log_loss"])
+    columns, n = np.stack(errors, axis=-1), len(errors[0])  # (n, rows)
+    resampled = bootstrap(lambda w: w @ columns / n, np.zeros(n), resamples, seed)
+    table["brier"] = columns.mean(axis=0)
+    table[["brier_low", "brier_high"]] = [percentile_interval(values) for values in resampled.T]
+    return table
+
+
+def _errors(truth: np.ndarray, probability: np.ndarray) -> list[float]:
+    """Expected calibration error, its chance level, and the one of bins of equal mass."""
+    return [
+        calibration.expected_calibration_error(truth, probability),
+        calibration.chance_level(probability),
+        calibration.expected_calibration_error(truth, probability, strategy="mass"),
+    ]
+
+
+def _subgroups(
+    reported: pd.DataFrame, people: pd.DataFrame | None, points: pd.DataFrame
+) -> pd.DataFrame:
+    if people is None or not subgroups.is_known(people) or points.empty:
+        return pd.DataFrame(columns=subgroups.COLUMNS)
+    chosen = points[points["rule"] == SUBGROUP_RULE].set_index("class")["threshold"]
+    return subgroups.subgroups(reported, people, chosen.to_dict())

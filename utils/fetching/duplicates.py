@@ -1,0 +1,93 @@
+"""Pictures that stand in a tree more than once: the same to the last pixel, or nearly so.
+
+ISIC releases are known for both, within and across splits (Cassidy et al., Medical Image Analysis
+75, 2022, 102305). Near duplicates are found by pHash (library ImageHash): the signs of the 16×16
+lowest frequencies of the grey image, 256 bits. It survives another size, quality or colour; a
+mirrored or turned image it does not find. The usual 64 bits are too few here, where most images
+show one dark spot in the middle.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from utils.data.orientation import laid, lie, opened
+from utils.fetching.inventory import Problem
+from utils.system.errors import listed
+
+# Bits in which near duplicates may differ. Of the 2150 official training and validation images, 10
+# pairs differ in at most 38, each of one lesion by the look of it; of the next ten, 3.
+MOST = 38
+# Pairs that the official set itself holds across splits: nothing that a user could mend.
+OFFICIAL_PAIRS = (frozenset({"ISIC_0012970", "ISIC_0012127"}),)  # training, validation
+_BITS = 256
+_BLOCK = 1024  # hashes that are compared with all others at once
+
+
+def perceptual_hash(path: str | Path, mask: str | Path = "") -> bytes:
+    """The hash of an image file that can be decoded, lying as its mask does."""
+    import imagehash  # brings scipy and PyWavelets: only who asks for it waits
+
+    with opened(path) as file:
+        lies = lie(file, mask)
+        file.draft("L", (256, 256))  # the hash sees 64×64 pixels: no need to decode a JPEG whole
+        return np.packbits(imagehash.phash(laid(file, lies), hash_size=16).hash).tobytes()
+
+
+def near_pairs(hashes: np.ndarray, most: int = MOST) -> Iterator[tuple[int, int, int]]:
+    """Positions (first < second) and distance of all pairs that differ in at most so many bits.
+
+    hashes: (n, words) uint64. Memory grows with n, not with its square.
+    """
+    for start in range(0, len(hashes), _BLOCK):
+        block, others = hashes[start : start + _BLOCK], hashes[start:]
+        distances = np.zeros((len(block), len(others)), np.uint16)
+        for word in range(hashes.shape[1]):
+            distances += np.bitwise_count(block[:, None, word] ^ others[None, :, word])
+        # Column k is the image of row k: above the diagonal each pair stands once.
+        firsts, seconds = np.nonzero(np.triu(distances <= most, k=1))
+        for first, second in zip(firsts.tolist(), seconds.tolist(), strict=True):
+            yield start + first, start + second, int(distances[first, second])
+
+
+def same(pictures: pd.DataFrame) -> list[Problem]:
+    """A problem for each picture that is there more than once; an error across splits.
+
+    Columns split, id and pixels (a hash of them; None for an image that cannot be read).
+    """
+    problems = []
+    repeated = pictures[pictures["pixels"].duplicated(keep=False)]
+    for _, group in repeated.groupby("pixels", sort=False):  # which leaves None out
+        severity, cure = "note", "the official set holds such pairs; leave them as they are"
+        if group["split"].nunique() > 1 and frozenset(group["id"]) not in OFFICIAL_PAIRS:
+            cure = "a network must not be scored on what it was trained on: remove one of them"
+            severity = "error"
+        names = listed(f"{row.id} ({row.split})" for row in group.itertuples())
+        message = f"the same picture, to the last pixel: {names}; {cure}."
+        split, id_ = group.iloc[0][["split", "id"]]
+        problems.append(Problem(severity, "duplicates", split, id_, "", message))
+    return problems
+
+
+def nearly_same(pictures: pd.DataFrame) -> list[Problem]:
+    """A note for each pair that looks the same, but is not the same to the last pixel.
+
+    Columns as for `same`, and hash, as `perceptual_hash` gives it.
+    """
+    known = pictures.dropna(subset="pixels").reset_index(drop=True)
+    hashes = np.frombuffer(b"".join(known["hash"]), np.uint64).reshape(-1, _BITS // 64)
+    problems = []
+    for first, second, distance in near_pairs(hashes):
+        one, other = known.loc[first], known.loc[second]
+        if one["pixels"] == other["pixels"]:
+            continue
+        where = "in one split" if one["split"] == other["split"] else "in two splits"
+        message = (
+            f"{one['id']} ({one['split']}) and {other['id']} ({other['split']}), {where}, look "
+            f"nearly the same ({distance} of {_BITS} bits differ); look at both, "
+            "and leave one out if they show one lesion."
+        )
+        problems.append(Problem("note", "near duplicates", one["split"], one["id"], "", message))
+    return problems

@@ -1,0 +1,16 @@
+from . import folders as folders
+from . import outputs as outputs
+from . import run as run
+from . import runs as runs
+from .folders import forget_pages as forget_pages
+from .folders import models_of as models_of
+from .folders import require_ours as require_ours
+from .folders import run_folder as run_folder
+from .outputs import Outputs as Outputs
+from .run import RunFolder as RunFolder
+from .run import require_settings as require_settings
+from .run import start_run as start_run
+from .run import versions as versions
+from .runs import best_epoch as best_epoch
+from .runs import find as find
+from .runs import overview as overview

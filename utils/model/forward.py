@@ -1,0 +1,132 @@
+"""What a network gives for images on their way to a score: finite numbers, or an error."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from utils.data.loaders import batches
+from utils.data.workers import faults_in_words
+from utils.model.recipe import autocast
+from utils.system.console import progress
+from utils.system.errors import listed
+
+# Flip across, flip down, transpose: the plain image, then flips, then quarter turns (squares only).
+VIEWS = (
+    (False, False, False),
+    (True, False, False),
+    (False, True, False),
+    (True, True, False),
+    (False, False, True),
+    (True, False, True),
+    (False, True, True),
+    (True, True, True),
+)
+
+
+class OutputError(ValueError):
+    """A network gives nan or infinite numbers. `found` is what was found, without the cure."""
+
+    def __init__(self, found: str) -> None:
+        self.found = found
+        super().__init__(
+            f"{found}. Nothing can be scored by them: take another run, or train this one again "
+            "(resume='restart') with a lower learning_rate or precision='fp32'."
+        )
+
+
+def require_finite(
+    logits: Tensor, network: nn.Module, loader: DataLoader, batch: dict[str, Tensor]
+) -> None:
+    """OutputError, naming the images, where a logit (B * V, …) of the loader's batch is not finite.
+
+    A nan is above no threshold: it would be scored as "no lesion here".
+    """
+    if torch.isfinite(logits).all():
+        return
+    wrong = ~torch.isfinite(logits).reshape(len(batch["index"]), -1).all(1).cpu()
+    names = listed(loader.dataset.ids[index] for index in batch["index"][wrong].tolist())
+    found = f"the network gives nan or infinite numbers for the images {names}"
+    state = network.state_dict()
+    if broken := [name for name, value in state.items() if not torch.isfinite(value).all()]:
+        found += f"; its own weights are not finite either: {listed(broken)}"
+    raise OutputError(found)
+
+
+def answers(
+    network: nn.Module, loader: DataLoader, precision: str, doing: str
+) -> Iterator[tuple[dict[str, Tensor], Callable[[Tensor], Tensor]]]:
+    """Each batch of an evaluation loader, its images on the network's device, and how to ask there.
+
+    The network is in evaluation mode while this goes on. What asks gives float32 logits for images
+    made of the batch's, V for each of these; OutputError where one is not finite. doing is what the
+    bar says.
+    """
+    was_training, device = network.training, next(network.parameters()).device
+    network.eval()
+    try:
+        for batch in progress(batches(loader), doing, "batches", total=len(loader)):
+
+            def ask(images: Tensor, batch: dict[str, Tensor] = batch) -> Tensor:
+                with autocast(device, precision):
+                    logits = network(images)
+                require_finite(logits, network, loader, batch)
+                return logits.float()
+
+            yield batch | {"image": batch["image"].to(device, non_blocking=True)}, ask
+    finally:
+        network.train(was_training)
+
+
+@faults_in_words()
+@torch.inference_mode()
+def predict(
+    network: nn.Module, loader: DataLoader, precision: str = "fp32", average: str = "probabilities"
+) -> np.ndarray:
+    """Probabilities (n, C) for the n images of an evaluation loader, averaged over their views.
+
+    Several logits go through a softmax, a single one through a sigmoid. average "logits" averages
+    the views before that function, "probabilities" after it. OutputError for logits that are not
+    finite.
+    """
+    if average not in ("probabilities", "logits"):
+        raise ValueError(f"average is {average!r}; expected 'probabilities' or 'logits'.")
+    results = []
+    for batch, ask in answers(network, loader, precision, "predicting"):
+        views = batch["image"]
+        logits = ask(views.flatten(0, 1)).unflatten(0, views.shape[:2])  # (B, V, C)
+        if average == "logits":
+            logits = logits.mean(dim=1, keepdim=True)
+        squash = torch.sigmoid if logits.shape[-1] == 1 else nn.Softmax(dim=-1)
+        results.append(squash(logits).mean(dim=1).cpu())
+    return torch.cat(results).numpy()
+
+
+@torch.inference_mode()
+def probabilities(
+    network: nn.Module, loader: DataLoader, precision: str = "fp32", views: int = 1
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Index and probability of lesion, (H, W) float32 at the network's size, image by image.
+
+    views 1 is the plain image; 4 averages over its flips, 8 over its quarter turns, too.
+    OutputError for logits that are not finite.
+    """
+    for batch, ask in answers(network, loader, precision, "predicting"):
+        images = batch["image"]
+        total = torch.zeros((), device=images.device)
+        for turn in VIEWS[:views]:
+            total = total + turned(torch.sigmoid(ask(turned(images, turn))), turn, back=True)
+        mean = (total / len(VIEWS[:views]))[:, 0].cpu().numpy()
+        yield from zip(batch["index"].tolist(), mean, strict=True)
+
+
+def turned(images: Tensor, turn: tuple[bool, bool, bool], back: bool = False) -> Tensor:
+    """(B, C, H, W) transposed and flipped as an entry of VIEWS says; back undoes it."""
+    across, down, transpose = turn
+    axes = [axis for axis, flipped in ((-1, across), (-2, down)) if flipped]
+    if transpose and not back:
+        images = images.transpose(-1, -2)
+    images = images.flip(axes) if axes else images
+    return images.transpose(-1, -2) if transpose and back else images

@@ -1,0 +1,60 @@
+"""Room on the disk: asked for before the work, and put into words where it ran out all the same."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from utils.system.console import amount
+from utils.system.errors import DataError
+
+# A quota and a limit on the size of files are full disks, too.
+_FULL = {errno.ENOSPC, errno.EFBIG} | {getattr(errno, "EDQUOT", errno.ENOSPC)}
+
+
+def free_space(folder: Path) -> int:
+    """Bytes that may still be written where the folder lies, or will lie."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    return shutil.disk_usage(there).free
+
+
+def require_room(what: str, folder: Path, needed: int, cure: str) -> None:
+    """DataError where fewer than `needed` bytes are free; cure says what else would help."""
+    if (free := free_space(folder)) < needed:
+        raise DataError(
+            f"{what} would take {amount(needed)} in {folder}, where {amount(free)} are free; "
+            f"make room, or {cure}."
+        )
+
+
+def unwritable(error: OSError, folder: Path) -> Exception:
+    """The error in words for the user where the system refused to write; else the error itself."""
+    if error.errno in _FULL:
+        cure = f"make room ({amount(free_space(folder))} are free), and call it again"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        cure = "make it writable, or copy the data to a folder that is"
+    else:
+        return error
+    return DataError(f"{folder} cannot be written ({error.strerror}); {cure}.")
+
+
+def cannot_write(error: OSError, path: str, size: int | None = None) -> str:
+    """The sentence for a file that could not be written; size is how many bytes it was to have."""
+    cure = "name another place, or mend this one"
+    if error.errno in _FULL:
+        wanted = "" if size is None else f"{amount(size)} were to be written, "
+        cure = f"{wanted}{amount(free_space(Path(path).parent))} are free. Make room, and run it "
+        cure += "again: what was written before is kept"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        cure = "make its folder writable, or name another one"
+    return f"{path} cannot be written ({error.strerror}); {cure}."
+
+
+def reserve(file: Path, size: int) -> None:
+    """Make the disk give a file all its bytes now; OSError where it cannot.
+
+    Writing to a memory map of a file with holes would kill the process once the disk is full.
+    """
+    if hasattr(os, "posix_fallocate"):  # not on macOS and Windows
+        with file.open("r+b") as opened:
+            os.posix_fallocate(opened.fileno(), 0, size)

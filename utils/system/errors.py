@@ -1,0 +1,61 @@
+"""Errors in words for the user, and how names are listed in them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class DataError(ValueError):
+    """Something is wrong with the data on disk; the message says what, where and how to mend it."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with a tree: what, with which ids or files, and how to mend it."""
+
+    what: str  # ends where the names go on
+    cure: str
+    names: list[str] = field(default_factory=list)
+    of_files: bool = False  # whether the names are those of files
+
+    def __str__(self) -> str:
+        return self.about(self.names)
+
+    def about(self, names: Iterable[str]) -> str:
+        """The sentence about some of its names."""
+        return f"{' '.join([self.what, listed(names)]).rstrip()}; {self.cure}."
+
+
+def raise_first(faults: Iterable[Fault]) -> None:
+    """Raise DataError with the first fault, if there is one."""
+    for fault in faults:
+        raise DataError(str(fault))
+
+
+def listed(names: Iterable[object]) -> str:
+    """Up to five names and, when there are more, the count: 'a, b, c, d, e … (12 in all)'."""
+    names = [printable(str(name)) for name in names]
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown} … ({len(names)} in all)"
+
+
+def printable(text: str) -> str:
+    r"""The text on one line: what cannot be printed, or not in UTF-8, as \n, \x00 or \udcff."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+
+
+def unreadable(path: Path, error: OSError) -> Fault:
+    """Why the system does not give a file or folder."""
+    if isinstance(error, FileNotFoundError) and path.is_symlink():
+        target = f"{path} is a link to {path.readlink()}, which is not there"
+        return Fault(target, "bring what it leads to, or remove the link")
+    if isinstance(error, PermissionError):
+        return Fault(f"{path} may not be read by this user", f"allow it: chmod -R u+rX '{path}'")
+    if isinstance(error, NotADirectoryError):
+        return Fault(f"{path} is a file, expected a folder", "bring the folder in its place")
+    reason = error.strerror or type(error).__name__
+    return Fault(f"{path} cannot be read ({reason})", "mend it, or bring it again")
+
+
+class RunError(ValueError):
+    """A run folder does not fit what is asked of it; the message names the difference and cures."""

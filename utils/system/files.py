@@ -1,0 +1,170 @@
+"""Files that are whole or not there: atomic writes, and locks that die with their process."""
+
+import errno
+import json
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from utils.system.disk import cannot_write
+
+FORMULA = frozenset("=+-@\t\r")  # what a spreadsheet takes for the beginning of one
+
+
+class UnwritableError(OSError):
+    """What could not be written, why, and what to do; errno and strerror are the system's."""
+
+    size: int | None = None  # bytes that were to be written
+
+    def __str__(self) -> str:
+        return cannot_write(self, self.filename, self.size)
+
+
+@contextmanager
+def writing(path: Path, size: int | None = None) -> Iterator[None]:
+    """Put an error of the system into words for the user; path is what is written, size its bytes.
+
+    Errors that say nothing of the disk (`OSError("…")`) stay as they are.
+    """
+    try:
+        yield
+    except UnwritableError:
+        raise
+    except OSError as error:
+        if error.errno is None:
+            raise
+        refused = UnwritableError(error.errno, error.strerror, str(path))
+        refused.size = size
+        raise refused from error
+
+
+def place_of(path: Path) -> Path:
+    """Where a file called path is written: through a link. OSError where no file can be.
+
+    A folder, a device or a pipe is not replaced by a file.
+    """
+    place = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if place.is_symlink():
+        raise UnwritableError(errno.ELOOP, "links that lead to each other", str(path))
+    if place.exists() and not place.is_file():
+        kind = "a folder" if place.is_dir() else "a device or a pipe"
+        raise UnwritableError(errno.EEXIST, f"it is {kind}, no regular file", str(path))
+    return place
+
+
+def require_writable(path: Path) -> None:
+    """UnwritableError where `write_atomic(path, …)` would fail; asked for before long work."""
+    place = place_of(path)
+    with writing(path):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=place.parent).close()
+
+
+def write_atomic(path: Path, write: bytes | str | Callable[[BinaryIO], None]) -> None:
+    """Write a temporary sibling, fsync it, then rename: a reader sees the old file or the new one.
+
+    write is the content, or a function that puts it into an open binary file. A text that the file
+    holds already is not written again, so that this may be asked of a folder that is read-only.
+    Raises UnwritableError, in words for the user, where the system refuses or path is no regular
+    file.
+    """
+    path = place_of(path)
+    if isinstance(write, str):
+        write = write.encode()
+        if path.is_file() and path.read_bytes() == write:
+            return
+    with writing(path, None if callable(write) else len(write)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, write)
+
+
+def _replace(path: Path, write: bytes | Callable[[BinaryIO], None]) -> None:
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
+    ) as file:
+        temporary = Path(file.name)
+        try:
+            if callable(write):
+                write(file)
+            else:
+                file.write(write)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            with suppress(OSError):  # closing writes what is left, which a full disk refuses again
+                file.close()
+            temporary.unlink(missing_ok=True)
+            raise
+    try:
+        # A temporary file is private (0600); the result should be as readable as any other file.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a table that people open in a spreadsheet: csv in which no text is a formula.
+
+    What begins like one gets an apostrophe (OWASP, "CSV Injection"): a run's name is a text.
+    """
+    safe = table.rename(columns=_text)
+    for name in safe.select_dtypes(["object", "string"]):
+        safe[name] = safe[name].map(_text)
+    write_atomic(path, safe.to_csv(index=False, lineterminator="\n"))
+
+
+def _text(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in FORMULA else cell
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write content as strict JSON: NaN becomes null, because JSON knows no NaN."""
+    write_atomic(path, json.dumps(_plain(content), indent=2, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+@contextmanager
+def locked(path: Path, busy: str, wait: bool = False) -> Iterator[None]:
+    """Hold the lock file at path; the system frees it when the process dies, however it dies.
+
+    Raises BlockingIOError(busy) when another process holds it and wait is False; UnwritableError
+    where there can be no such file.
+    """
+    with writing(path):  # FileLock would take some refusals for a lock that is held
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o644))
+    lock = FileLock(path, timeout=-1 if wait else 0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise BlockingIOError(busy) from None
+    try:
+        yield
+    finally:
+        lock.release()

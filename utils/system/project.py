@@ -1,0 +1,47 @@
+"""The project itself: where it lies, and which state of its code a result was made with."""
+
+import json
+import subprocess
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def git_revision() -> str:
+    """Revision of the project's checkout, with "+changes" when code differs; "" outside git.
+
+    Of a notebook only the cells count: what JupyterLab saves in it, outputs and numbers of
+    execution, is no code; nor is the cell of parameters, as a run's settings hold what it says.
+    """
+    ask = partial(subprocess.run, cwd=PROJECT, capture_output=True, text=True, check=False)
+    try:
+        revision = ask(["git", "rev-parse", "--short=12", "HEAD"])
+    except FileNotFoundError:  # no git on this machine
+        return ""
+    if revision.returncode:
+        return ""
+    changed = ask(["git", "diff", "--name-only", "--relative", "-z", "HEAD"]).stdout.split("\0")
+    code = any(_is_changed(PROJECT, name, ask) for name in changed if name)
+    return revision.stdout.strip() + ("+changes" if code else "")
+
+
+def _is_changed(root: Path, name: str, ask: Any) -> bool:
+    """Whether the code in a file that git lists as changed is another one."""
+    if not name.endswith(".ipynb"):
+        return True
+    try:
+        committed = ask(["git", "show", f"HEAD:./{name}"], encoding="utf-8").stdout
+        return _cells((root / name).read_text(encoding="utf-8")) != _cells(committed)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # gone, new or damaged
+        return True
+
+
+def _cells(notebook: str) -> list[tuple[str, str]]:
+    """Kind and text of each cell but that of the parameters."""
+    return [
+        (cell["cell_type"], "".join(cell["source"]))
+        for cell in json.loads(notebook)["cells"]
+        if "parameters" not in cell["metadata"].get("tags", [])
+    ]

@@ -1,0 +1,107 @@
+"""Masks drawn over their image: images in, an image out, all (H, W, 3) uint8.
+
+Masks are (H, W) of bool, 0/1 or 0/255, in the image's size. Truth comes before prediction.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from utils.visualize.figures import OUTLINE, outlined
+
+PREDICTED = (0, 190, 255)  # neither skin nor lesion is blue, and it is darker than yellow
+# Okabe and Ito's. Yellow for what is right: a pale green cannot be told from grey by all eyes.
+MISSED, TOO_MUCH, RIGHT = (213, 94, 0), (0, 114, 178), (240, 228, 66)
+ERROR, FOUND = 0.65, 0.25  # share of the colour, the rest is the image
+SHOWN = 512  # px: more than that cannot be seen in a figure, and with less the lines are clumsy
+
+
+class Case(NamedTuple):
+    """An image (H, W, 3) uint8, its two masks (H, W), and a caption."""
+
+    image: np.ndarray
+    truth: np.ndarray
+    prediction: np.ndarray
+    caption: str
+
+
+def outlines(
+    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray | None = None
+) -> np.ndarray:
+    """A copy of the image (H, W, 3) uint8 with the borders of the truth, and of the prediction.
+
+    Where both run together the truth lies, narrower, on the prediction. Masks (H, W) of bool, 0/1
+    or 0/255; ValueError for other shapes or values.
+    """
+    width = max(1, round(max(image.shape[:2]) / 128))
+    if prediction is not None:
+        mask = as_mask("prediction", prediction, image)
+        image = outlined(image, mask, 2 * width, PREDICTED)
+    return outlined(image, as_mask("truth", truth, image), width)
+
+
+def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """The image in grey, (H, W, 3) uint8, tinted where the masks overlap and where one is alone.
+
+    Masks and errors as in `outlines`.
+    """
+    truth, prediction = (
+        as_mask(name, mask, image).astype(bool)
+        for name, mask in (("truth", truth), ("prediction", prediction))
+    )
+    picture = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    for area, colour, share in (
+        (truth & prediction, RIGHT, FOUND),
+        (truth & ~prediction, MISSED, ERROR),
+        (~truth & prediction, TOO_MUCH, ERROR),
+    ):
+        picture[area] = tinted(picture[area], colour, share)
+    return picture
+
+
+def tinted(pixels: np.ndarray, colour: tuple[int, int, int], share: float) -> np.ndarray:
+    """Pixels (..., 3) uint8 with a share of a colour mixed in."""
+    return ((1 - share) * pixels + share * np.array(colour)).round().astype(np.uint8)
+
+
+_GREY = np.full(3, 170)
+LEGENDS = {  # how the colours are seen
+    outlines: {"truth": OUTLINE, "prediction": PREDICTED},
+    errors: {
+        "missed (truth alone)": tinted(_GREY, MISSED, ERROR),
+        "too much (prediction alone)": tinted(_GREY, TOO_MUCH, ERROR),
+        "right": tinted(_GREY, RIGHT, FOUND),
+    },
+}
+
+
+def as_mask(name: str, mask: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """The mask (H, W) as 0/255 uint8; ValueError where it does not fit the image, or is none."""
+    if mask.shape != image.shape[:2]:
+        raise ValueError(
+            f"{name} has shape {mask.shape} for an image of {image.shape[:2]}; resize one of them"
+        )
+    if mask.dtype.kind == "f" or ((mask > 1) & (mask != 255)).any() or (mask < 0).any():
+        raise ValueError(
+            f"{name} holds other values than 0 and 1 (or 255), as {mask.dtype}; threshold it first"
+        )
+    return np.where(mask > 0, np.uint8(255), np.uint8(0))
+
+
+def shown_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height in the same proportion, the longer side 512 px: lines look well on that."""
+    scale = SHOWN / max(width, height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def at_shown_size(case: Case) -> Case:
+    """The case at its `shown_size`."""
+    height, width = case.image.shape[:2]
+    size = shown_size(width, height)
+    smooth = cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR
+    masks = [
+        cv2.resize(as_mask(name, mask, case.image), size, interpolation=cv2.INTER_NEAREST)
+        for name, mask in (("truth", case.truth), ("prediction", case.prediction))
+    ]
+    return Case(cv2.resize(case.image, size, interpolation=smooth), *masks, case.caption)

@@ -52,6 +52,7 @@ class Row:
     name: str
     question: str
     network: str
+    task: str = ""  # "labels" of images or "masks" on them: what the network is to give
     profile: str = "best"
     published: tuple[Published, ...] = field(default=(), repr=False)
     # network
@@ -147,6 +148,7 @@ class Row:
 class ClassificationRow(Row):
     """One experiment of ARL-CNN.ipynb."""
 
+    task: str = "labels"
     num_classes: int = 3  # 1: melanoma against the rest
     loss: str = "cross_entropy"
     class_weights: tuple[float, ...] | None = (2.5, 2.5, 0.5)
@@ -174,6 +176,7 @@ class ClassificationRow(Row):
 class SegmentationRow(Row):
     """One experiment of Segmentation.ipynb: one logit a pixel, the probability of lesion."""
 
+    task: str = "masks"
     encoder_from: str | None = None  # a classification run, whose weights the encoder starts with
     depth: int = 18  # of the encoder of res_unet and arl_unet
     loss: str = "dice_cross_entropy"

@@ -29,9 +29,12 @@ from .full_size import mask_settings as mask_settings
 from .full_size import pixel_counts as pixel_counts
 from .full_size import suffix as suffix
 from .intervals import hanley_mcneil as hanley_mcneil
+from .intervals import interval_text as interval_text
 from .intervals import wilson as wilson
 from .labels import OFFICIAL_CLASSES as OFFICIAL_CLASSES
 from .labels import auc as auc
+from .labels import both_answers as both_answers
+from .labels import classes_in as classes_in
 from .labels import confusion_matrix as confusion_matrix
 from .labels import epoch_scores as epoch_scores
 from .submission import write_submission as write_submission

@@ -159,3 +159,23 @@ def _lower_end(auc: float, positives: int, negatives: int, z: float) -> float:
 
 def _number(value: np.ndarray) -> Number:
     return value.item() if value.ndim == 0 else value
+
+
+def interval_text(
+    value: float | None, low: float | None, high: float | None, digits: int = 3, sign: bool = False
+) -> str:
+    """A value with its interval, as every table and text here writes it; "undefined" for none.
+
+    None and nan are undefined. With sign every number has one, as a difference wants.
+
+    >>> interval_text(0.875, 0.8234, 0.92)
+    '0.875 [0.823, 0.920]'
+    >>> interval_text(0.02, -0.004, 0.044, sign=True)
+    '+0.020 [-0.004, +0.044]'
+    >>> interval_text(None, None, None)
+    'undefined'
+    """
+    if value is None or low is None or high is None or math.isnan(value):
+        return "undefined"
+    shown, least, most = (f"{number:{'+' * sign}.{digits}f}" for number in (value, low, high))
+    return f"{shown} [{least}, {most}]"

@@ -12,6 +12,7 @@ numbers, (R, n) gives R values at once, which is what makes a bootstrap fast.
 """
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from utils.data.splits import CLASSES
@@ -61,6 +62,18 @@ def auc(truth: ArrayLike, score: ArrayLike, weights: ArrayLike | None = None) ->
     return ratio((positives * below).sum(axis=-1), pairs, UNDEFINED)
 
 
+def classes_in(table: pd.DataFrame) -> list[str]:
+    """The classes that a table of predictions has a column for, in the order of CLASSES."""
+    return [name for name in CLASSES if name in table.columns]
+
+
+def both_answers(probabilities: np.ndarray) -> np.ndarray:
+    """Probabilities (n, C) with C >= 2: of one logit (n, 1) melanoma's p, and the rest's 1 - p."""
+    if probabilities.shape[1] > 1:
+        return probabilities
+    return np.hstack([probabilities, 1 - probabilities])
+
+
 def confusion_matrix(truth: ArrayLike, prediction: ArrayLike, classes: int) -> np.ndarray:
     """How often class i (row, truth) was called class j (column): (classes, classes) int64.
 
@@ -105,10 +118,7 @@ def coursework(
     accuracy. Of equals the first is taken, so p = 0.5 is melanoma here and is not in `official`.
     """
     labels, probabilities = checked(labels, probabilities)
-    answers = probabilities
-    if probabilities.shape[1] == 1:
-        answers = np.hstack([probabilities, 1 - probabilities])
-    predicted = answers.argmax(axis=1)
+    predicted = both_answers(probabilities).argmax(axis=1)
     scores: Scores = {}
     for index, column in enumerate(probabilities.T):
         scores[CLASSES[index]] = _binary(labels == index, column, predicted == index, weights)

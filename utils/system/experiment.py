@@ -1,0 +1,129 @@
+"""What an experiment is to these modules: a frozen row of settings, whoever made the table.
+
+The table itself is `experiments`, which nothing here imports; the type checker holds its rows
+against these protocols. Fields are read-only, and sizes are in px.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol
+
+Task = Literal["labels", "masks"]
+
+
+class Published(Protocol):
+    """Numbers that a study printed for the official test images."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def scores(self) -> Mapping[str, float]: ...
+    @property
+    def training_list(self) -> str: ...
+    @property
+    def convention(self) -> str: ...  # "coursework", "official" or "unstated"
+
+
+class Experiment(Protocol):
+    """What the experiments of both tasks share."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # a dataclass: fields, replace and asdict work
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def task(self) -> Task: ...  # "labels" or "masks": what its network is trained to give
+    @property
+    def question(self) -> str: ...  # what it answers
+    @property
+    def network(self) -> str: ...  # as `nets.build` takes it
+    @property
+    def profile(self) -> str: ...
+    @property
+    def weights(self) -> str | None: ...  # "imagenet", a file, or None for from scratch
+    @property
+    def attention(self) -> str: ...  # "spatial" or "channel"
+    @property
+    def loss(self) -> str: ...  # as `loss.build` takes it
+    @property
+    def class_weights(self) -> tuple[float, ...] | None: ...
+    @property
+    def gamma(self) -> float: ...  # of focal losses
+    @property
+    def train_list(self) -> str: ...  # "official", "extended" or "patches"
+    @property
+    def select_on(self) -> str: ...  # "validation" or "holdout"
+    @property
+    def allow_missing(self) -> bool: ...
+    @property
+    def train_images(self) -> int | None: ...  # so many at most, drawn by class
+    @property
+    def colour(self) -> float: ...  # strength of the jitter, 0 to 1
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def optimizer(self) -> str: ...  # "adamw" or "sgd"
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def weight_decay(self) -> float: ...
+    @property
+    def schedule(self) -> str: ...  # "cosine", "halve-30" or "constant"
+    @property
+    def warmup_epochs(self) -> float: ...
+    @property
+    def clip_norm(self) -> float: ...  # 0: none
+    @property
+    def patience(self) -> int: ...  # epochs without improvement before stopping; 0: never
+    @property
+    def select_score(self) -> str: ...  # a column of the history, high is good
+    @property
+    def seed(self) -> int: ...
+    @property
+    def precision(self) -> str: ...  # "auto", "fp32" or "bf16"
+    @property
+    def compile_network(self) -> bool: ...
+    @property
+    def workers(self) -> int | None: ...
+    @property
+    def views(self) -> int: ...  # averaged for the final scores
+
+    @property
+    def published(self) -> Sequence[Published]: ...
+
+    def folder(self) -> str: ...  # the name of a run's folder: <name>-s<seed>
+
+
+class Classification(Experiment, Protocol):
+    """One experiment of ARL-CNN.ipynb."""
+
+    @property
+    def num_classes(self) -> int: ...  # 1: melanoma against the rest
+    @property
+    def stored_size(self) -> int: ...  # side of the prepared images
+    @property
+    def image_size(self) -> int: ...  # side of what the network sees
+    @property
+    def patch_scales(self) -> tuple[float, ...]: ...  # fractions of the stored side
+    @property
+    def average(self) -> str: ...  # "probabilities" or "logits"
+
+
+class Segmentation(Experiment, Protocol):
+    """One experiment of Segmentation.ipynb."""
+
+    @property
+    def encoder_from(self) -> str | None: ...  # a classification run
+    @property
+    def depth(self) -> int: ...  # of the encoder
+    @property
+    def stored_size(self) -> tuple[int, int]: ...  # width and height
+    @property
+    def image_size(self) -> tuple[int, int]: ...  # width and height
+    @property
+    def test_image(self) -> str: ...  # "whole" or "centre crop"
+    @property
+    def threshold(self) -> float: ...  # of the probability, above which a pixel is lesion
+    @property
+    def clean_up(self) -> bool: ...  # keep the largest component, and fill its holes

@@ -7,17 +7,17 @@ only), "coursework" (its re-implementation by students), "best" (ours) and "demo
 CPU).
 """
 
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from dataclasses import replace as changed
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from experiments import classification, segmentation
 from experiments.classification import SAME_RUN
 from experiments.row import ClassificationRow, Published, Row, SegmentationRow
+from utils.system.experiment import Task
+from utils.system.size import LARGEST, Size
 
 __all__ = [
     "AGAINST",
@@ -33,6 +33,7 @@ __all__ = [
     "get",
     "profiles",
     "restore",
+    "task_of",
 ]
 
 ROWS: dict[str, Row] = {**classification.ROWS, **segmentation.ROWS}
@@ -74,19 +75,19 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
     known = [entry.name for entry in fields(ROWS[name])]
     for override in overrides:
         _check("field", override, known)
-    chosen = {key: _plain(key, value, ROWS[name]) for key, value in overrides.items()}
-    chosen = {key: value for key, value in chosen.items() if value is not None}
+    chosen = {key: value for key, value in overrides.items() if value is not None}
     changes = table.RECIPES[profile] | table.EXCEPTIONS.get((profile, name), {}) | chosen
     if changes.get("encoder_from", "none") != "none" and "weights" not in chosen:
         changes["weights"] = None
     for start in ("weights", "encoder_from"):
         if changes.get(start) == "none":
             changes[start] = None
-    if "image_size" in chosen and "stored_size" not in chosen:
-        stored = changes.get("stored_size", ROWS[name].stored_size)
-        changes["stored_size"] = _at_least(stored, changes["image_size"])
-        sides = changes["image_size"]
-        if changes.get("views") == 8 and "views" not in chosen and sides[0] != sides[-1]:
+    if "image_size" in chosen:
+        seen = changed(ROWS[name], image_size=chosen["image_size"], stored_size=LARGEST).image_size
+        if "stored_size" not in chosen:
+            stored = changes.get("stored_size", ROWS[name].stored_size)
+            changes["stored_size"] = _larger(stored, seen)
+        if changes.get("views") == 8 and "views" not in chosen and not _is_square(seen):
             changes["views"] = 4  # quarter turns are for squares
     return changed(ROWS[name], profile=profile, **changes)
 
@@ -104,8 +105,18 @@ def restore(settings: dict[str, Any]) -> Row:
     A field that an older file does not know has its default. Raises ValueError for one that is not
     known any more, and for a value that no row can have.
     """
-    kind = SegmentationRow if settings.get("name") in segmentation.ROWS else ClassificationRow
-    return kind.restore(settings)
+    return {"labels": ClassificationRow, "masks": SegmentationRow}[task_of(settings)].restore(
+        settings
+    )
+
+
+def task_of(settings: Mapping[str, Any]) -> Task:
+    """The task of a row that a `config.json` holds; files of early versions do not say it."""
+    if settings.get("task") in ("labels", "masks"):
+        return settings["task"]
+    if settings.get("name") in ROWS:
+        return ROWS[settings["name"]].task
+    return "masks" if "test_image" in settings else "labels"
 
 
 def _table(name: str) -> ModuleType:
@@ -113,36 +124,13 @@ def _table(name: str) -> ModuleType:
     return segmentation if name in segmentation.ROWS else classification
 
 
-def _plain(field: str, value: Any, row: Row) -> Any:
-    """A value as a row holds it: tuples for lists, both sides for a segmenter's sizes.
-
-    A path, and the number that papermill makes of a name of digits, are texts.
-    """
-    if field in ("weights", "encoder_from") and (type(value) is int or isinstance(value, Path)):
-        return str(value)
-    if isinstance(value, list):
-        value = tuple(value)
-    if isinstance(row, SegmentationRow) and field in ("image_size", "stored_size"):
-        return value if value is None else _sides(field, value)
-    return value
+def _larger(stored: Any, seen: int | Size) -> int | Size:
+    """The stored size, enlarged where the network sees more."""
+    return Size(*map(max, stored, seen)) if isinstance(seen, Size) else max(stored, seen)
 
 
-def _sides(field: str, value: Any) -> tuple[int, int]:
-    """Width and height, of 256, "336x224" or (336, 224)."""
-    if type(value) is int:
-        return (value, value)
-    if isinstance(value, str) and (sides := re.fullmatch(r"(\d{1,5})x(\d{1,5})", value.lower())):
-        return (int(sides[1]), int(sides[2]))
-    if isinstance(value, tuple) and len(value) == 2 and all(type(side) is int for side in value):
-        return value
-    raise ValueError(f"{field} is {value!r}; expected a side in px such as 256, or '336x224'.")
-
-
-def _at_least(stored: Any, seen: Any) -> Any:
-    """The stored size, enlarged where the network sees more; for one side and for two."""
-    if isinstance(stored, tuple):
-        return tuple(map(max, stored, seen))
-    return max(stored, seen) if isinstance(seen, int) else stored
+def _is_square(seen: int | Size) -> bool:
+    return not isinstance(seen, Size) or seen.width == seen.height
 
 
 def _check(what: str, name: Any, known: Any) -> None:

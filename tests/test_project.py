@@ -22,7 +22,7 @@ OURS = {*PACKAGES, "prepare_data", "reproduce", "seg_main"}
 MAY_IMPORT = {
     "nets": {"nets"},
     "utils": {"utils"},
-    "experiments": {"experiments"},
+    "experiments": {"experiments", "utils"},
     "bench": {"bench", "experiments", "nets", "utils"},
     "prepare_data": {"utils"},
     "study": {"experiments", "study", "utils"},

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from typing import get_args, get_type_hints
 
 import nbformat
 import numpy as np
@@ -21,13 +22,14 @@ from experiments import (
     classification,
     get,
     restore,
+    task_of,
 )
 from experiments import ROWS as EXPERIMENTS
 from experiments import ClassificationRow as Row
 from study.notebooks import check_parameters
 from study.plan import TRAINING
 from utils import evaluation, loss
-from utils.data import patches
+from utils.data import patches, splits
 from utils.model import recipe
 from utils.system.project import PROJECT
 
@@ -81,13 +83,45 @@ def test_settings_of_an_older_run_have_the_defaults_of_what_they_do_not_know():
         restore(settings | {"dropout": 0.5})
 
 
-def test_an_error_of_ours_is_not_taken_for_damaged_settings(monkeypatch):
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"network": None}, "are damaged: network is None; expected str"),
+        ({"epochs": "3"}, "are damaged: epochs is '3'; expected int"),
+        ({"published": [{"source": "a"}]}, "are damaged: published scores is missing"),
+        ({"published": 3}, "are damaged: published is 3; expected list"),
+        ({"image_size": [64, 64]}, r"are damaged: image_size is \[64, 64\]; expected int"),
+    ],
+)
+def test_damaged_settings_are_named(changes, said):
     settings = json.loads(json.dumps(dataclasses.asdict(get("1-3"))))
-    with pytest.raises(ValueError, match="are damaged: missing a required argument: 'network'"):
-        restore({name: value for name, value in settings.items() if name != "network"})
-    monkeypatch.setattr("experiments.row.check_fields", lambda _row: None + 1)
-    with pytest.raises(TypeError, match="NoneType"):
-        restore(settings)
+    with pytest.raises(ValueError, match=said):
+        restore(settings | changes)
+    without = {name: value for name, value in settings.items() if name not in changes}
+    if "network" in changes:
+        with pytest.raises(ValueError, match="are damaged: network is missing"):
+            restore(without)
+
+
+def test_the_task_of_an_early_run_is_that_of_its_row():
+    for name in ("1-3", "seg-6"):
+        settings = json.loads(json.dumps(dataclasses.asdict(get(name))))
+        assert settings.pop("task") == task_of(settings)
+        assert restore(settings) == get(name)
+        assert task_of(settings | {"name": "of one's own"}) == task_of(settings)
+
+
+def test_what_may_be_chosen_is_what_the_tables_hold():
+    def choices(field: str) -> list[set[object]]:
+        kinds = (Row, SegmentationRow)
+        return [set(get_args(get_type_hints(kind)[field])) for kind in kinds]
+
+    assert set.union(*choices("loss")) == set(loss.LOSSES)
+    assert choices("schedule") == [set(recipe.SCHEDULES)] * 2
+    assert choices("precision") == [set(recipe.PRECISIONS)] * 2
+    assert choices("train_list") == [set(splits.TRAIN_LISTS)] * 2
+    assert choices("select_on") == [set(splits.SELECT_ON)] * 2
+    assert choices("task") == [{"labels"}, {"masks"}]
 
 
 def test_a_network_is_built_with_its_options():

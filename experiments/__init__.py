@@ -10,6 +10,7 @@ CPU).
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from dataclasses import replace as changed
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -82,6 +83,8 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
     for start in ("weights", "encoder_from"):
         if changes.get(start) == "none":
             changes[start] = None
+        elif type(changes.get(start)) is int or isinstance(changes.get(start), Path):
+            changes[start] = str(changes[start])  # papermill makes a number of a name of digits
     if "image_size" in chosen:
         seen = changed(ROWS[name], image_size=chosen["image_size"], stored_size=LARGEST).image_size
         if "stored_size" not in chosen:

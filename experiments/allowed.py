@@ -1,12 +1,10 @@
 """What a field of an experiment may hold, and how a wrong value is put into one sentence.
 
 Pydantic checks the values where they stand: strictly, so that "7", True and nan are no numbers.
-Papermill hands over a list where a tuple is meant, and a number for a name of digits; both are
-taken for what they mean.
+Papermill hands over a list where a tuple is meant, which is taken for one.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -37,10 +35,6 @@ def _size(value: Any) -> Size:
         raise ValueError(f"is {error}.") from error
 
 
-def _text(value: Any) -> Any:
-    return str(value) if type(value) is int or isinstance(value, Path) else value
-
-
 def _not_blank(value: str) -> str:
     if not value.strip():
         raise ValueError(f"is {value!r}; expected a name, a path, or None.")
@@ -51,7 +45,7 @@ def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-Name = Annotated[str, BeforeValidator(_text), AfterValidator(_not_blank)]
+Name = Annotated[str, AfterValidator(_not_blank)]
 Sides = Annotated[Size, PlainValidator(_size)]
 ClassWeights = Annotated[
     tuple[Annotated[float, Field(gt=0, le=1_000_000)], ...], BeforeValidator(_tuple)

@@ -435,7 +435,7 @@ def test_evaluation_split(tree):
     assert data.evaluation_split(rows, "validation") == "validation"
     without = rows[rows["split"] != "test"]
     assert data.evaluation_split(without) == "validation"
-    with pytest.raises(DataError, match=r"no rows of split 'test' .*found train, validation"):
+    with pytest.raises(DataError, match=r"no images of split 'test' .*found train, validation"):
         data.evaluation_split(without, "test")
 
 

@@ -116,7 +116,7 @@ def test_a_run_goes_on_where_it_stopped_in_one_kernel(
             train(demo_set, tmp_path / "run", network=network)
     train(demo_set, tmp_path / "run", network=network)
     same_files(undisturbed, tmp_path / "run")
-    assert "going on in epoch 1 after 1 batches" in (tmp_path / "run/run.log").read_text()
+    assert "resuming epoch 1 at batch 1" in (tmp_path / "run/run.log").read_text()
 
 
 def test_a_segmenter_too(demo_set, tmp_path) -> None:

@@ -75,7 +75,7 @@ def test_a_run_killed_anywhere_ends_like_one_that_was_not(
     command = [sys.executable, str(script), str(demo_set), str(tmp_path), str(workers)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "going on in epoch" in (tmp_path / "killed/run.log").read_text()
+    assert "resuming epoch" in (tmp_path / "killed/run.log").read_text()
     same_files(tmp_path / "whole", tmp_path / "killed")
     assert not list((tmp_path / "killed").glob(".*.tmp"))
 

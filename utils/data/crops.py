@@ -68,47 +68,48 @@ def boxes(image_id: str, width: int, height: int, seed: int) -> np.ndarray:
     return np.array(found)
 
 
-def make(data_dir: Path, rows: pd.DataFrame, settings: Settings, workers: int | None = None) -> int:
-    """Cut the crops of the rows (training rows of `data.read`) unless they are there; gives their
-    number.
+def make(
+    data_dir: Path, images: pd.DataFrame, settings: Settings, workers: int | None = None
+) -> int:
+    """Cut the crops of training images (`data.read`) unless they are there; gives their number.
 
     Works in `<folder>.partial`, where a second call goes on; the folder appears when it is whole,
-    and the csv after it. Raises DataError where there are no rows, where images cannot be read,
+    and the csv after it. Raises DataError where there are no images, where one cannot be read,
     where the disk has too little room, and where the folder was made in another way.
     """
-    if rows.empty:
+    if images.empty:
         raise DataError(
             f"{data_dir} has no training images to cut crops from; fetch them: python "
             "prepare_data.py download --splits train"
         )
     folder = data_dir / FOLDER
     partial = folder.with_name(f".{FOLDER}.partial")
-    images = {
+    sizes = {
         name: Path(path).stat().st_size
-        for name, path in zip(rows["id"], rows["image"], strict=True)
+        for name, path in zip(images["id"], images["image"], strict=True)
     }
-    wanted = asdict(settings) | {"images": images}
+    wanted = asdict(settings) | {"images": sizes}
     with locked(folder.with_name(f".{FOLDER}.lock"), f"{folder} is being made", wait=True):
         if folder.exists():
             _require_same(folder, wanted)
         else:
             if any(partial.glob("*.jpg")):
                 _require_same(partial, asdict(settings))
-                _forget_changed(partial, images)
-            _require_room(data_dir, partial, rows, settings)
+                _forget_changed(partial, sizes)
+            _require_room(data_dir, partial, images, settings)
             partial.mkdir(exist_ok=True)
             write_json(partial / SETTINGS, wanted)
-            _cut_all(partial, rows, settings, workers)
+            _cut_all(partial, images, settings, workers)
             partial.rename(folder)
-        _write_labels(data_dir / LABELS, rows)
-    return len(rows) * (1 + len(SCALES) * CROPS)
+        _write_labels(data_dir / LABELS, images)
+    return len(images) * (1 + len(SCALES) * CROPS)
 
 
-def read(data_dir: Path, rows: pd.DataFrame) -> pd.DataFrame:
-    """The crops of the rows (official training rows of `data.read`), in the same columns.
+def read(data_dir: Path, images: pd.DataFrame) -> pd.DataFrame:
+    """The crops of official training images (`data.read`), in the same columns.
 
-    Whole images are left out: the rows have them. Crops have no mask, and are not official. Raises
-    DataError where the folder is missing, or lacks crops of a row.
+    Whole images are left out: the table has them. Crops have no mask, and are not official. Raises
+    DataError where the folder is missing, or lacks crops of an image.
     """
     folder = data_dir / FOLDER
     if not (data_dir / LABELS).is_file() or not folder.is_dir():
@@ -116,7 +117,7 @@ def read(data_dir: Path, rows: pd.DataFrame) -> pd.DataFrame:
             f"train_list='patches' needs {FOLDER} and {LABELS} in {data_dir}; make them with\n"
             f'    python prepare_data.py patches --data-dir "{data_dir}"'
         )
-    crops = [names(name)[1:] for name in rows["id"]]
+    crops = [names(name)[1:] for name in images["id"]]
     found = {entry.name for entry in os.scandir(folder) if entry.stat().st_size}
     lacking = [name for of_image in crops for name in of_image if f"{name}.jpg" not in found]
     if lacking:
@@ -124,10 +125,10 @@ def read(data_dir: Path, rows: pd.DataFrame) -> pd.DataFrame:
             f"crops that are not in {folder}: {listed(lacking)}; remove the folder and "
             "make it again (python prepare_data.py patches)."
         )
-    many = rows.loc[rows.index.repeat(len(crops[0]) if crops else 0)].reset_index(drop=True)
+    many = images.loc[images.index.repeat(len(crops[0]) if crops else 0)].reset_index(drop=True)
     ids = [name for of_image in crops for name in of_image]
-    images = [str(folder / f"{name}.jpg") for name in ids]
-    return many.assign(id=ids, image=images, mask="", official=False)
+    files = [str(folder / f"{name}.jpg") for name in ids]
+    return many.assign(id=ids, image=files, mask="", official=False)
 
 
 def _settings_of(folder: Path) -> dict:
@@ -150,22 +151,22 @@ def _require_same(folder: Path, wanted: dict) -> None:
     )
 
 
-def _forget_changed(partial: Path, images: dict[str, int]) -> None:
+def _forget_changed(partial: Path, sizes: dict[str, int]) -> None:
     """Remove the crops of images that were replaced since they were cut."""
     cut = _settings_of(partial)["images"]
-    for name in (name for name, size in cut.items() if images.get(name) != size):
+    for name in (name for name, size in cut.items() if sizes.get(name) != size):
         for picture in names(name):
             (partial / f"{picture}.jpg").unlink(missing_ok=True)
 
 
-def _require_room(data_dir: Path, partial: Path, rows: pd.DataFrame, settings: Settings) -> None:
-    pictures = len(rows) * (1 + len(SCALES) * CROPS)
+def _require_room(data_dir: Path, partial: Path, images: pd.DataFrame, settings: Settings) -> None:
+    pictures = len(images) * (1 + len(SCALES) * CROPS)
     done = sum(1 for _ in partial.glob("*.jpg")) if partial.exists() else 0
     needed = int((pictures - done) * settings.side**2 * BYTES_A_PIXEL)
     require_room(f"{pictures} crops", data_dir, needed, "make them smaller (--side)")
 
 
-def _cut_all(folder: Path, rows: pd.DataFrame, settings: Settings, workers: int | None) -> None:
+def _cut_all(folder: Path, images: pd.DataFrame, settings: Settings, workers: int | None) -> None:
     present = {entry.name for entry in os.scandir(folder)}
 
     def cut(name: str, path: str, mask: str) -> str | None:
@@ -179,8 +180,8 @@ def _cut_all(folder: Path, rows: pd.DataFrame, settings: Settings, workers: int 
         return None
 
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        work = pool.map(cut, rows["id"], rows["image"], rows["mask"])
-        faults = [fault for fault in progress(work, "crops", "images", len(rows)) if fault]
+        work = pool.map(cut, images["id"], images["image"], images["mask"])
+        faults = [fault for fault in progress(work, "crops", "images", len(images)) if fault]
     if faults:
         raise DataError(
             f"files that cannot be used: {listed(faults)}; mend them, or bring undamaged "
@@ -204,12 +205,12 @@ def _cut(folder: Path, name: str, image: np.ndarray, settings: Settings) -> None
         unfinished.replace(folder / f"{picture}.jpg")
 
 
-def _write_labels(file: Path, rows: pd.DataFrame) -> None:
+def _write_labels(file: Path, images: pd.DataFrame) -> None:
     table = pd.DataFrame(
         {
-            "image_id": [picture for name in rows["id"] for picture in names(name)],
+            "image_id": [picture for name in images["id"] for picture in names(name)],
             **{
-                label: np.repeat((rows["label"] == number).astype(int), 1 + len(SCALES) * CROPS)
+                label: np.repeat((images["label"] == number).astype(int), 1 + len(SCALES) * CROPS)
                 for number, label in enumerate(("melanoma", "seborrheic_keratosis"))
             },
         }

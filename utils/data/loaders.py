@@ -71,13 +71,13 @@ def collate(samples: list[dict]) -> dict[str, torch.Tensor]:
 
 
 class LesionDataset(Dataset):
-    """The images of some rows in a prepared store."""
+    """Some images of a prepared store."""
 
-    def __init__(self, store: Store, rows: pd.DataFrame) -> None:
+    def __init__(self, store: Store, images: pd.DataFrame) -> None:
         self.store = store
-        self.positions = store.positions(rows)
-        self.labels = rows["label"].to_numpy()
-        self.ids = rows["id"].tolist()
+        self.positions = store.positions(images)
+        self.labels = images["label"].to_numpy()
+        self.ids = images["id"].tolist()
 
     def __len__(self) -> int:
         return len(self.positions)

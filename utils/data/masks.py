@@ -56,9 +56,9 @@ def training_transform(size: Size, colour: float = 0.0) -> A.Compose:
     )
 
 
-def require_masks(rows: pd.DataFrame) -> None:
-    """DataError that names the rows without a mask: a segmenter can do nothing with them."""
-    if (without := rows.loc[rows["mask"] == "", "id"]).size:
+def require_masks(images: pd.DataFrame) -> None:
+    """DataError that names the images without a mask: a segmenter can do nothing with them."""
+    if (without := images.loc[images["mask"] == "", "id"]).size:
         raise DataError(
             f"images without a mask: {listed(without)}; put the masks "
             "(<id>_segmentation.png) into the folder ISIC-2017_…_Part1_GroundTruth of their "
@@ -69,9 +69,9 @@ def require_masks(rows: pd.DataFrame) -> None:
 class TrainingMasks(LesionDataset):
     """A key (epoch, index) gives "image" (H, W, 3) uint8, "label" (H, W) uint8 of 0/1, "index"."""
 
-    def __init__(self, store: Store, rows: pd.DataFrame, transform: A.Compose, seed: int) -> None:
-        require_masks(rows)
-        super().__init__(store, rows)
+    def __init__(self, store: Store, images: pd.DataFrame, transform: A.Compose, seed: int) -> None:
+        require_masks(images)
+        super().__init__(store, images)
         self.transform, self.seed = transform, seed
 
     def __getitem__(self, key: tuple[int, int]) -> dict:
@@ -93,10 +93,10 @@ class TestImages(LesionDataset):
     __test__ = False  # not a test case, whatever its name says to pytest
 
     def __init__(
-        self, store: Store, rows: pd.DataFrame, size: Size, test_image: str = "whole"
+        self, store: Store, images: pd.DataFrame, size: Size, test_image: str = "whole"
     ) -> None:
-        require_masks(rows)
-        super().__init__(store, rows)
+        require_masks(images)
+        super().__init__(store, images)
         self.size = size
         sides = store.index.iloc[self.positions][["width", "height"]].to_numpy(dtype=float)
         crops = test_image == "centre crop"

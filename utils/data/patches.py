@@ -98,8 +98,8 @@ def _resize(image: np.ndarray, size: int) -> np.ndarray:
 class TrainingPatches(LesionDataset):
     """One augmented patch for a key (epoch, index): "image" (S, S, 3) uint8, "label", "index"."""
 
-    def __init__(self, store: Store, rows: pd.DataFrame, transform: A.Compose, seed: int) -> None:
-        super().__init__(store, rows)
+    def __init__(self, store: Store, images: pd.DataFrame, transform: A.Compose, seed: int) -> None:
+        super().__init__(store, images)
         self.transform, self.seed = transform, seed
 
     def __getitem__(self, key: tuple[int, int]) -> dict:
@@ -115,11 +115,11 @@ class TestViews(LesionDataset):
     __test__ = False  # not a test case, whatever its name says to pytest
 
     def __init__(
-        self, store: Store, rows: pd.DataFrame, image_size: int, views: int = VIEWS
+        self, store: Store, images: pd.DataFrame, image_size: int, views: int = VIEWS
     ) -> None:
         if type(views) is not int or not 1 <= views <= VIEWS:
             raise ValueError(f"views is {views!r}; expected 1 (the plain image) to {VIEWS}.")
-        super().__init__(store, rows)
+        super().__init__(store, images)
         self.image_size, self.views = image_size, views
 
     def __getitem__(self, index: int) -> dict:

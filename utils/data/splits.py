@@ -96,14 +96,14 @@ def note(data_dir: Path) -> str:
 
 
 def read(data_dir: Path, train_list: str = "official", allow_missing: bool = False) -> pd.DataFrame:
-    """All rows of all splits that the folder holds, checked.
+    """All images of all splits that the folder holds, checked; a row an image.
 
     Columns: id, split ("train", "validation", "test"), label (0 melanoma, 1 seborrheic keratosis,
     2 benign; `NO_LABEL` in a split that has masks, but no label table), official (False for what
     only the enlarged list has), image (path), mask (path or ""), age (years or NaN), sex ("male",
     "female", "unknown"). train_list "extended" adds the coursework's 1320 further archive images,
     "patches" 60 crops of each official training image (`data.crops`); with allow_missing, rows
-    without an image are left out instead of being an error.
+    without an image file are left out instead of being an error.
     Raises DataError for ids without image, images without row, duplicates, rows with both labels,
     labels that are not 0 or 1, and ids that stand in two splits.
     """
@@ -120,33 +120,33 @@ def read(data_dir: Path, train_list: str = "official", allow_missing: bool = Fal
     frames = [read_split(data_dir, split, train_list, allow_missing) for split in present]
     if train_list == "patches" and "train" in present:
         frames.append(crops.read(data_dir, frames[present.index("train")]))
-    rows = pd.concat(frames, ignore_index=True)
-    twice = rows.loc[rows["id"].duplicated(), "id"]
+    images = pd.concat(frames, ignore_index=True)
+    twice = images.loc[images["id"].duplicated(), "id"]
     if len(twice):
         raise DataError(
             f"ids that stand in two splits: {listed(twice)}; a network must not be scored "
             f"on images it was trained on. Remove them from one of the csv files in {data_dir}."
         )
-    return rows
+    return images
 
 
 def training_rows(
-    rows: pd.DataFrame, select_on: str, seed: int
+    images: pd.DataFrame, select_on: str, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split into the rows to train on and the rows to select the best epoch on.
+    """Split into the images to train on and those to select the best epoch on.
 
     "validation" selects on the official validation split, as the published studies did. "holdout"
-    keeps 15 % of the official training rows (300 of 2000), stratified by class and fixed by the
+    keeps 15 % of the official training images (300 of 2000), stratified by class and fixed by the
     seed, and leaves the validation split untouched; no crop of a held-out image is trained on.
     Raises DataError when a split is missing.
     """
     _check_choice("select_on", select_on, SELECT_ON)
-    train, validation = (rows[rows["split"] == split] for split in ("train", "validation"))
+    train, validation = (images[images["split"] == split] for split in ("train", "validation"))
     if train.empty or (select_on == "validation" and validation.empty):
         raise DataError(
             f"training with select_on={select_on!r} needs the train"
             f"{' and the validation' if select_on == 'validation' else ''} split; found "
-            f"{listed(sorted(rows['split'].unique())) or 'none'}. Bring the split"
+            f"{listed(sorted(images['split'].unique())) or 'none'}. Bring the split"
             f"{', or select on ' + repr('holdout') if select_on == 'validation' else ''}."
         )
     if select_on == "validation":
@@ -165,35 +165,39 @@ def training_rows(
     return kept.reset_index(drop=True), held_out.sort_values("id").reset_index(drop=True)
 
 
-def drawn(rows: pd.DataFrame, count: int | None, seed: int) -> pd.DataFrame:
-    """`count` of the rows at most, drawn by class and fixed by the seed; all of them for None.
+def drawn(images: pd.DataFrame, count: int | None, seed: int) -> pd.DataFrame:
+    """`count` of the images at most, drawn by class and fixed by the seed; all of them for None.
 
     Classes keep their shares, and each at least one image. Raises DataError where count has no room
     for that.
     """
-    if count is None or count >= len(rows):
-        return rows
-    rest = len(rows) - count
-    classes = rows["label"].nunique()
+    if count is None or count >= len(images):
+        return images
+    rest = len(images) - count
+    classes = images["label"].nunique()
     if count < classes or rest < classes:
         raise DataError(
-            f"train_images is {count} of {len(rows)}; expected at least {classes}, an image "
-            f"of each class, and at most {len(rows) - classes}, or all of them (None)."
+            f"train_images is {count} of {len(images)}; expected at least {classes}, an image "
+            f"of each class, and at most {len(images) - classes}, or all of them (None)."
         )
-    _classes_there(rows, f"drawing {count} training images by class", "use all (train_images=None)")
-    kept, _ = _parted(rows, seed, train_size=count)
+    _classes_there(
+        images, f"drawing {count} training images by class", "use all (train_images=None)"
+    )
+    kept, _ = _parted(images, seed, train_size=count)
     return kept.sort_index().reset_index(drop=True)
 
 
-def _parted(rows: pd.DataFrame, seed: int, **size: float) -> list[pd.DataFrame]:
-    from sklearn.model_selection import train_test_split  # brings scipy: only who parts rows waits
+def _parted(images: pd.DataFrame, seed: int, **size: float) -> list[pd.DataFrame]:
+    from sklearn.model_selection import (
+        train_test_split,  # brings scipy: only who parts images waits
+    )
 
-    return train_test_split(rows, stratify=rows["label"], random_state=seed, **size)
+    return train_test_split(images, stratify=images["label"], random_state=seed, **size)
 
 
-def _classes_there(rows: pd.DataFrame, what: str, other: str) -> int:
-    """How many classes the rows have; DataError where one of them cannot be parted."""
-    counts = rows["label"].value_counts().sort_index()
+def _classes_there(images: pd.DataFrame, what: str, other: str) -> int:
+    """How many classes the images have; DataError where one of them cannot be parted."""
+    counts = images["label"].value_counts().sort_index()
     if counts.empty or counts.min() < 2:
         raise DataError(
             f"{what} needs at least 2 images of each class; found {_numbers(counts) or 'none'}. "
@@ -206,9 +210,9 @@ def _numbers(counts: pd.Series) -> str:
     return ", ".join(f"{CLASSES[k] if k >= 0 else 'no label'} {n}" for k, n in counts.items())
 
 
-def require_labels(rows: pd.DataFrame) -> None:
-    """DataError where a row says not which class it is: a classifier can do nothing with it."""
-    without = rows[rows["label"] == NO_LABEL]
+def require_labels(images: pd.DataFrame) -> None:
+    """DataError where an image has no label: a classifier can do nothing with it."""
+    without = images[images["label"] == NO_LABEL]
     for split, part in without.groupby("split", sort=False):
         raise DataError(
             f"images of the {split} split without labels: {listed(part['id'])}; put "
@@ -229,8 +233,10 @@ def require_classes(classes: int, train: pd.DataFrame, select: pd.DataFrame) -> 
     if _suffices(there, classes) and _suffices(chosen, classes):
         return
     place, counts = "to train on", there
-    rows = ["row 1-4 (melanoma against the rest)"] * (_suffices(there, 1) and _suffices(chosen, 1))
-    cure = f"With these {' and '.join([*rows, 'the segmenters'])} can be trained"
+    others = ["row 1-4 (melanoma against the rest)"] * (
+        _suffices(there, 1) and _suffices(chosen, 1)
+    )
+    cure = f"With these {' and '.join([*others, 'the segmenters'])} can be trained"
     if _suffices(there, classes):
         place, counts = "to choose the epoch on", chosen
         if (select["split"] == "validation").all():
@@ -246,23 +252,23 @@ def _suffices(counts: pd.Series, classes: int) -> bool:
     return bool(counts.min() > 0)
 
 
-def evaluation_split(rows: pd.DataFrame, split: str | None = None) -> str:
+def evaluation_split(images: pd.DataFrame, split: str | None = None) -> str:
     """The split to score: the one named, else test where it is there, else validation."""
-    present = sorted(rows["split"].unique())
+    present = sorted(images["split"].unique())
     if split is None:
         split = "test" if "test" in present else "validation"
     if split not in present:
-        raise DataError(f"no rows of split {split!r} in the data; found {listed(present)}.")
+        raise DataError(f"no images of split {split!r} in the data; found {listed(present)}.")
     return split
 
 
-def class_counts(rows: pd.DataFrame) -> pd.DataFrame:
+def class_counts(images: pd.DataFrame) -> pd.DataFrame:
     """Images per split and class, in class order, with a column for all.
 
     Where some have no label there is a column for these, too.
     """
-    labels = [*range(len(CLASSES)), *([NO_LABEL] if (rows["label"] == NO_LABEL).any() else [])]
-    counts = pd.crosstab(rows["split"], rows["label"]).reindex(columns=labels, fill_value=0)
+    labels = [*range(len(CLASSES)), *([NO_LABEL] if (images["label"] == NO_LABEL).any() else [])]
+    counts = pd.crosstab(images["split"], images["label"]).reindex(columns=labels, fill_value=0)
     counts.columns = [*CLASSES, "no label"][: len(labels)]
     counts["all"] = counts.sum(axis=1)
     return counts.reindex([s for s in SPLITS if s in counts.index])

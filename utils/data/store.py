@@ -63,29 +63,29 @@ class Store:
         )
         return flat.reshape(shape)
 
-    def positions(self, rows: pd.DataFrame) -> np.ndarray:
-        """Position in the store of each row's image; KeyError for an id that was not prepared."""
+    def positions(self, images: pd.DataFrame) -> np.ndarray:
+        """Position in the store of each image; KeyError for an id that was not prepared."""
         by_id = pd.Series(np.arange(len(self.index)), index=self.index["id"])
-        return by_id.loc[rows["id"]].to_numpy()
+        return by_id.loc[images["id"]].to_numpy()
 
-    def fingerprint(self, rows: pd.DataFrame, masks: bool = False) -> str:
+    def fingerprint(self, images: pd.DataFrame, masks: bool = False) -> str:
         """Sixteen hex digits that change when an id, a split, a label or an image file changes.
 
         With masks also when a mask does; a classifier never sees them.
         """
         kept = ["id", "sha256", *(["mask_sha256"] if masks else [])]
-        columns = self.index.iloc[self.positions(rows)][kept].astype(str)
-        columns = columns.assign(split=rows["split"].to_numpy(), label=rows["label"].to_numpy())
+        columns = self.index.iloc[self.positions(images)][kept].astype(str)
+        columns = columns.assign(split=images["split"].to_numpy(), label=images["label"].to_numpy())
         text = columns.sort_values("id").to_csv(index=False, lineterminator="\n")
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def prepare(
-    data_dir: Path, rows: pd.DataFrame, size: int | tuple[int, int], workers: int | None = None
+    data_dir: Path, images: pd.DataFrame, size: int | tuple[int, int], workers: int | None = None
 ) -> Store:
-    """The store of the rows at size (side, or (width, height)) px; decodes what is not there yet.
+    """The store of the images at size (side, or (width, height)) px; decodes what is not there yet.
 
-    rows as `data.read` gives them. Raises DataError naming the sources that cannot be used,
+    images as `data.read` gives them. Raises DataError naming the sources that cannot be used,
     after all others were decoded, and where nothing can be written. A second process that prepares
     the same store waits for the first.
     """
@@ -94,8 +94,8 @@ def prepare(
     folder = _writable_home(data_dir) / name
     try:
         with locked(folder.with_name(f".{name}.lock"), f"{folder} is being prepared", wait=True):
-            if not _is_whole(folder, rows):
-                _build(folder, rows, (width, height), workers)
+            if not _is_whole(folder, images):
+                _build(folder, images, (width, height), workers)
     except OSError as error:
         raise unwritable(error, folder) from error
     return open_store(folder)
@@ -119,22 +119,22 @@ def _writable_home(data_dir: Path) -> Path:
     )
 
 
-def _is_whole(folder: Path, rows: pd.DataFrame) -> bool:
-    """Whether the finished store holds all rows; its index then says what is true of them today."""
-    records = _plan(read_records(folder), rows)
+def _is_whole(folder: Path, images: pd.DataFrame) -> bool:
+    """Whether the finished store holds all images; its index then says what is true of them now."""
+    records = _plan(read_records(folder), images)
     whole = folder.exists() and all(record.decoded for record in records)
     if whole:
         write_index(folder, records)
     return whole
 
 
-def _plan(previous: list[Record], rows: pd.DataFrame) -> list[Record]:
+def _plan(previous: list[Record], images: pd.DataFrame) -> list[Record]:
     """The records to reach; those that are not decoded must be.
 
     Images already stored keep their position, whatever is added: a run in progress reads on.
     """
     records = {record.id: record for record in previous}
-    for row in rows.itertuples():
+    for row in images.itertuples():
         age = None if pd.isna(row.age) else row.age
         split, sex = sys.intern(row.split), sys.intern(row.sex)
         stats = {"image_stat": file_stat(row.image), "mask_stat": file_stat(row.mask)}
@@ -153,11 +153,11 @@ def _same_content(old: Record, image: Path | str, mask: Path | str) -> bool:
     return old.sha256 == content_hash(image) and old.mask_sha256 == content_hash(mask)
 
 
-def _build(folder: Path, rows: pd.DataFrame, size: tuple[int, int], workers: int | None) -> None:
+def _build(folder: Path, images: pd.DataFrame, size: tuple[int, int], workers: int | None) -> None:
     """Decode what is missing next to the finished store, then take its place."""
     partial = folder.with_name(f"{folder.name}.partial")
-    records, arrays = _open_partial(folder, partial, rows, size)
-    sources = rows.set_index("id")[["image", "mask"]]
+    records, arrays = _open_partial(folder, partial, images, size)
+    sources = images.set_index("id")[["image", "mask"]]
     todo = [place for place, record in enumerate(records) if not record.decoded]
     broken: list[str] = []
     noted = time.monotonic()
@@ -195,14 +195,14 @@ def _note(partial: Path, records: list[Record], arrays: list[np.ndarray]) -> Non
 
 
 def _open_partial(
-    folder: Path, partial: Path, rows: pd.DataFrame, size: tuple[int, int]
+    folder: Path, partial: Path, images: pd.DataFrame, size: tuple[int, int]
 ) -> tuple[list[Record], list[np.ndarray]]:
     """Records and arrays of an unfinished store, with what an earlier attempt left in them."""
     finished, left = read_records(folder), read_records(partial)
-    if left and [record.id for record in left] == [r.id for r in _plan(finished, rows)]:
-        return _plan(left, rows), [np.lib.format.open_memmap(partial / f, "r+") for f in _ARRAYS]
-    # The earlier attempt was for other rows: what it decoded moves to its new place.
-    records = _plan(finished + [record for record in left if record.decoded], rows)
+    if left and [record.id for record in left] == [r.id for r in _plan(finished, images)]:
+        return _plan(left, images), [np.lib.format.open_memmap(partial / f, "r+") for f in _ARRAYS]
+    # The earlier attempt was for other images: what it decoded moves to its new place.
+    records = _plan(finished + [record for record in left if record.decoded], images)
     needed = len(records) * size[0] * size[1] * 4
     require_room(f"{len(records)} images", partial, needed, "prepare them smaller (stored_size)")
     spare = folder.with_name(f"{folder.name}.left")

@@ -101,14 +101,14 @@ def unlabelled(folder: Path, split: str) -> list[Fault]:
 
 
 def read_split(folder: Path, split: str, train_list: str, allow_missing: bool) -> pd.DataFrame:
-    """The checked rows of one split, as `data.read` describes them."""
+    """The checked images of one split, as `data.read` describes them."""
     files = label_files(folder, split)
     if not files:
         return _unlabelled_rows(folder, split)
-    images, faults = find_images(folder, split)
-    lists = {file.name: _as_files(read_labels(file), images, file.name) for file in files}
+    pictures, faults = find_images(folder, split)
+    lists = {file.name: _as_files(read_labels(file), pictures, file.name) for file in files}
     extended = split == "train" and train_list == "extended"
-    rows = lists[EXTENDED_LABELS if extended else files[0].name].assign(split=split)
+    images = lists[EXTENDED_LABELS if extended else files[0].name].assign(split=split)
     official = next((lists[f.name]["id"] for f in files if f.name != EXTENDED_LABELS), None)
     if official is None and not extended:
         raise DataError(
@@ -116,50 +116,50 @@ def read_split(folder: Path, split: str, train_list: str, allow_missing: bool) -
             "say which of its rows are the official ones. Put the official "
             f"{PREFIXES['train'][0]}_Part3_GroundTruth.csv beside it, or use train_list='extended'."
         )
-    rows["official"] = False if official is None else rows["id"].isin(official)
+    images["official"] = False if official is None else images["id"].isin(official)
     listed = set().union(*(frame["id"] for frame in lists.values()))
-    raise_first([*faults, *strangers(images, listed, files[0])])
-    raise_first(unlisted("images", images, listed, files[0]))
-    rows["image"] = rows["id"].map(images)
+    raise_first([*faults, *strangers(pictures, listed, files[0])])
+    raise_first(unlisted("images", pictures, listed, files[0]))
+    images["image"] = images["id"].map(pictures)
     if not allow_missing:
-        raise_first(missing("image", rows.loc[rows["image"].isna(), "id"], folder, split))
-    rows = rows[rows["image"].notna()].reset_index(drop=True)
+        raise_first(missing("image", images.loc[images["image"].isna(), "id"], folder, split))
+    images = images[images["image"].notna()].reset_index(drop=True)
     masks, faults = find_masks(folder, split)
     found = match(masks, listed, "masks")
     masks = {found.name(id_): path for id_, path in masks.items()}
     raise_first([*faults, *found.faults, *unlisted("masks", masks, listed, files[0])])
     return _with_metadata(
-        rows.assign(mask=[masks.get(id_, "") for id_ in rows["id"]]), folder, split
+        images.assign(mask=[masks.get(id_, "") for id_ in images["id"]]), folder, split
     )
 
 
 def _unlabelled_rows(folder: Path, split: str) -> pd.DataFrame:
     """A row for each image of a split that has masks only: enough for segmenters."""
-    images, image_faults = find_images(folder, split)
+    pictures, image_faults = find_images(folder, split)
     masks, mask_faults = find_masks(folder, split)
-    found = match(masks, images, "masks")
+    found = match(masks, pictures, "masks")
     masks = {found.name(id_): path for id_, path in masks.items()}
     raise_first([*image_faults, *mask_faults, *found.faults])
-    raise_first(unpictured(masks, images, folder))
-    ids = sorted(images)
-    rows = pd.DataFrame({"id": pd.Series(ids, dtype=str), "label": NO_LABEL, "split": split})
-    rows = rows.assign(official=True, image=[images[id_] for id_ in ids])
-    return _with_metadata(rows.assign(mask=[masks.get(id_, "") for id_ in ids]), folder, split)
+    raise_first(unpictured(masks, pictures, folder))
+    ids = sorted(pictures)
+    images = pd.DataFrame({"id": pd.Series(ids, dtype=str), "label": NO_LABEL, "split": split})
+    images = images.assign(official=True, image=[pictures[id_] for id_ in ids])
+    return _with_metadata(images.assign(mask=[masks.get(id_, "") for id_ in ids]), folder, split)
 
 
-def _as_files(table: pd.DataFrame, images: Iterable[str], where: str) -> pd.DataFrame:
+def _as_files(table: pd.DataFrame, pictures: Iterable[str], where: str) -> pd.DataFrame:
     """The table with the ids that the image files have; DataError where several may be meant."""
-    found = match(table["id"], images, where)
+    found = match(table["id"], pictures, where)
     raise_first(found.faults)
     return table.assign(id=table["id"].map(found.name))
 
 
-def strangers(images: Iterable[str], in_table: set[str], file: Path) -> list[Fault]:
+def strangers(pictures: Iterable[str], in_table: set[str], file: Path) -> list[Fault]:
     """The fault of images and a table that have no id in common."""
-    images = sorted(images)
-    if not images or not in_table or in_table.intersection(images):
+    pictures = sorted(pictures)
+    if not pictures or not in_table or in_table.intersection(pictures):
         return []
-    ids, names = listed(sorted(in_table)), listed(images)
+    ids, names = listed(sorted(in_table)), listed(pictures)
     what = f"no id in {file.name} is the name of an image: found the ids {ids}, the images {names}"
     return [Fault(what, "an id is the name of its image file without the ending; write it so")]
 
@@ -171,9 +171,9 @@ def unlisted(what: str, found: Iterable[str], in_table: set[str], file: Path) ->
     return [Fault(f"{what} without a row in {file.name}:", cure, names)] if names else []
 
 
-def unpictured(masks: Iterable[str], images: Iterable[str], folder: Path) -> list[Fault]:
+def unpictured(masks: Iterable[str], pictures: Iterable[str], folder: Path) -> list[Fault]:
     """The fault of masks, by id, without an image where no table says which images there are."""
-    spare = sorted(set(masks) - set(images))
+    spare = sorted(set(masks) - set(pictures))
     cure = "bring the images, or move the masks elsewhere"
     return [Fault(f"masks without an image in {folder}:", cure, spare)] if spare else []
 
@@ -253,12 +253,12 @@ def _is_passed_over(path: Path) -> bool:
     return path.name.startswith(".") or path.stem.lower().endswith("_superpixels")
 
 
-def _with_metadata(rows: pd.DataFrame, folder: Path, split: str) -> pd.DataFrame:
+def _with_metadata(images: pd.DataFrame, folder: Path, split: str) -> pd.DataFrame:
     file = metadata_file(folder, split)
     if file is None:
-        return rows.assign(age=float("nan"), sex="unknown")
+        return images.assign(age=float("nan"), sex="unknown")
     table, faults = inspect_metadata(file)
-    found = match(table.index, rows["id"], file.name)
+    found = match(table.index, images["id"], file.name)
     raise_first([*faults, *found.faults])
-    table = table.rename(found.names).reindex(rows["id"])
-    return rows.assign(age=table["age"].to_numpy(), sex=table["sex"].fillna("unknown").to_numpy())
+    table = table.rename(found.names).reindex(images["id"])
+    return images.assign(age=table["age"].to_numpy(), sex=table["sex"].fillna("unknown").to_numpy())

@@ -15,6 +15,7 @@ from typing import Any
 from utils.data.splits import set_name
 from utils.system import project, values
 from utils.system.errors import RunError, listed
+from utils.system.experiment import Experiment
 
 _PART = r"(train|validation|test|holdout)(-\d+-views|-threshold-[\d.e-]+|-(un)?clean)*"
 # What a run's weights made, and nothing else.
@@ -42,7 +43,7 @@ def models_of(data_dir: Path, profile: str) -> Path:
     return project.PROJECT / "model" / f"{set_name(data_dir)}-{profile}"
 
 
-def run_folder(data_dir: Path, experiment: Any, run_dir: Any = None) -> Path:
+def run_folder(data_dir: Path, experiment: Experiment, run_dir: Any = None) -> Path:
     """The folder of an experiment's run on this data: run_dir, else `<models_of>/<row>-s<seed>`.
 
     Raises ValueRefusedError for what can be no folder, and RunError as `require_ours`.

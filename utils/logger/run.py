@@ -24,6 +24,7 @@ from utils.logger.folders import require_ours as require_ours
 from utils.logger.folders import settings_in
 from utils.system.console import in_kernel, say
 from utils.system.errors import RunError
+from utils.system.experiment import Experiment
 from utils.system.files import locked, write_atomic, write_json, writing
 from utils.system.fonts import drawing
 from utils.system.machine import machine, refuse_several_processes
@@ -35,7 +36,7 @@ FIGURE_DPI = 150
 # What may differ between the two halves of a resumed run: none of it changes a result.
 FREE_FIELDS = frozenset({"question", "published", "workers"})
 
-# What `config.json` holds, where it holds it, for whoever reads it without the row.
+# What `config.json` holds, where it holds it, for whoever reads it without the experiment.
 _KINDS: dict[str, Any] = {
     "row": {"name": str, "profile": str, "seed": int},
     "data": {"set": str, "folder": str},
@@ -143,8 +144,10 @@ class RunFolder:
         return path
 
 
-def start_run(path: str | Path, row: Any, data: dict[str, Any], resume: str = "auto") -> RunFolder:
-    """Open the run folder at path for the row (a dataclass) on the data (facts, a fingerprint).
+def start_run(
+    path: str | Path, experiment: Experiment, data: dict[str, Any], resume: str = "auto"
+) -> RunFolder:
+    """Open the run folder at path for the experiment on the data (facts, a fingerprint).
 
     "auto" makes the folder, or goes on with what is there; "restart" moves what is there aside.
     Raises RunError when the folder holds a run whose results would differ, naming the fields, or
@@ -153,7 +156,7 @@ def start_run(path: str | Path, row: Any, data: dict[str, Any], resume: str = "a
     refuse_several_processes()
     check(resume=resume)
     run = RunFolder(path)
-    settings = json.loads(json.dumps(dataclasses.asdict(row)))
+    settings = json.loads(json.dumps(dataclasses.asdict(experiment)))
     require_ours(run.path)  # before anything is written, be it a lock
     with run.lock():
         if resume == "restart" and run.path.exists():
@@ -163,7 +166,7 @@ def start_run(path: str | Path, row: Any, data: dict[str, Any], resume: str = "a
         if not run.begun:  # nothing is lost: what failed at its start leaves no settings behind
             facts = {"row": settings, "data": data, "versions": versions(), "git": git_revision()}
             run.save_json("config.json", facts | {"machine": machine()})
-        elif different := differences(run, row, data["fingerprint"]):
+        elif different := differences(run, experiment, data["fingerprint"]):
             raise RunError(
                 f"{run.path} holds a run with other settings: {'; '.join(different)}. Its results "
                 "would not be those of either. Use resume='restart' (the old folder is moved "
@@ -175,11 +178,11 @@ def start_run(path: str | Path, row: Any, data: dict[str, Any], resume: str = "a
     return run
 
 
-def require_settings(run: RunFolder, row: Any) -> None:
+def require_settings(run: RunFolder, experiment: Experiment) -> None:
     """RunError where the folder was opened for other settings: cells were run out of order."""
     if not run.config:
         raise RunError(f"{run.path} holds no settings; run the cell with start_run again.")
-    if different := differences(run, row):
+    if different := differences(run, experiment):
         raise RunError(
             f"{run.path} was opened for other settings: {'; '.join(different)}. Run the cell with "
             "start_run again, and all cells after it."
@@ -197,14 +200,16 @@ def _require_weights(run: RunFolder) -> None:
     )
 
 
-def differences(run: RunFolder, row: Any, fingerprint: str | None = None) -> list[str]:
-    """What the run in the folder was made with, where row and data fingerprint say otherwise.
+def differences(
+    run: RunFolder, experiment: Experiment, fingerprint: str | None = None
+) -> list[str]:
+    """What the run was made with, where experiment and data fingerprint say otherwise.
 
-    A field that the stored row does not know yet had its default. None skips the fingerprint.
+    A field that the stored one does not know yet had its default. None skips the fingerprint.
     """
     known, data = run.config.get("row", {}), run.config.get("data", {})
-    wanted = json.loads(json.dumps(dataclasses.asdict(row)))
-    defaults = {entry.name: entry.default for entry in dataclasses.fields(row)}
+    wanted = json.loads(json.dumps(dataclasses.asdict(experiment)))
+    defaults = {entry.name: entry.default for entry in dataclasses.fields(experiment)}
     pairs = {name: (known.get(name, defaults.get(name)), value) for name, value in wanted.items()}
     pairs |= {
         name: (value, "no longer known") for name, value in known.items() if name not in wanted

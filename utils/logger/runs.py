@@ -7,7 +7,6 @@ A run is named by its folder, or by what the folder is called under `model/<set>
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from utils.logger.run import RunFolder
 from utils.system import project, values
 from utils.system.console import say
 from utils.system.errors import RunError, listed
+from utils.system.experiment import Experiment
 
 MODELS = project.PROJECT / "model"
 NEEDED = ("profile", "seed", "network", "weights", "attention", "image_size", "views", "select_on",
@@ -27,24 +27,24 @@ _FOLDER = re.compile(r"(?P<row>.+)-s(?P<seed>\d+)")
 def find(
     wanted: str | Sequence[str] | None,
     data_dir: Path,
-    rows: Mapping[str, Any],
+    experiments: Mapping[str, Experiment],
     aliases: Mapping[str, str] | None = None,
     models: Path = MODELS,
     notebook: str = "ARL-CNN.ipynb",
     elsewhere: Mapping[str, Iterable[str]] | None = None,
 ) -> dict[str, RunFolder]:
-    """The finished runs asked for, by a short name each; by default all of the rows on this data.
+    """The finished runs asked for, by a short name each; by default all on this data.
 
     wanted is one name or several (a sequence, or separated by commas), or None for all finished
-    runs of these rows (by name) on the data set of data_dir, in the order of rows, profile and
-    seed. aliases name rows that are run under another row's name; notebook is what trains these
-    rows; elsewhere holds the rows that other notebooks look at, by the notebook. Folders that a
+    runs of these experiments (by name) on the data set of data_dir, in their order, then by profile
+    and seed. aliases name those that are run under another one's name; notebook is what trains
+    these; elsewhere holds those that other notebooks look at, by the notebook. Folders that a
     restart moved aside are passed over, and, unless they are asked for, runs that are damaged.
     Raises RunError when a run is missing, unfinished, damaged, of another kind or trained on other
     data; the message holds the command that makes it, or its notebook.
     """
     others = {row: other for other, theirs in (elsewhere or {}).items() for row in theirs}
-    search = _Search(data_dir, rows, dict(aliases or {}), models, notebook, others)
+    search = _Search(data_dir, experiments, dict(aliases or {}), models, notebook, others)
     if wanted is None:
         return _short(search.all_finished())
     wanted = str(wanted) if type(wanted) is int else wanted  # papermill's, of a name of digits
@@ -72,18 +72,18 @@ class _Search:
     def __init__(
         self,
         data_dir: Path,
-        rows: Mapping[str, Any],
+        experiments: Mapping[str, Experiment],
         aliases: dict[str, str],
         models: Path,
         notebook: str,
         others: dict[str, str],
     ) -> None:
         self.data_dir, self.aliases, self.models = data_dir, aliases, models
-        self.rows, self.notebook, self.others = rows, notebook, others
-        self.kind, self.first = set_name(data_dir), next(iter(rows))
+        self.experiments, self.notebook, self.others = experiments, notebook, others
+        self.kind, self.first = set_name(data_dir), next(iter(experiments))
         holds = {path: _held(path) for path in models.glob(f"{self.kind}-*/*")}
-        places = {row: place for place, row in enumerate(rows)}
-        self.held = {path: row for path, row in holds.items() if row in rows}
+        places = {row: place for place, row in enumerate(experiments)}
+        self.held = {path: row for path, row in holds.items() if row in experiments}
         self.foreign = {path.name: row for path, row in holds.items() if row in others}
         self.present = {
             f"{path.parent.name}/{path.name}": RunFolder(path)
@@ -126,11 +126,11 @@ class _Search:
             return {key: self.checked(run) for key, run in finished.items()}
         if fits:
             return {key: self.checked(run) for key, run in fits.items()}  # says what is missing
-        if row not in self.rows:
+        if row not in self.experiments:
             raise RunError(
                 f"runs: {name!r} is no run folder and no row; expected a folder, or a row such as "
                 f"{self.first!r}, '{self.first}-s0' or '{self.kind}-best/{self.first}-s0'. "
-                f"The rows are {', '.join(self.rows)}; the runs here "
+                f"The rows are {', '.join(self.experiments)}; the runs here "
                 f"{listed(self.present) or 'none yet'}."
             )
         seed, profile = _FOLDER.fullmatch(Path(name).name), Path(name).parent.name.partition("-")[2]
@@ -150,7 +150,7 @@ class _Search:
         if row in self.others:
             raise RunError(
                 f"{name} is a run of row {row}, which {self.others[row]} evaluates: name it there; "
-                f"the rows here are {', '.join(self.rows)}."
+                f"the rows here are {', '.join(self.experiments)}."
             )
 
     def checked(self, run: RunFolder) -> RunFolder:
@@ -159,8 +159,10 @@ class _Search:
         if not config:
             raise RunError(f"{folder} holds no config.json; train it again (resume='restart').")
         self.check_notebook(str(folder), config["row"].get("name"))
-        if (row := config["row"].get("name")) not in self.rows:
-            raise RunError(f"{folder} holds row {row}; expected one of {', '.join(self.rows)}.")
+        if (row := config["row"].get("name")) not in self.experiments:
+            raise RunError(
+                f"{folder} holds row {row}; expected one of {', '.join(self.experiments)}."
+            )
         if (trained_on := config.get("data", {}).get("set")) != note(self.data_dir):
             raise RunError(
                 f"{folder} was trained on {trained_on}, and this is "
@@ -175,7 +177,7 @@ class _Search:
         """The finished run, if its settings and its history are such as a training leaves."""
         config = run.config
         try:
-            self.rows[config["row"]["name"]].restore(config["row"])
+            self.experiments[config["row"]["name"]].restore(config["row"])
             if lacking := [name for name in NEEDED if name not in config["row"]]:
                 raise ValueError(f"it does not say {', '.join(lacking)}; train it again.")
         except ValueError as error:

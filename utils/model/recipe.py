@@ -1,18 +1,19 @@
-"""How a network is trained, as the row of the experiment table says: precision, rate, optimiser.
+"""How a network is trained, as an experiment says: precision, rate, optimiser.
 
-Each function takes the row (`config`) and reads only the fields its docstring names.
+Each function reads only the fields that its docstring names.
 """
 
 import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from torch import nn
+
+from utils.system.experiment import Experiment
 
 PRECISIONS = ("auto", "fp32", "bf16")
 SCHEDULES = ("cosine", "halve-30", "constant")
@@ -64,7 +65,7 @@ def device_name(device: torch.device) -> str:
 
 
 def accelerator() -> Accelerator:
-    """An Accelerator that changes nothing of what the row says, whatever the environment asks for.
+    """An Accelerator that changes nothing of the experiment, whatever the environment asks for.
 
     Precision is `autocast`'s, and numbers of 32 bits are multiplied as torch does by default. The
     settings of an Accelerator that was made before in this process are forgotten.
@@ -114,42 +115,42 @@ def can_compile(device: torch.device, say: Callable[[str], None]) -> bool:
     return True
 
 
-def learning_rate(config: Any, epochs_done: float) -> float:
-    """Learning rate after epochs_done (a fraction within an epoch) of config.epochs.
+def learning_rate(experiment: Experiment, epochs_done: float) -> float:
+    """Learning rate after epochs_done (a fraction within an epoch) of experiment.epochs.
 
-    Linear warm-up over config.warmup_epochs, then config.schedule: "cosine" to zero at the end,
-    "halve-30" (halved after every 30 epochs, as Zhang et al. do) or "constant".
+    Linear warm-up over experiment.warmup_epochs, then experiment.schedule: "cosine" to zero at
+    the end, "halve-30" (halved after every 30 epochs, as Zhang et al. do) or "constant".
     """
-    if config.schedule not in SCHEDULES:
+    if experiment.schedule not in SCHEDULES:
         raise ValueError(
-            f"schedule is {config.schedule!r}; expected one of {', '.join(SCHEDULES)}."
+            f"schedule is {experiment.schedule!r}; expected one of {', '.join(SCHEDULES)}."
         )
-    warm_up = config.warmup_epochs
+    warm_up = experiment.warmup_epochs
     if epochs_done < warm_up:
         # From one hundredth, not from zero: the first step should do something.
-        return config.learning_rate * max(epochs_done / warm_up, 0.01)
-    if config.schedule == "cosine":
-        share = min((epochs_done - warm_up) / max(config.epochs - warm_up, 1), 1.0)
-        return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
-    if config.schedule == "halve-30":
-        return config.learning_rate * 0.5 ** (epochs_done // 30)
-    return config.learning_rate
+        return experiment.learning_rate * max(epochs_done / warm_up, 0.01)
+    if experiment.schedule == "cosine":
+        share = min((epochs_done - warm_up) / max(experiment.epochs - warm_up, 1), 1.0)
+        return experiment.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+    if experiment.schedule == "halve-30":
+        return experiment.learning_rate * 0.5 ** (epochs_done // 30)
+    return experiment.learning_rate
 
 
-def make_optimizer(network: nn.Module, config: Any) -> torch.optim.Optimizer:
-    """config.optimizer ("adamw", or "sgd" with momentum 0.9) over the trainable parameters.
+def make_optimizer(network: nn.Module, experiment: Experiment) -> torch.optim.Optimizer:
+    """experiment.optimizer ("adamw", or "sgd" with momentum 0.9) over the trainable parameters.
 
-    Biases, norms and the attention weights α are kept out of config.weight_decay: they are the
+    Biases, norms and the attention weights α are kept out of experiment.weight_decay: they are the
     parameters with fewer than two dimensions.
     """
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": experiment.weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
-    if config.optimizer == "adamw":
+    if experiment.optimizer == "adamw":
         # Fused: one pass over the parameters instead of ten.
-        return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9)
-    raise ValueError(f"optimizer is {config.optimizer!r}; expected adamw or sgd.")
+        return torch.optim.AdamW(groups, lr=experiment.learning_rate, fused=True)
+    if experiment.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=experiment.learning_rate, momentum=0.9)
+    raise ValueError(f"optimizer is {experiment.optimizer!r}; expected adamw or sgd.")

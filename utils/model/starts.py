@@ -7,19 +7,19 @@ the run begins anew without the cell that builds the network. Both must end as o
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 
 from utils.model.checkpoints import digest
 from utils.system.errors import RunError
+from utils.system.experiment import Experiment
 
 
 @dataclass
 class _Start:
     weights: dict[str, Tensor]
-    config: Any  # the row that it was built for
+    experiment: Experiment  # that it was built for
     left: str = ""  # the digest of the weights that training left in the network; "" before
 
 
@@ -27,12 +27,12 @@ _STARTS: WeakKeyDictionary[nn.Module, _Start] = WeakKeyDictionary()
 
 
 @contextmanager
-def keep_start(network: nn.Module, config: Any) -> Iterator[None]:
-    """Keep the weights that the network first came with; open while it is trained by a row."""
+def keep_start(network: nn.Module, experiment: Experiment) -> Iterator[None]:
+    """Keep the weights that the network first came with; open while it is trained."""
     if network not in _STARTS:
         weights = network.state_dict().items()
         kept = {name: value.cpu().clone() for name, value in weights}
-        _STARTS[network] = _Start(kept, config)
+        _STARTS[network] = _Start(kept, experiment)
     start, refused = _STARTS[network], False
     try:
         yield
@@ -44,17 +44,17 @@ def keep_start(network: nn.Module, config: Any) -> Iterator[None]:
             start.left = digest(network.state_dict())
 
 
-def begin_again(network: nn.Module, config: Any, say: Callable[[str], None]) -> None:
+def begin_again(network: nn.Module, experiment: Experiment, say: Callable[[str], None]) -> None:
     """Give a network that was trained in this process the weights that it first came with.
 
     Raises RunError where somebody else has changed them since: nobody knows which are meant; and
-    for another row, whose seed or options would have given it others.
+    for another experiment, whose seed or options would have given it others.
     """
     start = _STARTS[network]
     if not start.left:
         return
     changed = "its weights were" if start.left != digest(network.state_dict()) else ""
-    changed = changed or ("the settings were" if start.config != config else "")
+    changed = changed or ("the settings were" if start.experiment != experiment else "")
     if changed:
         raise RunError(
             f"this network was trained before, and {changed} changed since; run the cell that "

@@ -45,6 +45,7 @@ from utils.model.recipe import (
 from utils.model.starts import begin_again, keep_start
 from utils.system.console import duration, progress
 from utils.system.errors import listed
+from utils.system.experiment import Experiment
 from utils.system.machine import refuse_several_processes
 
 SAVE_EVERY = 300.0  # seconds between two checkpoints within an epoch
@@ -68,7 +69,7 @@ def fit(
     loader: DataLoader,
     score: Score,
     run: RunFolder,
-    config: Any,
+    experiment: Experiment,
     predict: Callable[[nn.Module, DataLoader, str], Any] = predict,
 ) -> pd.DataFrame:
     """Train the network, keep the best epoch, and return the history (one row an epoch).
@@ -76,22 +77,21 @@ def fit(
     loss takes (logits, labels) and gives a scalar. score is called after each epoch with a function
     that turns an evaluation loader into predictions, and gives named scores; that function is
     predict(network, loader, precision): probabilities here, counts of pixels for a segmenter. The
-    epoch with the highest config.select_score is kept in `best.safetensors`, and loaded into the
-    network at the end. config is a row of the experiment table; the recipe fields of
-    `model.recipe` and epochs, seed, precision, compile_network, clip_norm, patience, select_score
-    are read.
+    epoch with the highest experiment.select_score is kept in `best.safetensors`, and loaded into
+    the network at the end. Of the experiment the recipe fields of `model.recipe` and epochs, seed,
+    precision, compile_network, clip_norm, patience, select_score are read.
 
     A run that was interrupted goes on where it stopped; one that is finished is only loaded. One
     that stopped before there was anything to go on from begins again with the weights that the
     network first came with, even where it is the same network. Raises TrainingError when the loss,
     or what an epoch is scored by, is not finite, naming the images of the batch; RunError when the
-    folder was opened for another config, or the network trained for another before; BlockingIOError
-    when another process trains in the folder.
+    folder was opened for another experiment, or the network trained for another before;
+    BlockingIOError when another process trains in the folder.
     """
     refuse_several_processes()
-    require_settings(run, config)
-    with run.lock(), keep_start(network, config):
-        training = _Training(network, loss, loader, run, config, predict)
+    require_settings(run, experiment)
+    with run.lock(), keep_start(network, experiment):
+        training = _Training(network, loss, loader, run, experiment, predict)
         training.resume()
         while not training.progress.finished:
             training.train_epoch()
@@ -108,7 +108,7 @@ class _Training:
     loss: nn.Module
     loader: DataLoader
     run: RunFolder
-    config: Any
+    experiment: Experiment
     predict: Callable[[nn.Module, DataLoader, str], Any]
     progress: Progress = field(default_factory=Progress)
 
@@ -118,15 +118,15 @@ class _Training:
         self.accelerator = accelerator()
         self.device = self.accelerator.device
         self.samples_per_batch = self.loader.batch_size
-        precision = choose_precision(self.config.precision, self.network, self.device)
+        precision = choose_precision(self.experiment.precision, self.network, self.device)
         self.precision = self.run.remember("precision", precision)
         self.run.remember("device", device_name(self.device))
         self.run.remember("arithmetic", arithmetic(self.device))
         self.network.to(self.device, memory_format=torch.channels_last)
-        if self.config.compile_network and can_compile(self.device, self.run.say):
+        if self.experiment.compile_network and can_compile(self.device, self.run.say):
             self.network.compile()
         self.loss.to(self.device)
-        optimizer = make_optimizer(self.network, self.config)
+        optimizer = make_optimizer(self.network, self.experiment)
         self.model, self.optimizer, self.loader = self.accelerator.prepare(
             self.network, optimizer, self.loader
         )
@@ -140,8 +140,8 @@ class _Training:
         self.sampler.start_at(done.epoch, done.batch * self.samples_per_batch)
         self.model.train()
         left = self.batches_per_epoch - done.batch
-        later = self.batches_per_epoch * (self.config.epochs - done.epoch - 1)
-        what = f"epoch {done.epoch + 1}/{self.config.epochs}"
+        later = self.batches_per_epoch * (self.experiment.epochs - done.epoch - 1)
+        what = f"epoch {done.epoch + 1}/{self.experiment.epochs}"
         started = time.monotonic()
         for batch in progress(batches(self.loader), what, "batches", total=left, more=later):
             self.train_batch(batch)
@@ -155,9 +155,9 @@ class _Training:
         done = self.progress
         for group in self.optimizer.param_groups:
             place = done.epoch + done.batch / self.batches_per_epoch
-            group["lr"] = learning_rate(self.config, place)
+            group["lr"] = learning_rate(self.experiment, place)
         # Dropout and its like draw from here: the same numbers whether or not the run was resumed.
-        seed_torch(self.config.seed, done.epoch, done.batch)
+        seed_torch(self.experiment.seed, done.epoch, done.batch)
         with autocast(self.device, self.precision):
             logits = self.model(batch["image"])
         loss = self.loss(logits.float(), batch["label"])
@@ -166,8 +166,8 @@ class _Training:
             raise TrainingError(self.not_finite(value, batch["index"].tolist()))
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
-        if self.config.clip_norm:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        if self.experiment.clip_norm:
+            self.accelerator.clip_grad_norm_(self.model.parameters(), self.experiment.clip_norm)
         self.optimizer.step()
         done.batch += 1
         done.loss_sum += value
@@ -185,7 +185,7 @@ class _Training:
         last = self.run / "last.pt"
         kept = f" The last good state is kept in {last}." if last.exists() else ""
         return (
-            f"lower learning_rate (it is {self.config.learning_rate}) or use precision='fp32', "
+            f"lower learning_rate (it is {self.experiment.learning_rate}) or use precision='fp32', "
             f"with resume='restart'.{kept}"
         )
 
@@ -199,24 +199,23 @@ class _Training:
                 f"scoring epoch {done.epoch + 1}, {error.found}. Training has diverged: "
                 f"{self.cure()}"
             ) from error
-        if self.config.select_score not in scores:
-            raise ValueError(
-                f"select_score is {self.config.select_score!r}; the scores are {', '.join(scores)}."
-            )
-        if not np.isfinite(scores[self.config.select_score]):
+        chosen_by = self.experiment.select_score
+        if chosen_by not in scores:
+            raise ValueError(f"select_score is {chosen_by!r}; the scores are {', '.join(scores)}.")
+        if not np.isfinite(scores[chosen_by]):
             raise TrainingError(
-                f"{self.config.select_score} is undefined on the images that choose the epoch: one "
-                "of the classes is missing there. Choose the epoch on other images (select_on)."
+                f"{chosen_by} is undefined on the images that choose the epoch: one of the classes "
+                "is missing there. Choose the epoch on other images (select_on)."
             )
-        rate = learning_rate(self.config, done.epoch + done.batch / self.batches_per_epoch)
+        rate = learning_rate(self.experiment, done.epoch + done.batch / self.batches_per_epoch)
         row = {"epoch": done.epoch + 1, "learning_rate": rate, "loss": done.loss_sum / done.batch}
         row |= {name: float(value) for name, value in scores.items()}
         row |= {f"α {name}": value for name, value in attention_weights(self.network).items()}
         images = done.batch * self.samples_per_batch
         done.close_epoch(row, {"images": images, "peak_memory_mb": peak_memory(self.device)})
-        best = best_epoch(done.history, self.config.select_score)
-        patience = self.config.patience
-        done.finished = done.epoch >= self.config.epochs or 0 < patience <= done.epoch - best
+        best = best_epoch(done.history, chosen_by)
+        patience = self.experiment.patience
+        done.finished = done.epoch >= self.experiment.epochs or 0 < patience <= done.epoch - best
         if best == done.epoch:
             save_weights(self.network, self.run / "best.safetensors")
         self.save()
@@ -224,12 +223,12 @@ class _Training:
 
     def say_epoch(self, row: dict[str, float], best: int) -> None:
         """One line an epoch, for the terminal, the notebook and the log alike."""
-        seconds, name = self.progress.timing[-1]["seconds"], self.config.select_score
+        seconds, name = self.progress.timing[-1]["seconds"], self.experiment.select_score
         each = np.mean([epoch["seconds"] for epoch in self.progress.timing])
-        left = each * (self.config.epochs - self.progress.epoch)
+        left = each * (self.experiment.epochs - self.progress.epoch)
         more = "" if self.progress.finished else f", about {duration(left)} of training left"
         self.run.say(
-            f"epoch {row['epoch']}/{self.config.epochs}  loss {row['loss']:.4f}  "
+            f"epoch {row['epoch']}/{self.experiment.epochs}  loss {row['loss']:.4f}  "
             f"{name} {row[name]:.4f}{' (best)' if best == row['epoch'] else ''}  "
             f"{seconds:.0f} s{more}"
         )
@@ -253,18 +252,20 @@ class _Training:
             self.progress = load_checkpoint(path, self.network, self.optimizer)
             self.save_tables()  # a kill may have come between the checkpoint and its tables
             best = self.run / "best.safetensors"
-            check_best(best, self.network, self.progress, self.config.select_score, self.run.say)
+            check_best(
+                best, self.network, self.progress, self.experiment.select_score, self.run.say
+            )
         elif self.run.finished:  # nobody needs its `last.pt` any more
             self.progress = finished_progress(self.run / "history.csv")
         else:
             forget_results(self.run.path)  # of weights that are no longer here
-            begin_again(self.network, self.config, self.run.say)
+            begin_again(self.network, self.experiment, self.run.say)
             return
         done = self.progress
         if done.finished:
             self.run.say(f"{self.run.path} is finished after {done.epoch} epochs; nothing to train")
         else:
-            self.run.say(f"going on in epoch {done.epoch + 1} after {done.batch} batches")
+            self.run.say(f"resuming epoch {done.epoch + 1} at batch {done.batch}")
 
     def load_best(self) -> None:
         """Put the best epoch's weights into the network; the last word of a run."""

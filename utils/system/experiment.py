@@ -5,7 +5,7 @@ against these protocols. Fields are read-only, and sizes are in px.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 Task = Literal["labels", "masks"]
 
@@ -91,6 +91,9 @@ class Experiment(Protocol):
 
     @property
     def published(self) -> Sequence[Published]: ...
+
+    @classmethod
+    def restore(cls, settings: dict[str, Any]) -> Self: ...  # of a run's `config.json`
 
     def folder(self) -> str: ...  # the name of a run's folder: <name>-s<seed>
 

@@ -12,11 +12,11 @@ from dataclasses import fields
 from dataclasses import replace as changed
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_args
 
 from experiments import classification, segmentation
 from experiments.classification import SAME_RUN
-from experiments.row import ClassificationRow, Published, Row, SegmentationRow
+from experiments.row import ClassificationRow, Published, SegmentationRow
 from utils.system.experiment import Task
 from utils.system.size import LARGEST, Size
 
@@ -37,10 +37,14 @@ __all__ = [
     "task_of",
 ]
 
+Row = ClassificationRow | SegmentationRow
 ROWS: dict[str, Row] = {**classification.ROWS, **segmentation.ROWS}
 AGAINST = {**classification.AGAINST, **segmentation.AGAINST}
 PROFILES = tuple(classification.RECIPES)
-TRAINED_BY = {"ARL-CNN.ipynb": classification.ROWS, "Segmentation.ipynb": segmentation.ROWS}
+TRAINED_BY: dict[str, Mapping[str, Row]] = {
+    "ARL-CNN.ipynb": classification.ROWS,
+    "Segmentation.ipynb": segmentation.ROWS,
+}
 
 
 def profiles(name: str) -> tuple[str, ...]:
@@ -86,7 +90,8 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
         elif type(changes.get(start)) is int or isinstance(changes.get(start), Path):
             changes[start] = str(changes[start])  # papermill makes a number of a name of digits
     if "image_size" in chosen:
-        seen = changed(ROWS[name], image_size=chosen["image_size"], stored_size=LARGEST).image_size
+        room: Any = LARGEST
+        seen = changed(ROWS[name], image_size=chosen["image_size"], stored_size=room).image_size
         if "stored_size" not in chosen:
             stored = changes.get("stored_size", ROWS[name].stored_size)
             changes["stored_size"] = _larger(stored, seen)
@@ -108,17 +113,18 @@ def restore(settings: dict[str, Any]) -> Row:
     A field that an older file does not know has its default. Raises ValueError for one that is not
     known any more, and for a value that no row can have.
     """
-    return {"labels": ClassificationRow, "masks": SegmentationRow}[task_of(settings)].restore(
-        settings
-    )
+    if task_of(settings) == "masks":
+        return SegmentationRow.restore(settings)
+    return ClassificationRow.restore(settings)
 
 
 def task_of(settings: Mapping[str, Any]) -> Task:
     """The task of a row that a `config.json` holds; files of early versions do not say it."""
-    if settings.get("task") in ("labels", "masks"):
-        return settings["task"]
-    if settings.get("name") in ROWS:
-        return ROWS[settings["name"]].task
+    for task in get_args(Task):
+        if settings.get("task") == task:
+            return task
+    if known := ROWS.get(settings.get("name", "")):
+        return known.task
     return "masks" if "test_image" in settings else "labels"
 
 

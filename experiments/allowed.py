@@ -20,7 +20,7 @@ from pydantic import (
 from utils.system.size import Size
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
-Kind = TypeVar("Kind", bound=type)
+Kind = TypeVar("Kind")
 
 
 def between(least: float, most: float) -> Any:
@@ -55,9 +55,9 @@ Scales = Annotated[
 ]
 
 
-def worded(kind: Kind) -> Kind:
+def worded(kind: type[Kind]) -> type[Kind]:
     """A pydantic dataclass whose refusals are ValueErrors in one sentence."""
-    check: Callable[..., None] = kind.__init__
+    check: Callable[..., None] = kind.__init__  # type: ignore[misc]  # the class's own
 
     def checked(self: Any, *values: Any, **fields: Any) -> None:
         try:
@@ -65,7 +65,7 @@ def worded(kind: Kind) -> Kind:
         except ValidationError as error:
             raise ValueError(_sentence(error, kind)) from None
 
-    kind.__init__ = checked  # type: ignore[misc]  # the very same arguments
+    kind.__init__ = checked  # type: ignore[method-assign]  # of the same arguments
     return kind
 
 

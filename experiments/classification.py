@@ -3,7 +3,7 @@
 from typing import Any
 
 from experiments.row import ClassificationRow as Row
-from experiments.row import Published
+from experiments.row import Convention, Published
 
 _ENLARGED = "2000 official + 1320 archive images"
 _SCORES = (
@@ -19,7 +19,10 @@ _SCORES = (
 
 
 def _published(
-    source: str, *values: float, training_list: str = _ENLARGED, convention: str = "coursework"
+    source: str,
+    *values: float,
+    training_list: str = _ENLARGED,
+    convention: Convention = "coursework",
 ) -> Published:
     return Published(source, dict(zip(_SCORES, values, strict=False)), training_list, convention)
 

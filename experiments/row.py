@@ -14,6 +14,9 @@ _NETWORKS_OWN = ("attention", "alpha", "train_alpha", "depth")  # not every netw
 SEGMENTATION_VIEWS = (1, 4, 8)  # plain; flips; flips and quarter turns, of squares only
 
 
+Convention = Literal["coursework", "official", "unstated"]
+
+
 @worded
 @dataclass(frozen=True, config=STRICT)
 class Published:
@@ -27,7 +30,7 @@ class Published:
     source: str
     scores: dict[str, float]
     training_list: str
-    convention: Literal["coursework", "official", "unstated"] = "coursework"
+    convention: Convention = "coursework"
 
 
 def _studies(value: Any) -> Any:
@@ -39,7 +42,7 @@ def _studies(value: Any) -> Any:
 
 @worded
 @dataclass(frozen=True, config=STRICT)
-class Row:
+class Shared:
     """What the experiments of both tasks share. None means "decided when it runs"."""
 
     name: str
@@ -128,7 +131,7 @@ class Row:
 
 @worded
 @dataclass(frozen=True, config=STRICT)
-class ClassificationRow(Row):
+class ClassificationRow(Shared):
     """One experiment of ARL-CNN.ipynb."""
 
     task: Literal["labels"] = "labels"
@@ -155,7 +158,7 @@ class ClassificationRow(Row):
 
 @worded
 @dataclass(frozen=True, config=STRICT)
-class SegmentationRow(Row):
+class SegmentationRow(Shared):
     """One experiment of Segmentation.ipynb: one logit a pixel, the probability of lesion."""
 
     task: Literal["masks"] = "masks"

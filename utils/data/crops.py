@@ -201,7 +201,7 @@ def _cut(folder: Path, name: str, image: np.ndarray, settings: Settings) -> None
         _, jpeg = cv2.imencode(".jpg", square, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         # No fsync for each of 122 000 files: the folder gets its name when all are there.
         unfinished = folder / f".{picture}.tmp"
-        unfinished.write_bytes(jpeg)
+        unfinished.write_bytes(jpeg.tobytes())
         unfinished.replace(folder / f"{picture}.jpg")
 
 

@@ -7,7 +7,7 @@ import hashlib
 import io
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -58,7 +58,11 @@ def decode(
             lesion = np.where(_resized(whole, size) > 127, 255, 0).astype(np.uint8)
     except _FileError as error:
         return str(error)
-    facts = {"width": picture.size[0], "height": picture.size[1], "has_mask": bool(mask)}
+    facts: dict[str, Any] = {
+        "width": picture.size[0],
+        "height": picture.size[1],
+        "has_mask": bool(mask),
+    }
     facts |= {"sha256": picture.sha256, "mask_sha256": mask_hash}
     return _resized(picture.pixels, size), lesion, facts
 
@@ -72,14 +76,17 @@ def check(image: str, mask: str) -> Facts | str:
     try:
         picture = _read_image(image, mask)
         lesion, mask_hash = _read_mask(mask) if mask else (np.zeros((0, 0), np.uint8), "none")
-        crcs = [zlib.crc32(_content(path)) if path else None for path in (image, mask)]
+        crc = zlib.crc32(_content(image))
+        mask_crc = zlib.crc32(_content(mask)) if mask else None
     except _FileError as error:
         return str(error)
     content = hashlib.sha256(f"{picture.pixels.shape}".encode())
-    content.update(np.ascontiguousarray(picture.pixels))
+    content.update(picture.pixels.tobytes())
     return Facts(
-        *picture.size,
-        *lesion.shape[::-1],
+        picture.size[0],
+        picture.size[1],
+        lesion.shape[1],
+        lesion.shape[0],
         int(np.count_nonzero(lesion)),
         share_of_border(lesion),
         picture.sha256,
@@ -87,7 +94,8 @@ def check(image: str, mask: str) -> Facts | str:
         content.hexdigest()[:16],
         picture.orientation,
         picture.lies,
-        *crcs,
+        crc,
+        mask_crc,
     )
 
 
@@ -246,7 +254,7 @@ def _fault(error: Exception, content: bytes) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"is no JPEG or PNG: it starts with {content[:12]!r}"
     if isinstance(error, Image.DecompressionBombError):
-        return f"has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels; save it smaller"
+        return f"has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; save it smaller"
     if isinstance(error, MemoryError):
         return "needs more memory than there is; save it smaller"
     return str(error)

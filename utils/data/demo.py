@@ -7,6 +7,7 @@ that classes overlap as the real ones do. While being painted, an image is (3, H
 
 import json
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,14 +33,14 @@ CUES = {  # mean strength of each cue, same order
     "network": (0.35, 0.08, 0.40),
     "patch": (0.05, 0.05, 0.12),
 }
-MELANIN = np.float32([0.55, 1.0, 1.5])[:, None, None]  # absorption of red, green, blue
-BLOOD = np.float32([0.12, 0.85, 0.75])[:, None, None]
+MELANIN = np.array([0.55, 1.0, 1.5], np.float32)[:, None, None]  # absorption of red, green, blue
+BLOOD = np.array([0.12, 0.85, 0.75], np.float32)[:, None, None]
 PLUG, INK = (0.22, 0.13, 0.08), (0.15, 0.12, 0.12)
 
 
 def _noise(rng: np.random.Generator, shape: tuple, cells: float, octaves: int = 1) -> np.ndarray:
     """Smooth noise (H, W), mean 0, deviation 1, with about `cells` bumps along the height."""
-    total = np.zeros((2, 2), np.float32)
+    total: np.ndarray = np.zeros((2, 2), np.float32)
     for octave in range(octaves):
         rows = max(2, round(cells * 2**octave)) + 2
         grid = rng.standard_normal((rows, rows * shape[1] // shape[0]), np.float32) / 2**octave
@@ -48,9 +49,9 @@ def _noise(rng: np.random.Generator, shape: tuple, cells: float, octaves: int = 
     return (total - total.mean()) / total.std()
 
 
-def _blend(rgb: np.ndarray, colour: tuple, opacity: np.ndarray) -> None:
+def _blend(rgb: np.ndarray, colour: Sequence[float] | np.ndarray, opacity: np.ndarray) -> None:
     """Cover `rgb` in place with `colour`, wholly where `opacity` (H, W) is 1 or more."""
-    rgb += np.clip(opacity, 0, 1) * (np.float32(colour)[:, None, None] - rgb)
+    rgb += np.clip(opacity, 0, 1) * (np.array(colour, np.float32)[:, None, None] - rgb)
 
 
 def _lesion(rng: np.random.Generator, shape: tuple, cues: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +92,9 @@ def _pigment(rng: np.random.Generator, field: np.ndarray, cues: dict) -> tuple:
 def _keratin(rng: np.random.Generator, rgb: np.ndarray, alpha: np.ndarray, cues: dict) -> None:
     """Wax with gyri, milia (white dots) and plugged openings (dark dots) on `rgb` in place."""
     shape, waxy = alpha.shape, cues["waxy"] * alpha
-    dull = np.float32([0.62, 0.48, 0.36]) * np.exp(rng.normal(-0.05, 0.15) + rng.normal(0, 0.08, 3))
+    dull = np.array([0.62, 0.48, 0.36], np.float32) * np.exp(
+        rng.normal(-0.05, 0.15) + rng.normal(0, 0.08, 3)
+    )
     _blend(rgb, dull, waxy * (0.55 + 0.15 * _noise(rng, shape, 8, 4)))
     gyri = np.exp(-np.square(_noise(rng, shape, rng.uniform(8, 16), 3) / 0.7))
     rgb *= 1 - 0.38 * waxy * gyri
@@ -131,10 +134,10 @@ def _overlay(rng: np.random.Generator, rgb: np.ndarray) -> None:
     middle = rng.uniform(0.4, 0.6) * width / height + 1j * rng.choice((0.1, 0.9))
     marks = middle + along * np.linspace(-0.5, 0.5, 11)
     ruler = [marks, *np.stack([marks, marks - 0.06j * along], 1)] if rng.random() < 0.4 else []
-    shade, thickness = np.float32(PLUG) * rng.uniform(0.2, 1.8), rng.uniform(0.004, 0.014)
+    shade, thickness = np.array(PLUG, np.float32) * rng.uniform(0.2, 1.8), rng.uniform(0.004, 0.014)
     for lines, colour, pen in ((hairs, shade, thickness), (ruler, INK, 0.008)):
         layer = np.zeros((2 * height, 2 * width), np.uint8)  # twice as fine, for thin lines
-        points = [np.int32(np.stack([z.real, z.imag], 1) * 32 * height) for z in lines]
+        points = [(np.stack([z.real, z.imag], 1) * 32 * height).astype(np.int32) for z in lines]
         cv2.polylines(layer, points, False, 255, max(1, round(pen * height)), cv2.LINE_AA, shift=4)
         layer = cv2.resize(layer, (width, height), interpolation=cv2.INTER_AREA)
         _blend(rgb, colour, layer * np.float32(rng.uniform(0.5, 0.95) / 255))
@@ -148,7 +151,9 @@ def paint(rng: np.random.Generator, cues: dict, size: tuple[int, int]) -> tuple:
     vessels = rng.uniform(0.05, 0.25) * _noise(rng, shape, rng.uniform(6, 20), 5)
     blood = (0.04 + 0.4 * rng.beta(1.3, 3)) * (1 + vessels)
     field, mask = _lesion(rng, shape, cues)
-    near = cv2.GaussianBlur(cv2.dilate(mask, None, iterations=5).astype(np.float32), (0, 0), 3)
+    near = cv2.GaussianBlur(
+        cv2.dilate(mask, np.ones((3, 3), np.uint8), iterations=5).astype(np.float32), (0, 0), 3
+    )
     alpha = near * np.clip(field / (1.2 * 0.06 ** cues["sharp"]) + 0.5, 0, 1)
     more_melanin, more_blood, veil = _pigment(rng, field, cues)
     melanin, blood = melanin + alpha * more_melanin, blood + alpha * more_blood

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -55,7 +56,7 @@ def read_table(folder: Path) -> pd.DataFrame:
     """The index as it was written; empty where there is none, or one of an earlier version."""
     file = folder / "index.csv"
     names = ("id", "split", "sex", "image_stat", "mask_stat", "sha256", "mask_sha256")
-    text = dict.fromkeys(names, str)
+    text: dict[str, Any] = dict.fromkeys(names, str)
     sides = dict.fromkeys(("width", "height"), "Int64")  # may be missing, and stay integers
     blank = dict.fromkeys(("age", *sides), "")
     if file.exists():
@@ -68,6 +69,7 @@ def read_table(folder: Path) -> pd.DataFrame:
 def read_records(folder: Path) -> list[Record]:
     """The index, a record a line; what an unfinished one does not know yet is None."""
     records = []
+    line: Any
     for line in read_table(folder).itertuples(index=False):
         record = Record(line.id, sys.intern(line.split), line.label, None, sys.intern(line.sex))
         record.age = None if pd.isna(line.age) else line.age

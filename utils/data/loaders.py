@@ -83,6 +83,14 @@ class LesionDataset(Dataset):
         return len(self.positions)
 
 
+class TrainingSet(LesionDataset):
+    """Images of a prepared store that are augmented anew for each key (epoch, index)."""
+
+    def __init__(self, store: Store, images: pd.DataFrame, transform: A.Compose, seed: int) -> None:
+        super().__init__(store, images)
+        self.transform, self.seed = transform, seed
+
+
 class EpochSampler(Sampler):
     """Keys (epoch, index) in an order that depends on (seed, epoch) alone.
 
@@ -105,10 +113,10 @@ class EpochSampler(Sampler):
             yield self.epoch, index
 
 
-def training_loader(dataset: LesionDataset, batch_size: int, workers: int | None) -> DataLoader:
+def training_loader(dataset: TrainingSet, batch_size: int, workers: int | None) -> DataLoader:
     """Shuffled batches; the last, smaller one is dropped unless it is the only one.
 
-    dataset takes keys (epoch, index) and has a seed. Batch norm has no statistics for a batch of
+    Batch norm has no statistics for a batch of
     one; the epoch's order changes, so nothing is lost. workers None means `default_workers()`.
     """
     sampler = EpochSampler(len(dataset), dataset.seed)

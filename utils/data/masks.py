@@ -5,11 +5,11 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from utils.data.loaders import LesionDataset, Turns, draw_by
+from utils.data.loaders import LesionDataset, TrainingSet, Turns, draw_by
 from utils.data.store import Store
 from utils.system.errors import DataError, listed
+from utils.system.size import Size
 
-Size = tuple[int, int]  # width, height
 Region = tuple[float, float, float, float]  # left, top, width, height as shares of the image
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
 _FLIPS = ("e", "r180", "v", "h")  # what leaves an oblong image its shape
@@ -66,13 +66,12 @@ def require_masks(images: pd.DataFrame) -> None:
         )
 
 
-class TrainingMasks(LesionDataset):
+class TrainingMasks(TrainingSet):
     """A key (epoch, index) gives "image" (H, W, 3) uint8, "label" (H, W) uint8 of 0/1, "index"."""
 
     def __init__(self, store: Store, images: pd.DataFrame, transform: A.Compose, seed: int) -> None:
         require_masks(images)
-        super().__init__(store, images)
-        self.transform, self.seed = transform, seed
+        super().__init__(store, images, transform, seed)
 
     def __getitem__(self, key: tuple[int, int]) -> dict:
         epoch, index = key
@@ -101,7 +100,8 @@ class TestImages(LesionDataset):
         sides = store.index.iloc[self.positions][["width", "height"]].to_numpy(dtype=float)
         crops = test_image == "centre crop"
         self.regions = [
-            on_the_grid(centre_crop(*pair, size), store.shape) if crops else WHOLE for pair in sides
+            on_the_grid(centre_crop(width, height, size), store.shape) if crops else WHOLE
+            for width, height in sides
         ]
 
     def __getitem__(self, index: int) -> dict:

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from utils.data.loaders import LesionDataset, Turns, draw_by
+from utils.data.loaders import LesionDataset, TrainingSet, Turns, draw_by
 from utils.data.store import Store
 
 VIEW_NAMES = (
@@ -95,12 +95,8 @@ def _resize(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(np.ascontiguousarray(image), (size, size), interpolation=way)
 
 
-class TrainingPatches(LesionDataset):
+class TrainingPatches(TrainingSet):
     """One augmented patch for a key (epoch, index): "image" (S, S, 3) uint8, "label", "index"."""
-
-    def __init__(self, store: Store, images: pd.DataFrame, transform: A.Compose, seed: int) -> None:
-        super().__init__(store, images)
-        self.transform, self.seed = transform, seed
 
     def __getitem__(self, key: tuple[int, int]) -> dict:
         epoch, index = key

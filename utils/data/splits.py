@@ -207,7 +207,8 @@ def _classes_there(images: pd.DataFrame, what: str, other: str) -> int:
 
 
 def _numbers(counts: pd.Series) -> str:
-    return ", ".join(f"{CLASSES[k] if k >= 0 else 'no label'} {n}" for k, n in counts.items())
+    names = [CLASSES[label] if label >= 0 else "no label" for label in counts.index.tolist()]
+    return ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
 
 
 def require_labels(images: pd.DataFrame) -> None:
@@ -216,8 +217,8 @@ def require_labels(images: pd.DataFrame) -> None:
     for split, part in without.groupby("split", sort=False):
         raise DataError(
             f"images of the {split} split without labels: {listed(part['id'])}; put "
-            f"{PREFIXES[split][0]}_Part3_GroundTruth.csv into the data folder, or move the split "
-            "elsewhere. Without labels only segmenters can be used (Segmentation.ipynb)."
+            f"{PREFIXES[str(split)][0]}_Part3_GroundTruth.csv into the data folder, or move the "
+            "split elsewhere. Without labels only segmenters can be used (Segmentation.ipynb)."
         )
 
 

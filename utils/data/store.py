@@ -11,6 +11,7 @@ renames that at the end. A source is decoded again only when its content changed
 """
 
 import hashlib
+import itertools
 import os
 import shutil
 import sys
@@ -18,6 +19,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -134,11 +136,13 @@ def _plan(previous: list[Record], images: pd.DataFrame) -> list[Record]:
     Images already stored keep their position, whatever is added: a run in progress reads on.
     """
     records = {record.id: record for record in previous}
+    row: Any
     for row in images.itertuples():
         age = None if pd.isna(row.age) else row.age
         split, sex = sys.intern(row.split), sys.intern(row.sex)
         stats = {"image_stat": file_stat(row.image), "mask_stat": file_stat(row.mask)}
-        record = Record(row.id, split, row.label, age, sex, **stats)
+        record = Record(row.id, split, row.label, age, sex)
+        record.learn(stats)
         old = records.get(row.id)
         if old is not None and old.decoded:
             touched = any(getattr(old, name) != stat for name, stat in stats.items())
@@ -148,7 +152,7 @@ def _plan(previous: list[Record], images: pd.DataFrame) -> list[Record]:
     return list(records.values())
 
 
-def _same_content(old: Record, image: Path | str, mask: Path | str) -> bool:
+def _same_content(old: Record, image: str, mask: str) -> bool:
     """Whether the files hold what they held when they were decoded."""
     return old.sha256 == content_hash(image) and old.mask_sha256 == content_hash(mask)
 
@@ -165,7 +169,7 @@ def _build(folder: Path, images: pd.DataFrame, size: tuple[int, int], workers: i
         chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
         for chunk in progress(chunks, f"preparing {folder.name}", f"× {CHUNK} images"):
             paths = sources.loc[[records[place].id for place in chunk]]
-            decoded = pool.map(lambda pair: decode(*pair, size), paths.to_numpy().tolist())
+            decoded = pool.map(decode, paths["image"], paths["mask"], itertools.repeat(size))
             for place, result in zip(chunk, decoded, strict=True):
                 if isinstance(result, str):
                     broken.append(result)
@@ -187,7 +191,7 @@ def _build(folder: Path, images: pd.DataFrame, size: tuple[int, int], workers: i
     _take_place(partial, folder)
 
 
-def _note(partial: Path, records: list[Record], arrays: list[np.ndarray]) -> None:
+def _note(partial: Path, records: list[Record], arrays: list[np.memmap]) -> None:
     """Make what was decoded so far outlive this process: pixels first, then the index."""
     for array in arrays:
         array.flush()
@@ -196,7 +200,7 @@ def _note(partial: Path, records: list[Record], arrays: list[np.ndarray]) -> Non
 
 def _open_partial(
     folder: Path, partial: Path, images: pd.DataFrame, size: tuple[int, int]
-) -> tuple[list[Record], list[np.ndarray]]:
+) -> tuple[list[Record], list[np.memmap]]:
     """Records and arrays of an unfinished store, with what an earlier attempt left in them."""
     finished, left = read_records(folder), read_records(partial)
     if left and [record.id for record in left] == [r.id for r in _plan(finished, images)]:

@@ -83,11 +83,11 @@ class _Search:
         self.kind, self.first = set_name(data_dir), next(iter(experiments))
         holds = {path: _held(path) for path in models.glob(f"{self.kind}-*/*")}
         places = {row: place for place, row in enumerate(experiments)}
-        self.held = {path: row for path, row in holds.items() if row in experiments}
+        self.held = {path: row for path, row in holds.items() if row and row in experiments}
         self.foreign = {path.name: row for path, row in holds.items() if row in others}
         self.present = {
             f"{path.parent.name}/{path.name}": RunFolder(path)
-            for path in sorted(self.held, key=lambda path: _order(path, places[holds[path]]))
+            for path in sorted(self.held, key=lambda path: _order(path, places[self.held[path]]))
         }
 
     def all_finished(self) -> dict[str, RunFolder]:
@@ -240,7 +240,7 @@ def _history(run: RunFolder) -> tuple[pd.DataFrame, int]:
     file, score = run / "history.csv", run.config["row"]["select_score"]
     try:
         history = pd.read_csv(file).astype({score: float})
-        return history, best_epoch(history.to_dict("records"), score)
+        return history, best_epoch([{score: value} for value in history[score]], score)
     except (OSError, ValueError, LookupError) as error:  # not there, a folder; no table; no score
         raise RunError(
             f"{file} tells nothing of {score} ({error}); train the run again (resume='restart')."

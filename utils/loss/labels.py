@@ -26,6 +26,8 @@ class CrossEntropy(nn.Module):
     are not positive and finite, or where logits, targets and weights do not fit together.
     """
 
+    weights: Tensor | None
+
     def __init__(self, weights: Sequence[float] | None = None) -> None:
         super().__init__()
         # Not persistent: the weights belong to the configuration of a run, not to its checkpoint.
@@ -37,16 +39,15 @@ class CrossEntropy(nn.Module):
         return _weighted_mean(-_log_likelihood(logits, targets), targets, self.weights, logits)
 
 
-class Focal(nn.Module):
+class Focal(CrossEntropy):
     """l = -(1 - p_y)^gamma log p_y: the well classified count less; gamma 0 is cross-entropy.
 
     `weights` as in CrossEntropy (the paper's alpha); `gamma` >= 0. Raises ValueError otherwise.
     """
 
     def __init__(self, weights: Sequence[float] | None = None, gamma: float = 2.0) -> None:
-        super().__init__()
+        super().__init__(weights)
         self.gamma = checks.gamma(gamma)
-        self.register_buffer("weights", checks.class_weights(weights), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Logits (B, C), C >= 2, and class numbers (B,) to a scalar."""

@@ -29,13 +29,10 @@ SMOOTH = 1.0
 _MASK_TYPES = (torch.uint8, torch.bool, torch.int64)
 
 
-class Dice(nn.Module):
-    """l = 1 - (2 sum p g + s) / (sum p + sum g + s) of each image, s = SMOOTH; mean over the batch.
+class _Weighted(nn.Module):
+    """A loss with weights of background and lesion."""
 
-    With weights (w0, w1): (w0 l(1 - p, 1 - g) + w1 l(p, g)) / (w0 + w1). Per image, so that a small
-    lesion counts as much as a large one. Raises ValueError where weights are not two positive
-    finite numbers, or where logits and masks are not as above.
-    """
+    weights: Tensor | None
 
     def __init__(self, weights: Sequence[float] | None = None) -> None:
         super().__init__()
@@ -43,6 +40,15 @@ class Dice(nn.Module):
         self.register_buffer(
             "weights", checks.class_weights(weights, ("background", "lesion")), persistent=False
         )
+
+
+class Dice(_Weighted):
+    """l = 1 - (2 sum p g + s) / (sum p + sum g + s) of each image, s = SMOOTH; mean over the batch.
+
+    With weights (w0, w1): (w0 l(1 - p, 1 - g) + w1 l(p, g)) / (w0 + w1). Per image, so that a small
+    lesion counts as much as a large one. Raises ValueError where weights are not two positive
+    finite numbers, or where logits and masks are not as above.
+    """
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
         """Logits (B, 1, H, W) and masks (B, H, W) to a scalar."""
@@ -56,17 +62,11 @@ class Dice(nn.Module):
         return (losses * self.weights).sum(1).mean() / self.weights.sum()
 
 
-class CrossEntropy(nn.Module):
+class CrossEntropy(_Weighted):
     """l = -log p_g of each pixel, with p_1 = sigmoid(z) and p_0 = sigmoid(-z).
 
     Weights and errors as in Dice.
     """
-
-    def __init__(self, weights: Sequence[float] | None = None) -> None:
-        super().__init__()
-        self.register_buffer(
-            "weights", checks.class_weights(weights, ("background", "lesion")), persistent=False
-        )
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
         """Logits (B, 1, H, W) and masks (B, H, W) to a scalar."""
@@ -74,18 +74,15 @@ class CrossEntropy(nn.Module):
         return _weighted_mean(-F.logsigmoid(_towards_truth(z, g)), g, self.weights)
 
 
-class Focal(nn.Module):
+class Focal(_Weighted):
     """l = -(1 - p_g)^gamma log p_g of each pixel: the well classified count less.
 
     `gamma` >= 0, where 0 is cross-entropy; weights (the paper's alpha) and errors as in Dice.
     """
 
     def __init__(self, weights: Sequence[float] | None = None, gamma: float = 2.0) -> None:
-        super().__init__()
+        super().__init__(weights)
         self.gamma = checks.gamma(gamma)
-        self.register_buffer(
-            "weights", checks.class_weights(weights, ("background", "lesion")), persistent=False
-        )
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
         """Logits (B, 1, H, W) and masks (B, H, W) to a scalar."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pandas as pd
 import torch
@@ -121,7 +121,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     found = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 
@@ -169,13 +169,13 @@ def _useless(path: Path, error: Exception) -> RunError:
 def finished_progress(history: Path) -> Progress:
     """How far a finished run is whose `last.pt` was removed, from its `history.csv`."""
     try:
-        rows = pd.read_csv(history).to_dict("records")
+        epochs: list[Any] = pd.read_csv(history).to_dict("records")
     except (OSError, ValueError) as error:
         raise RunError(
             f"{history} cannot be read ({error}), and there is no last.pt beside it. Train the run "
             "again with resume='restart' (the old folder is moved aside)."
         ) from error
-    return Progress(epoch=len(rows), finished=True, history=rows)
+    return Progress(epoch=len(epochs), finished=True, history=epochs)
 
 
 def check_best(

@@ -10,20 +10,20 @@ from utils.logger.run import RunFolder
 from utils.logger.runs import MODELS, find
 from utils.model.checkpoints import read_weights
 from utils.system.errors import RunError, listed
-from utils.system.experiment import Experiment
+from utils.system.experiment import Experiment, Segmentation
 
 
 class Start(NamedTuple):
     """Where an encoder starts, and the experiment that says so without ambiguity."""
 
-    experiment: Experiment  # encoder_from is the run's full name
+    experiment: Segmentation  # encoder_from is the run's full name
     weights: str | Path | None  # what `nets.build` takes
     facts: dict[str, Any]  # for config.json
     warning: str
 
 
 def start_of(
-    experiment: Experiment,
+    experiment: Segmentation,
     data_dir: Path,
     experiments: Mapping[str, Experiment],
     models: Path = MODELS,
@@ -54,8 +54,8 @@ def start_of(
     if attends and theirs["attention"] != experiment.attention:
         raise RunError(
             f"encoder_from is {experiment.encoder_from!r}, whose attention is a "
-            f"{theirs['attention']!r} softmax; this one's is {experiment.attention!r}. Take a run of "
-            "the same kind, or another profile."
+            f"{theirs['attention']!r} softmax; this one's is {experiment.attention!r}. Take a run "
+            "of the same kind, or another profile."
         )
     weights = run / "best.safetensors"
     read_weights(weights)  # a damaged file is refused here, by its checksum
@@ -65,7 +65,7 @@ def start_of(
     return Start(experiment, weights, {"encoder": facts}, _leak(experiment, theirs))
 
 
-def _leak(experiment: Experiment, theirs: dict[str, Any]) -> str:
+def _leak(experiment: Segmentation, theirs: dict[str, Any]) -> str:
     """Words of warning where the encoder has seen images that the epoch is chosen on."""
     chosen_on, seed = theirs["select_on"], theirs["seed"]
     if experiment.select_on == "holdout" and (chosen_on, seed) != ("holdout", experiment.seed):

@@ -18,6 +18,7 @@ where a drawing that spreads the map over the whole image puts it.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -183,7 +184,7 @@ def _check_range(classes: Tensor, count: int) -> None:
         )
 
 
-def _attention_blocks(network: nn.Module) -> dict[str, nn.Module]:
+def _attention_blocks(network: nn.Module) -> dict[str, Any]:
     """The ARL blocks by name, known by what they have: utils does not import nets."""
     return {
         name: module
@@ -212,13 +213,11 @@ def _watched(block: nn.Module, method: str, see: Callable[..., None]) -> Iterato
         delattr(block, method)
 
 
-def _add_map(name: str, block: nn.Module, maps: list[Tensor], branch: Tensor, _: Tensor) -> None:
+def _add_map(name: str, block: Any, maps: list[Tensor], branch: Tensor, _: Tensor) -> None:
     maps.append(_attention_map(name, block.attention(branch)).cpu())
 
 
-def _add_squares(
-    block: nn.Module, sums: np.ndarray, _: Tensor, branch: Tensor, identity: Tensor
-) -> None:
+def _add_squares(block: Any, sums: np.ndarray, _: Tensor, branch: Tensor, identity: Tensor) -> None:
     """Of R(O) x, and of x."""
     for number, values in enumerate((block.attention(branch) * identity, identity)):
         sums[number] += values.double().square().sum().item()

@@ -1,13 +1,14 @@
 """What a network gives for images on their way to a score: finite numbers, or an error."""
 
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from utils.data.loaders import batches
+from utils.data.loaders import LesionDataset, batches
 from utils.data.workers import faults_in_words
 from utils.model.recipe import autocast
 from utils.system.console import progress
@@ -47,7 +48,8 @@ def require_finite(
     if torch.isfinite(logits).all():
         return
     wrong = ~torch.isfinite(logits).reshape(len(batch["index"]), -1).all(1).cpu()
-    names = listed(loader.dataset.ids[index] for index in batch["index"][wrong].tolist())
+    ids = cast(LesionDataset, loader.dataset).ids
+    names = listed(ids[index] for index in batch["index"][wrong].tolist())
     found = f"the network gives nan or infinite numbers for the images {names}"
     state = network.state_dict()
     if broken := [name for name, value in state.items() if not torch.isfinite(value).all()]:

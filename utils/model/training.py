@@ -8,7 +8,7 @@ with the weights and the history of a run that was never interrupted (CPU, fp32:
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from utils.data.loaders import batches
+from utils.data.loaders import EpochSampler, LesionDataset, batches
 from utils.data.workers import faults_in_words
 from utils.logger.folders import clear_unfinished, forget_results
 from utils.logger.run import RunFolder, require_settings
@@ -114,15 +114,16 @@ class _Training:
 
     def __post_init__(self) -> None:
         """Choose device and precision, and hand network, optimiser and loader to Accelerate."""
-        self.sampler, self.dataset = self.loader.sampler, self.loader.dataset
+        self.sampler = cast(EpochSampler, self.loader.sampler)
+        self.dataset = cast(LesionDataset, self.loader.dataset)
         self.accelerator = accelerator()
         self.device = self.accelerator.device
-        self.samples_per_batch = self.loader.batch_size
+        self.samples_per_batch = self.loader.batch_size or 1
         precision = choose_precision(self.experiment.precision, self.network, self.device)
         self.precision = self.run.remember("precision", precision)
         self.run.remember("device", device_name(self.device))
         self.run.remember("arithmetic", arithmetic(self.device))
-        self.network.to(self.device, memory_format=torch.channels_last)
+        self.network.to(self.device).to(memory_format=torch.channels_last)
         if self.experiment.compile_network and can_compile(self.device, self.run.say):
             self.network.compile()
         self.loss.to(self.device)
@@ -224,7 +225,7 @@ class _Training:
     def say_epoch(self, row: dict[str, float], best: int) -> None:
         """One line an epoch, for the terminal, the notebook and the log alike."""
         seconds, name = self.progress.timing[-1]["seconds"], self.experiment.select_score
-        each = np.mean([epoch["seconds"] for epoch in self.progress.timing])
+        each = float(np.mean([epoch["seconds"] for epoch in self.progress.timing]))
         left = each * (self.experiment.epochs - self.progress.epoch)
         more = "" if self.progress.finished else f", about {duration(left)} of training left"
         self.run.say(

@@ -15,8 +15,10 @@ from IPython.display import display
 from tqdm import tqdm
 
 Item = TypeVar("Item")
-_WHOLE = ("display.max_rows", None, "display.max_columns", None, "display.max_colwidth", None)
-_WHOLE += ("display.width", 10_000)  # characters of a line
+_WHOLE = (
+    *("display.max_rows", None, "display.max_columns", None, "display.max_colwidth", None),
+    *("display.width", 10_000),  # characters of a line
+)
 LINE_EVERY = 30.0  # seconds between two plain progress lines
 
 
@@ -106,7 +108,9 @@ def progress(
     if total is None and isinstance(items, Sized):
         total = len(items)
     if in_live_jupyter():
-        from tqdm.notebook import tqdm as bar_of  # needs a kernel with widgets
+        from tqdm.notebook import tqdm as tqdm_notebook  # needs a kernel with widgets
+
+        bar_of: type[tqdm] = tqdm_notebook
     elif sys.stderr.isatty():
         bar_of = tqdm
     else:

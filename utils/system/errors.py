@@ -34,9 +34,9 @@ def raise_first(faults: Iterable[Fault]) -> None:
 
 def listed(names: Iterable[object]) -> str:
     """Up to five names and, when there are more, the count: 'a, b, c, d, e … (12 in all)'."""
-    names = [printable(str(name)) for name in names]
-    shown = ", ".join(names[:5])
-    return shown if len(names) <= 5 else f"{shown} … ({len(names)} in all)"
+    texts = [printable(str(name)) for name in names]
+    shown = ", ".join(texts[:5])
+    return shown if len(texts) <= 5 else f"{shown} … ({len(texts)} in all)"
 
 
 def printable(text: str) -> str:

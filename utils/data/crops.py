@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from utils.data.decode import read_image
+from utils.data.decode import read_image, resized
 from utils.system.console import progress
 from utils.system.disk import require_room
 from utils.system.errors import DataError, listed
@@ -194,10 +194,8 @@ def _cut(folder: Path, name: str, image: np.ndarray, settings: Settings) -> None
     side = (settings.side, settings.side)
     places = boxes(name, image.shape[1], image.shape[0], settings.seed)
     for picture, (left, top, right, bottom) in zip(names(name), places, strict=True):
-        part = image[top:bottom, left:right]
-        shrinks = part.shape[0] * part.shape[1] > settings.side**2
-        way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        square = cv2.cvtColor(cv2.resize(part, side, interpolation=way), cv2.COLOR_RGB2BGR)
+        part = resized(image[top:bottom, left:right], side)
+        square = cv2.cvtColor(part, cv2.COLOR_RGB2BGR)
         _, jpeg = cv2.imencode(".jpg", square, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         # No fsync for each of 122 000 files: the folder gets its name when all are there.
         unfinished = folder / f".{picture}.tmp"

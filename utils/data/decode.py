@@ -55,7 +55,7 @@ def decode(
         lesion, mask_hash = np.zeros(size[::-1], np.uint8), "none"
         if mask:
             whole, mask_hash = _read_mask(mask, picture.size)
-            lesion = np.where(_resized(whole, size) > 127, 255, 0).astype(np.uint8)
+            lesion = np.where(resized(whole, size) > 127, 255, 0).astype(np.uint8)
     except _FileError as error:
         return str(error)
     facts: dict[str, Any] = {
@@ -64,7 +64,7 @@ def decode(
         "has_mask": bool(mask),
     }
     facts |= {"sha256": picture.sha256, "mask_sha256": mask_hash}
-    return _resized(picture.pixels, size), lesion, facts
+    return resized(picture.pixels, size), lesion, facts
 
 
 def check(image: str, mask: str) -> Facts | str:
@@ -121,6 +121,15 @@ def read_mask(path: str | Path) -> np.ndarray:
     Raises ValueError for a file that is damaged, or that holds other values.
     """
     return _read_mask(path)[0] > 0
+
+
+def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Pixels (H, W, …) at (width, height): by area where they shrink, else linearly."""
+    height, width = pixels.shape[:2]
+    if (width, height) == size:
+        return pixels
+    way = cv2.INTER_AREA if size[0] * size[1] < width * height else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(pixels), size, interpolation=way)
 
 
 class _FileError(ValueError):
@@ -228,16 +237,6 @@ def _black_and_white(file: Image.Image) -> np.ndarray:
     if file.has_transparency_data and np.asarray(file.convert("RGBA"))[..., 3].min() < 255:
         raise ValueError("has transparent pixels; a mask is black and white, without transparency")
     return np.asarray(file.convert("L"))
-
-
-def _resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Pixels (H, W, …) at (width, height): by area where they shrink, else linearly."""
-    height, width = pixels.shape[:2]
-    if (width, height) == size:
-        return pixels
-    shrinks = size[0] * size[1] < width * height
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(pixels, size, interpolation=way)
 
 
 def _content(path: str | Path) -> bytes:

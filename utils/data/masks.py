@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from utils.data.decode import resized
 from utils.data.loaders import LesionDataset, TrainingSet, Turns, draw_by
 from utils.data.store import Store
 from utils.system.errors import DataError, listed
@@ -107,9 +108,7 @@ class TestImages(LesionDataset):
     def __getitem__(self, index: int) -> dict:
         place, region = self.positions[index], self.regions[index]
         image, mask = (part(kept(place), region) for kept in (self.store.image, self.store.mask))
-        shrinks = self.size[0] * self.size[1] < mask.size
-        way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        image, mask = (cv2.resize(each, self.size, interpolation=way) for each in (image, mask))
+        image, mask = (resized(each, self.size) for each in (image, mask))
         return {"image": image, "label": as_label(mask), "index": index}
 
 

@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from utils.data.decode import resized
 from utils.data.loaders import LesionDataset, TrainingSet, Turns, draw_by
 from utils.data.store import Store
 
@@ -75,7 +76,7 @@ def view(image: np.ndarray, number: int, size: int) -> np.ndarray:
     """
     if number < 4:
         flip = {1: 1, 2: 0, 3: -1}.get(number)  # OpenCV's codes: across, down, both
-        return _resize(image if flip is None else cv2.flip(image, flip), size)
+        return resized(image if flip is None else cv2.flip(image, flip), (size, size))
     height, width = (round(side * _CROP_SIDE) for side in image.shape[:2])
     top, left = {
         4: (0.0, 0.0),
@@ -85,14 +86,7 @@ def view(image: np.ndarray, number: int, size: int) -> np.ndarray:
         8: (0.5, 0.5),
     }[number]
     y, x = round(top * (image.shape[0] - height)), round(left * (image.shape[1] - width))
-    return _resize(image[y : y + height, x : x + width], size)
-
-
-def _resize(image: np.ndarray, size: int) -> np.ndarray:
-    if image.shape[:2] == (size, size):
-        return image
-    way = cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_LINEAR
-    return cv2.resize(np.ascontiguousarray(image), (size, size), interpolation=way)
+    return resized(image[y : y + height, x : x + width], (size, size))
 
 
 class TrainingPatches(TrainingSet):

@@ -113,7 +113,7 @@ def test_outline_is_drawn_on_a_copy():
     border[5:15, 5:15], border[6:14, 6:14] = True, False
     changed = (drawn != image).any(axis=2)
     np.testing.assert_array_equal(changed, border)
-    assert (drawn[border] == visualize.figures.OUTLINE).all()
+    assert (drawn[border] == visualize.overlay.OUTLINE).all()
 
 
 def test_outline_of_a_hole_in_a_colour_of_choice():
@@ -138,7 +138,7 @@ def test_outline_on_an_image_that_must_not_be_written():
     mask[5:15, 5:15] = 255
     image.flags.writeable = False
     assert (
-        visualize.outlined(image[:, ::-1], mask[:, ::-1])[5, 5] == visualize.figures.OUTLINE
+        visualize.outlined(image[:, ::-1], mask[:, ::-1])[5, 5] == visualize.overlay.OUTLINE
     ).all()
 
 
@@ -151,7 +151,7 @@ def test_overlay_by_hand():
     values = np.repeat([[0.0, 1.0]], 2, axis=0)
     drawn = visualize.overlaid(image, values)
     assert drawn.shape == (8, 8, 3)
-    colours = matplotlib.colormaps[visualize.figures.HEAT]
+    colours = matplotlib.colormaps[visualize.overlay.HEAT]
     for column, end in ((0, 0.0), (-1, 1.0)):
         expected = 0.5 * 100 / 255 + 0.5 * np.array(colours(end)[:3])
         np.testing.assert_allclose(drawn[:, column], np.tile(expected, (8, 1)), atol=0.02)

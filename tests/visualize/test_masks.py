@@ -125,7 +125,7 @@ def test_outlines_lie_on_the_borders_of_a_copy(values):
     assert drawn.shape == image.shape
     assert drawn.dtype == np.uint8
     for place in ((4, 10), (19, 10), (10, 4), (10, 19)):
-        assert tuple(drawn[place]) == visualize.figures.OUTLINE, place
+        assert tuple(drawn[place]) == visualize.overlay.OUTLINE, place
     for place in ((24, 30), (35, 30), (30, 24), (30, 35)):
         assert tuple(drawn[place]) == overlay.PREDICTED, place
     for place in ((10, 10), (30, 30), (2, 2), (22, 22)):
@@ -137,15 +137,15 @@ def test_truth_lies_on_the_prediction_which_shows_on_both_sides():
     across = [tuple(drawn[100, x]) for x in range(54, 68)]
     colours = [colour for colour, _ in itertools.groupby(across)]
     grey = (GREY,) * 3
-    assert colours == [grey, overlay.PREDICTED, visualize.figures.OUTLINE, overlay.PREDICTED, grey]
+    assert colours == [grey, overlay.PREDICTED, visualize.overlay.OUTLINE, overlay.PREDICTED, grey]
 
 
 def test_holes_and_islands_have_outlines_too():
     ring = square(4, 36) & ~square(12, 28)
     ring[20, 20] = True
     drawn = overlay.outlines(plain(), ring)
-    assert tuple(drawn[20, 11]) == visualize.figures.OUTLINE
-    assert tuple(drawn[20, 20]) == visualize.figures.OUTLINE
+    assert tuple(drawn[20, 11]) == visualize.overlay.OUTLINE
+    assert tuple(drawn[20, 20]) == visualize.overlay.OUTLINE
     assert tuple(drawn[20, 16]) == (GREY,) * 3
 
 
@@ -244,11 +244,11 @@ def apart(one: tuple, other: tuple, eyes: str) -> float:
 
 @pytest.mark.parametrize("eyes", SEEN)
 def test_outlines_stay_apart_for_all_eyes(eyes):
-    assert apart(visualize.figures.OUTLINE, overlay.PREDICTED, eyes) > 60
+    assert apart(visualize.overlay.OUTLINE, overlay.PREDICTED, eyes) > 60
     skins = [(224, 172, 150), (236, 200, 185), (150, 105, 75), (80, 50, 40)]
     for skin in skins:
         assert apart(overlay.PREDICTED, skin, eyes) > 40
-        assert apart(visualize.figures.OUTLINE, skin, eyes) > (8 if eyes == "no blue" else 40)
+        assert apart(visualize.overlay.OUTLINE, skin, eyes) > (8 if eyes == "no blue" else 40)
 
 
 @pytest.mark.parametrize("grey", [50, 100, 160, 210])
@@ -320,7 +320,7 @@ def test_galleries_say_what_the_colours_mean():
     colours = [
         np.round(255 * np.array(p.get_facecolor()[:3])) for p in key.get_legend().get_patches()
     ]
-    np.testing.assert_array_equal(colours, [visualize.figures.OUTLINE, overlay.PREDICTED])
+    np.testing.assert_array_equal(colours, [visualize.overlay.OUTLINE, overlay.PREDICTED])
     (key,) = [axis for axis in FIGURES["errors"]().axes if axis.get_legend()]
     assert legend(key) == ["missed (truth alone)", "too much (prediction alone)", "right"]
     colours = [
@@ -466,9 +466,11 @@ def test_threshold_figure_by_hand():
     heights = {round(bar.get_x(), 2): bar.get_height() for bar in bars.patches if bar.get_height()}
     assert heights == {0.1: 1, 0.2: 1, 0.65: 1, 0.95: 1}
     colours = {
-        round(bar.get_x(), 2): matplotlib.colors.to_hex(bar.get_facecolor()) for bar in bars.patches
+        round(bar.get_x(), 2): matplotlib.colors.to_hex(bar.get_facecolor())
+        for bar in bars.patches
+        if bar.get_height()
     }
-    assert colours[0.6] != colours[0.65] == colours[0.95]
+    assert colours[0.1] == colours[0.2] != colours[0.65] == colours[0.95]
     assert len({line.get_linestyle() for line in means.lines[::2][:3]}) == 3
 
 

@@ -2,27 +2,30 @@
 
 Colours are Okabe and Ito's, which stay apart for colour-blind eyes
 (https://jfly.uni-koeln.de/color/). Every figure carries a note that names its data.
+
+A function `plot_…` draws on axes that it is given: within `rc_context(STYLE)` for a figure of its
+own, within `rc_context(SMALL)` for one of many that stand side by side.
 """
 
 from collections.abc import Sequence
 from textwrap import wrap
+from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib import colormaps, rc_context
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from utils.data.splits import CLASSES
 from utils.system.fonts import families
 
 CLASS_COLOURS = ("#D55E00", "#0072B2", "#009E73")  # melanoma, seborrheic keratosis, benign
 CLASS_LABELS = tuple(name.replace("_", " ") for name in CLASSES)
-OUTLINE = (255, 214, 0)  # yellow: seen on every skin
 # How learning curves draw each score; the rest is dark grey.
 SCORE_LOOKS = {
     **{f"auc_{name}": (colour, "-") for name, colour in zip(CLASSES, CLASS_COLOURS, strict=True)},
@@ -32,21 +35,21 @@ SCORE_LOOKS = {
     "sensitivity": ("#D55E00", "--"),
     "specificity": ("#CC79A7", "--"),
 }
-HEAT = "inferno"  # lightness rises evenly, so it can be read in grey, too
-HEAT_SHARE = 0.5  # of the heat colour, the rest is the image
 STYLE = {
-    "axes.grid": True,
+    **sns.axes_style("whitegrid"),
+    **sns.plotting_context("paper", font_scale=0.85),
+    "axes.edgecolor": "0.4",
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlesize": 9,
     "font.family": families(),
-    "font.size": 8,
-    "grid.alpha": 0.3,
-    "legend.fontsize": 7.5,
+    "grid.color": "0.9",
     "legend.framealpha": 0.7,
     "legend.edgecolor": "none",
+    "lines.linewidth": 1.5,
     "text.parse_math": False,  # an id may hold a dollar sign
 }
+SMALL = STYLE | {"legend.fontsize": 6, "lines.linewidth": 1.2, "lines.markersize": 3}
 
 
 def class_label(label: int) -> str:
@@ -54,10 +57,15 @@ def class_label(label: int) -> str:
     return CLASS_LABELS[label] if label >= 0 else "no label"
 
 
-def new_figure(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, np.ndarray]:
-    """A figure of that size in inches, and its axes (rows, columns). Draw it within STYLE."""
+def new_figure(
+    rows: int, columns: int, size: tuple[float, float], **grid: Any
+) -> tuple[Figure, np.ndarray]:
+    """A figure of that size in inches, and its axes (rows, columns). Draw it within STYLE.
+
+    grid: as `Figure.subplots` takes it: height_ratios, sharex, ….
+    """
     figure = Figure(figsize=size, layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    return figure, figure.subplots(rows, columns, squeeze=False, **grid)
 
 
 def finish(figure: Figure, title: str, note: str) -> Figure:
@@ -75,42 +83,6 @@ def finish(figure: Figure, title: str, note: str) -> Figure:
 def _wrapped(note: str, width: float) -> list[str]:
     """The lines of a note below a figure so many inches wide."""
     return wrap(note, round(15 * width)) or [""]
-
-
-def outlined(
-    image: np.ndarray,
-    mask: np.ndarray | None,
-    width: int = 1,
-    colour: tuple[int, int, int] = OUTLINE,
-) -> np.ndarray:
-    """A copy of an (H, W, 3) uint8 image with the borders of its (H, W) 0/255 mask drawn on.
-
-    Borders of holes, too. width in pixels, colour in RGB, 0..255.
-    """
-    image = np.ascontiguousarray(image).copy()
-    if mask is not None and mask.any():
-        contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(image, contours, -1, colour, width)
-    return image
-
-
-def overlaid(
-    image: np.ndarray, values: np.ndarray, limits: tuple[float, float] | None = (0.0, 1.0)
-) -> np.ndarray:
-    """An (H, W, 3) uint8 image in grey under the colours of a map: (H, W, 3) in [0, 1].
-
-    values (h, w) of any size are enlarged smoothly. limits get the lowest and the highest colour;
-    None takes the map's own least and largest value. ValueError for nan or infinite values.
-    """
-    values = np.asarray(values, dtype=np.float32)
-    if not np.isfinite(values).all():
-        raise ValueError("a heat map holds nan or infinite values; expected finite ones")
-    low, high = limits or (float(values.min()), float(values.max()))
-    values = (values - low) / ((high - low) or 1)
-    height, width = image.shape[:2]
-    values = cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC)
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] / 255
-    return (1 - HEAT_SHARE) * grey + HEAT_SHARE * colormaps[HEAT](values)[..., :3]
 
 
 def _tiles(
@@ -164,35 +136,44 @@ def learning_curves(history: pd.DataFrame, select_score: str, title: str, note: 
     history as `fit` gives it: epoch, learning_rate, loss, scores, "α <block>" columns.
     """
     alphas = alpha_columns(history)
-    fixed = {"epoch", "learning_rate", "loss", *alphas}
-    scores = [name for name in history if name not in fixed]
     panels = 3 if alphas else 2
     figure, axes = new_figure(1, panels, (3.4 * panels, 3.1))
-    epoch = history["epoch"]
-    mark = _mark(history)
-    axes[0, 0].plot(epoch, history["loss"], color="0.2", marker=mark)
-    axes[0, 0].set(title="training loss", xlabel="epoch")
-    for name in scores:
-        colour, style = SCORE_LOOKS.get(name, ("0.2", "-"))
-        label = name.replace("auc_", "AUC ").replace("_", " ")
-        axes[0, 1].plot(epoch, history[name], style, color=colour, label=label, marker=mark)
-    best = history[select_score].fillna(-np.inf).idxmax()  # as `fit` chooses it
-    axes[0, 1].plot(epoch[best], history[select_score][best], "o", color="0.2", mfc="none", ms=10)
-    axes[0, 1].set(title="scores (ring: the epoch kept)", xlabel="epoch")
+    plot_loss(axes[0, 0], history)
+    axes[0, 0].set_title("training loss")
+    plot_scores(axes[0, 1], history, select_score)
+    axes[0, 1].set_title("scores (ring: the epoch kept)")
     axes[0, 1].legend(loc="best")
     if alphas:
         plot_alphas(axes[0, 2], history)
         axes[0, 2].set_title("attention weight α of each block")
         if len(alphas) <= 9:  # a longer legend would cover the lines
             axes[0, 2].legend()
-    for axis in axes.flat:
-        whole_epochs(axis)
     return finish(figure, title, note)
+
+
+def plot_loss(axis: Axes, history: pd.DataFrame) -> None:
+    """The training loss over the epochs."""
+    axis.plot(history["epoch"], history["loss"], color="0.2", marker=_mark(history))
+    whole_epochs(axis)
+
+
+def plot_scores(axis: Axes, history: pd.DataFrame, select_score: str) -> None:
+    """Each score over the epochs; a ring where select_score is best, which is the epoch kept."""
+    fixed = {"epoch", "learning_rate", "loss", *alpha_columns(history)}
+    for name in (name for name in map(str, history) if name not in fixed):
+        colour, style = SCORE_LOOKS.get(name, ("0.2", "-"))
+        label = name.replace("auc_", "AUC ").replace("_", " ")
+        look = {"color": colour, "ls": style, "marker": _mark(history)}
+        axis.plot(history["epoch"], history[name], label=label, **look)
+    if select_score in history and history[select_score].notna().any():
+        best = history.loc[history[select_score].idxmax()]
+        axis.plot(best["epoch"], best[select_score], "o", color="0.2", mfc="none", ms=9)
+    whole_epochs(axis)
 
 
 def alpha_columns(history: pd.DataFrame) -> list[str]:
     """The columns that hold attention weights, one a block, from the first block to the last."""
-    return [name for name in history if name.startswith("α ")]
+    return [name for name in map(str, history) if name.startswith("α ")]
 
 
 def plot_alphas(axis: Axes, history: pd.DataFrame) -> None:
@@ -202,8 +183,8 @@ def plot_alphas(axis: Axes, history: pd.DataFrame) -> None:
         label = name.removeprefix("α ").removesuffix(".alpha")
         axis.plot(history["epoch"], history[name], color=colour, label=label, marker=_mark(history))
     axis.axhline(0, color="0.6", lw=0.8)
-    axis.set_xlabel("epoch")
     axis.margins(y=0.15)
+    whole_epochs(axis)
 
 
 def name_blocks(axis: Axes) -> None:
@@ -234,9 +215,15 @@ def name_blocks(axis: Axes) -> None:
         )
 
 
+def unit_square(axis: Axes, x: str, y: str) -> None:
+    """Axes of that name from 0 to 1, as square as they are."""
+    axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xlabel=x, ylabel=y)
+
+
 def whole_epochs(axis: Axes) -> None:
-    """Ticks on whole epochs only."""
-    axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    """An axis of epochs: its name, and ticks on whole ones only."""
+    axis.set_xlabel("epoch")
+    axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
 
 
 def _mark(history: pd.DataFrame) -> str | None:

@@ -11,7 +11,7 @@ from utils.data.splits import CLASSES
 from utils.data.store import Store
 from utils.evaluation.labels import confusion_matrix
 from utils.model import explain, inspection
-from utils.visualize import figures, labels
+from utils.visualize import figures, labels, overlay
 
 # A finer map than the last one, half its stride. Only ResNets have it: Grad-CAM weighs whole
 # channels, which needs a map that ends in a ReLU; EfficientNet's stages end in a linear layer, and
@@ -87,7 +87,7 @@ def figure(
     images = plain_images(prepared, cases, image_size)
     found = maps(network, images.to(next(network.parameters()).device), answers(cases))
     positions = prepared.positions(cases)
-    outlined = [figures.outlined(prepared.image(k), prepared.mask(k)) for k in positions]
+    outlined = [overlay.outlined(prepared.image(k), prepared.mask(k)) for k in positions]
     return labels.heat_maps(outlined, found, captions(cases), title, note)
 
 
@@ -101,10 +101,10 @@ def attention_figure(
     pictures, texts = [], []
     for number, position in enumerate(prepared.positions(cases)):
         image = prepared.image(position)
-        pictures.append(figures.outlined(image, prepared.mask(position)))
+        pictures.append(overlay.outlined(image, prepared.mask(position)))
         texts.append(captions(cases)[number].replace("answer: ", "answer:\n"))  # narrow
         for name, values in found.items():
-            pictures.append(figures.overlaid(image, explain.normalised(values[number])))
+            pictures.append(overlay.overlaid(image, explain.normalised(values[number])))
             texts.append(f"{name}\nα {alphas[f'{name}.alpha']:.3f}\n{_grid(values)}")
         blanks = -len(pictures) % COLUMNS  # each case begins a new line
         pictures += [np.full_like(image, 255)] * blanks

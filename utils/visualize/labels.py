@@ -10,6 +10,7 @@ from textwrap import fill
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -19,25 +20,27 @@ from numpy.typing import ArrayLike
 
 from utils.data.splits import CLASSES
 from utils.evaluation.curves import Curve, operating_points
+from utils.evaluation.intervals import interval_text
 from utils.visualize.figures import (
     CLASS_COLOURS,
     CLASS_LABELS,
-    HEAT,
     STYLE,
     alpha_columns,
     finish,
     name_blocks,
     new_figure,
-    overlaid,
     plot_alphas,
-    whole_epochs,
+    unit_square,
 )
+from utils.visualize.overlay import HEAT, overlaid
 
-LINES = {  # colour and line style of each curve
-    **dict(zip(CLASSES, zip(CLASS_COLOURS, ("-", "--", "-."), strict=True), strict=True)),
-    "micro": ("0.1", "-"),
-    "macro": ("0.5", "--"),
-}
+LOOKS = {  # of each curve
+    name: {"color": colour, "ls": style}
+    for name, colour, style in zip(
+        (*CLASSES, "micro", "macro"), (*CLASS_COLOURS, "0.1", "0.5"), ("-", "--", "-.", "-", "--"),
+        strict=True,
+    )
+}  # fmt: skip
 THRESHOLDS = np.linspace(0, 1, 501)
 
 
@@ -45,21 +48,46 @@ THRESHOLDS = np.linspace(0, 1, 501)
 def confusion_matrices(
     matrix: ArrayLike, title: str, note: str, names: Sequence[str] | None = None
 ) -> Figure:
-    """Counts, and shares of each true class (the diagonal is the sensitivity), side by side.
+    """Counts, and shares of each true class: on the diagonal the sensitivity.
 
     matrix (C, C) as `evaluation.confusion_matrix`: row truth, column prediction. names (C,) are by
     default the three classes, or for C = 2 melanoma and the rest.
     """
+    figure, axes = new_figure(1, 1, (5.2, 4.6))
+    plot_confusion(axes[0, 0], matrix, names)
+    axes[0, 0].set_title("images, and share of each true class (diagonal: sensitivity)")
+    return finish(figure, title, note)
+
+
+def plot_confusion(axis: Axes, matrix: ArrayLike, names: Sequence[str] | None = None) -> None:
+    """A confusion matrix, as above: each cell is darker the larger its share of the row."""
     matrix = np.asarray(matrix)
     if names is None:
         names = CLASS_LABELS if len(matrix) == 3 else (CLASS_LABELS[0], "the rest")
-    figure, axes = new_figure(1, 2, (8.4, 3.9))
-    shares = _row_shares(matrix)
-    _cells(axes[0, 0], matrix, shares, names, "{:.0f}")
-    _cells(axes[0, 1], shares, shares, names, "{:.2f}")
-    axes[0, 0].set_title("images")
-    axes[0, 1].set_title("share of each true class (diagonal: sensitivity)")
-    return finish(figure, title, note)
+    labels = [fill(name, 12) for name in names]
+    sums = matrix.sum(axis=1, keepdims=True)
+    shares = matrix / np.maximum(sums, 1)
+    texts = [
+        [f"{count}\n{share:.2f}" if total else "0\n–" for count, share in zip(*row, strict=True)]
+        for *row, (total,) in zip(matrix, shares, sums, strict=True)
+    ]
+    sns.heatmap(
+        shares,
+        annot=np.array(texts),
+        fmt="",
+        annot_kws={"color": "k", "size": "large"},
+        cmap="Blues",
+        vmin=0,
+        vmax=1.5,  # black can be read on all shades up to 1
+        cbar=False,
+        linewidths=2,
+        square=True,
+        xticklabels=labels,
+        yticklabels=labels,
+        ax=axis,
+    )
+    axis.set(xlabel="prediction", ylabel="truth")
+    axis.tick_params("both", labelrotation=0)
 
 
 @rc_context(STYLE)
@@ -68,7 +96,7 @@ def roc_curves(curves: Sequence[Curve], title: str, note: str) -> Figure:
     figure, axes = _curve_panels(curves, "AUC", "default")
     for axis in axes:
         axis.plot([0, 1], [0, 1], ":", color="0.4", label="chance")
-        axis.set(xlabel="false-positive rate (1 - specificity)", ylabel="sensitivity")
+        unit_square(axis, "false-positive rate (1 - specificity)", "sensitivity")
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13))
     return finish(figure, title, f"{note}; bands and [ ]: 95 % bootstrap intervals, pointwise")
 
@@ -79,12 +107,12 @@ def precision_recall_curves(curves: Sequence[Curve], title: str, note: str) -> F
     figure, axes = _curve_panels(curves, "AP", "steps-pre")
     for axis in axes:
         axis.plot([], [], ":", color="0.4", label="chance: the share of each class")
-        axis.set(xlabel="recall (sensitivity)", ylabel="precision")
+        unit_square(axis, "recall (sensitivity)", "precision")
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13))
     for curve in curves:
         if len(curve.x):
             axis = axes[0 if curve.name in CLASSES else -1]
-            axis.axhline(curve.prevalence, ls=":", lw=1, color=LINES[curve.name][0])
+            axis.axhline(curve.prevalence, ls=":", lw=1, color=LOOKS[curve.name]["color"])
     return finish(figure, title, f"{note}; bands and [ ]: 95 % bootstrap intervals, pointwise")
 
 
@@ -123,7 +151,6 @@ def attention_weights(histories: Mapping[str, pd.DataFrame], title: str, note: s
     figure, axes = new_figure(rows, columns, (1.0 + 3.4 * columns, 0.7 + 2.8 * rows))
     for axis, (run, history) in zip(axes.flat, shown.items(), strict=False):
         plot_alphas(axis, history)
-        whole_epochs(axis)
         axis.set(title=run, ylabel="α")
         name_blocks(axis)
     for axis in axes.flat[len(shown) :]:
@@ -160,7 +187,7 @@ def threshold_figure(
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
     counts = point.counts
     matrix = np.array([[counts.tp, counts.fn], [counts.fp, counts.tn]])
-    _cells(cells, matrix, _row_shares(matrix), (name, "the rest"), "{:.0f}")
+    plot_confusion(cells, matrix, (name, "the rest"))
     cells.set_title(f"positive: above {threshold:.2f}")
     return finish(figure, title, note)
 
@@ -203,35 +230,6 @@ def heat_maps(
     return finish(figure, title, note)
 
 
-def _row_shares(matrix: np.ndarray) -> np.ndarray:
-    """Each row over its sum; nan where that is zero."""
-    sums = matrix.sum(axis=1, keepdims=True)
-    return np.divide(matrix, sums, out=np.full(matrix.shape, np.nan), where=sums > 0)
-
-
-def _cells(
-    axis: Axes, matrix: np.ndarray, shares: np.ndarray, names: Sequence[str], form: str
-) -> None:
-    """The numbers of a matrix, darker the larger their share of the row."""
-    labels = [fill(name, 12) for name in names]
-    axis.imshow(np.nan_to_num(shares), cmap="Blues", vmin=0, vmax=1)
-    for (row, column), number in np.ndenumerate(matrix):
-        text = "–" if np.isnan(number) else form.format(number)
-        dark = shares[row, column] > 0.7
-        axis.text(
-            column, row, text, ha="center", va="center", fontsize=11, color="w" if dark else "k"
-        )
-    ticks = range(len(names))
-    axis.set(xticks=ticks, yticks=ticks, xticklabels=labels, yticklabels=labels)
-    axis.set(xlabel="prediction", ylabel="truth")
-    axis.grid(False)
-    between = np.arange(1, len(names)) - 0.5
-    axis.hlines(between, -0.5, len(names) - 0.5, color="w", lw=2)
-    axis.vlines(between, -0.5, len(names) - 0.5, color="w", lw=2)
-    axis.spines[:].set_visible(False)
-    axis.tick_params(length=0)
-
-
 def _curve_panels(curves: Sequence[Curve], area: str, style: str) -> tuple[Figure, list[Axes]]:
     """The classes' curves in one panel, micro and macro (where they are) in another."""
     both = any(curve.name not in CLASSES for curve in curves)
@@ -241,18 +239,14 @@ def _curve_panels(curves: Sequence[Curve], area: str, style: str) -> tuple[Figur
     axes = [figure.add_axes((x, 1.45 / height, side / width, side / height)) for x in places]
     for curve in curves:
         axis = axes[0 if curve.name in CLASSES else -1]
-        colour, line = LINES[curve.name]
         name = curve.name.replace("_", " ")
         if np.isnan(curve.area):
             axis.plot([], [], " ", label=f"{name}: undefined, a class is missing")
             continue
-        label = (
-            f"{name}: {area} {curve.area:.3f} [{curve.interval.low:.3f}, {curve.interval.high:.3f}]"
-        )
-        axis.plot(curve.x, curve.y, color=colour, ls=line, drawstyle=style, label=label)
-        axis.fill_between(curve.grid, curve.low, curve.high, color=colour, alpha=0.15, lw=0)
-    for axis in axes:
-        axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+        label = f"{name}: {area} {interval_text(curve.area, *curve.interval)}"
+        look = LOOKS[curve.name]
+        axis.plot(curve.x, curve.y, drawstyle=style, label=label, **look)
+        axis.fill_between(curve.grid, curve.low, curve.high, color=look["color"], alpha=0.15, lw=0)
     axes[0].set_title("each class against the rest")
     if both:
         axes[1].set_title("all classes: micro (pooled) and macro (mean)")

@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from pandas.api.typing import SeriesGroupBy
+from matplotlib.ticker import MaxNLocator
 
 from utils.evaluation.masks import THRESHOLD
 from utils.visualize.figures import CLASS_COLOURS, STYLE, finish, new_figure
@@ -249,23 +250,27 @@ def threshold_figure(scores: pd.DataFrame, threshold: float, title: str, note: s
     axis.set(xlim=(0, 1), ylim=(0, 1.03), xlabel="threshold on the probability of lesion")
     axis.set_title("mean over the images")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3)
-    _jaccard_bars(bars, groups["jaccard"], threshold)
+    bars.set_ylim(0, 1.05 * groups["jaccard"].agg(lambda v: np.histogram(v, BINS)[0].max()).max())
+    plot_jaccards(bars, groups["jaccard"].get_group(threshold))
+    bars.set_title(f"at {threshold:.2f}: {bars.get_title()}")
     return finish(figure, title, note)
 
 
-def _jaccard_bars(axis: Axes, groups: SeriesGroupBy, threshold: float) -> None:
-    """How many images have which Jaccard at a threshold; the scale is that of all thresholds."""
-    heights = groups.apply(lambda values: np.histogram(values, BINS)[0])
-    colours = [CLASS_COLOURS[0 if edge < THRESHOLD else 1] for edge in BINS[:-1]]
-    axis.bar(BINS[:-1], heights[threshold], 0.05, align="edge", color=colours, edgecolor="w")
-    axis.axvline(THRESHOLD, color="0.3", lw=1, ls=":")
-    axis.set(
-        xlim=(0, 1),
-        ylim=(0, 1.05 * np.stack(heights).max()),
-        xlabel="Jaccard of an image",
-        ylabel="images",
+def plot_jaccards(axis: Axes, values: pd.Series) -> None:
+    """How many images have which Jaccard; the failed ones, below the limit, stand out."""
+    failed = values < THRESHOLD
+    sns.histplot(
+        x=values,
+        bins=BINS,
+        hue=failed,
+        hue_order=[False, True],
+        palette=list(CLASS_COLOURS[1::-1]),
+        multiple="stack",
+        alpha=1,
+        legend=False,
+        ax=axis,
     )
-    axis.yaxis.get_major_locator().set_params(integer=True)
-    here = groups.get_group(threshold)
-    failed = (here < THRESHOLD).sum()
-    axis.set_title(f"at {threshold:.2f}: {failed} of {len(here)} under {THRESHOLD}")
+    axis.axvline(THRESHOLD, color="0.3", lw=1, ls=":")
+    axis.set(xlim=(0, 1), xlabel="Jaccard of an image", ylabel="images")
+    axis.set_title(f"{failed.sum()} of {len(values)} under {THRESHOLD}")
+    axis.yaxis.set_major_locator(MaxNLocator("auto", integer=True))

@@ -1,4 +1,4 @@
-"""Masks drawn over their image: images in, an image out, all (H, W, 3) uint8.
+"""Masks and heat maps drawn over their image: images (H, W, 3) uint8 in, an image out.
 
 Masks are (H, W) of bool, 0/1 or 0/255, in the image's size. Truth comes before prediction.
 """
@@ -7,13 +7,15 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from matplotlib import colormaps
 
-from utils.visualize.figures import OUTLINE, outlined
-
+OUTLINE = (255, 214, 0)  # yellow: seen on every skin
 PREDICTED = (0, 190, 255)  # neither skin nor lesion is blue, and it is darker than yellow
 # Okabe and Ito's. Yellow for what is right: a pale green cannot be told from grey by all eyes.
 MISSED, TOO_MUCH, RIGHT = (213, 94, 0), (0, 114, 178), (240, 228, 66)
 ERROR, FOUND = 0.65, 0.25  # share of the colour, the rest is the image
+HEAT = "inferno"  # lightness rises evenly, so it can be read in grey, too
+HEAT_SHARE = 0.5  # of the heat colour, the rest is the image
 SHOWN = 512  # px: more than that cannot be seen in a figure, and with less the lines are clumsy
 
 
@@ -24,6 +26,42 @@ class Case(NamedTuple):
     truth: np.ndarray
     prediction: np.ndarray
     caption: str
+
+
+def outlined(
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    width: int = 1,
+    colour: tuple[int, int, int] = OUTLINE,
+) -> np.ndarray:
+    """A copy of an (H, W, 3) uint8 image with the borders of its (H, W) 0/255 mask drawn on.
+
+    Borders of holes, too. width in pixels, colour in RGB, 0..255.
+    """
+    image = np.ascontiguousarray(image).copy()
+    if mask is not None and mask.any():
+        contours, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(image, contours, -1, colour, width)
+    return image
+
+
+def overlaid(
+    image: np.ndarray, values: np.ndarray, limits: tuple[float, float] | None = (0.0, 1.0)
+) -> np.ndarray:
+    """An (H, W, 3) uint8 image in grey under the colours of a map: (H, W, 3) in [0, 1].
+
+    values (h, w) of any size are enlarged smoothly. limits get the lowest and the highest colour;
+    None takes the map's own least and largest value. ValueError for nan or infinite values.
+    """
+    values = np.asarray(values, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError("a heat map holds nan or infinite values; expected finite ones")
+    low, high = limits or (float(values.min()), float(values.max()))
+    values = (values - low) / ((high - low) or 1)
+    height, width = image.shape[:2]
+    values = cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC)
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] / 255
+    return (1 - HEAT_SHARE) * grey + HEAT_SHARE * colormaps[HEAT](values)[..., :3]
 
 
 def outlines(

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from utils.evaluation.subgroups import ALL, ENOUGH, UNKNOWN
 from utils.evaluation.trust import AFTER, BEFORE
-from utils.visualize.figures import CLASS_COLOURS, STYLE, finish, new_figure
+from utils.visualize.figures import CLASS_COLOURS, STYLE, finish, new_figure, unit_square
 
 LOOKS = {  # of probabilities: colour, line style, mark
     BEFORE: (CLASS_COLOURS[0], "--", "o"),
@@ -32,55 +32,69 @@ _BELOW = {"loc": "upper center", "borderaxespad": 0}
 def reliability_diagram(table: pd.DataFrame, title: str, note: str) -> Figure:
     """Observed share against mean probability of each bin, over how many images are in each.
 
-    table as `clinical.Assessment.reliability`. Bars are 95 % Wilson intervals; on the dotted line
+    table as `trust.Assessment.reliability`. Bars are 95 % Wilson intervals; on the dotted line
     the probabilities mean what they say.
     """
     classes = _classes(table)
     if not classes:
         return _nothing(title, note)
-    figure = Figure(figsize=(0.6 + 4.0 * len(classes), 6.1), layout="constrained")
-    axes = figure.subplots(2, len(classes), squeeze=False, height_ratios=[3, 1], sharex=True)
+    size = (0.6 + 4.0 * len(classes), 6.1)
+    figure, axes = new_figure(2, len(classes), size, height_ratios=[3, 1], sharex=True)
     for (top, bottom), name in zip(axes.T, classes, strict=True):
-        top.plot([0, 1], [0, 1], ":", color="0.4", label="perfect")
-        for version, (colour, style, mark) in LOOKS.items():
-            bins = table[(table["class"] == name) & (table["probabilities"] == version)]
-            _bins(top, bins[bins["n"] > 0], version, (colour, style, mark))
+        rows = table[table["class"] == name]
+        plot_reliability(top, rows)
+        top.set(title=name.replace("_", " "), xlabel="", aspect="auto")
+        for version, (colour, style, _) in LOOKS.items():
+            bins = rows[rows["probabilities"] == version]
             edges = np.append(bins["low"], bins["high"].iloc[-1])
             bottom.stairs(bins["n"], edges, color=colour, ls=style, lw=1.4)
-        top.set(title=name.replace("_", " "), ylim=(-0.03, 1.03), ylabel="observed share")
-        bottom.set(xlim=(-0.02, 1.02), ylabel="images", xlabel="predicted probability")
+        bottom.set(ylabel="images", xlabel="predicted probability")
         # Below both: at the top left lie the bins of few images.
         bottom.legend(*top.get_legend_handles_labels(), bbox_to_anchor=(0.5, -0.42), **_BELOW)
     return finish(figure, title, f"{note}; bars: 95 % Wilson intervals")
 
 
+def plot_reliability(axis: Axes, table: pd.DataFrame) -> None:
+    """Observed share against mean probability of each bin; table of one class as above."""
+    axis.plot([0, 1], [0, 1], ":", color="0.4", label="perfect")
+    for version, look in LOOKS.items():
+        bins = table[(table["probabilities"] == version) & (table["n"] > 0)]
+        _bins(axis, bins, version, look)
+    unit_square(axis, "predicted probability", "observed share")
+
+
 @rc_context(STYLE)
 def decision_curves(table: pd.DataFrame, title: str, note: str) -> Figure:
-    """Net benefit over the threshold probability, as `clinical.Assessment.decision` holds it."""
+    """Net benefit over the threshold probability, as `trust.Assessment.decision` holds it."""
 
     def draw(axis: Axes, rows: pd.DataFrame) -> None:
-        for version, (colour, style, _) in LOOKS.items():
-            curve = rows[rows["probabilities"] == version]
-            axis.plot(curve["threshold"], curve["model"], style, color=colour, label=version)
-        axis.fill_between(
-            curve["threshold"], curve["low"], curve["high"], color=colour, alpha=0.15, lw=0
-        )
-        axis.plot(curve["threshold"], curve["treat_all"], "-.", color="0.3", label="treat all")
-        axis.plot(curve["threshold"], curve["treat_none"], ":", color="0.3", label="treat no one")
-        top = max(rows["high"].max(), rows["treat_all"].max())
-        axis.set(ylim=(-0.3 * top - 0.01, 1.1 * top + 0.01), ylabel="net benefit")
-        axis.set(xlabel="threshold probability", xlim=(0, curve["threshold"].max()))
+        plot_decision(axis, rows)
         axis.legend(bbox_to_anchor=(0.5, -0.16), ncols=2, **_BELOW)
 
     note = f"{note}; band: pointwise 95 % bootstrap interval of the scaled ones"
     return _panels(table, draw, (4.2, 4.4), title, note)
 
 
+def plot_decision(axis: Axes, table: pd.DataFrame) -> None:
+    """Net benefit of a network, of treating all and of treating no one; table of one class."""
+    for version, (colour, style, _) in LOOKS.items():
+        curve = table[table["probabilities"] == version]
+        axis.plot(curve["threshold"], curve["model"], style, color=colour, label=version)
+    axis.fill_between(
+        curve["threshold"], curve["low"], curve["high"], color=colour, alpha=0.15, lw=0
+    )
+    axis.plot(curve["threshold"], curve["treat_all"], "-.", color="0.3", label="treat all")
+    axis.plot(curve["threshold"], curve["treat_none"], ":", color="0.3", label="treat no one")
+    top = max(table["high"].max(), table["treat_all"].max())
+    axis.set(ylim=(-0.3 * top - 0.01, 1.1 * top + 0.01), ylabel="net benefit")
+    axis.set(xlabel="threshold probability", xlim=(0, curve["threshold"].max()))
+
+
 @rc_context(STYLE)
 def operating_points(roc: pd.DataFrame, points: pd.DataFrame, title: str, note: str) -> Figure:
     """The reported ROC with what each rule's threshold does there, a panel a class.
 
-    roc and points as `clinical.Assessment.roc` and `.operating` hold them.
+    roc and points as `trust.Assessment.roc` and `.operating` hold them.
     """
 
     classes = _classes(roc)
@@ -95,8 +109,7 @@ def operating_points(roc: pd.DataFrame, points: pd.DataFrame, title: str, note: 
         axis.plot(curve["false_positive_rate"], curve["sensitivity"], color=CLASS_COLOURS[1])
         axis.plot([0, 1], [0, 1], ":", color="0.4")
         _mark_rules(axis, points[points["class"] == name])
-        axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-        axis.set(xlabel="false-positive rate (1 - specificity)", ylabel="sensitivity")
+        unit_square(axis, "false-positive rate (1 - specificity)", "sensitivity")
         axis.set_title(name.replace("_", " "))
     note = fill(f"{note}; bars: 95 % Wilson intervals", 60 * len(classes) + 10)
     return finish(figure, title, note)
@@ -139,8 +152,8 @@ def _bins(axis: Axes, bins: pd.DataFrame, version: str, look: tuple[str, str, st
     error = (bins["n"] * (x - y).abs()).sum() / bins["n"].sum()
     arms = np.clip([y - bins["observed_low"], bins["observed_high"] - y], 0, None)
     label = f"{version}: calibration error {error:.3f}"
-    look = {"color": colour, "ls": style, "marker": mark, "ms": 4, "elinewidth": 0.8}
-    axis.errorbar(x, y, yerr=arms, label=label, **look)
+    fmt = {"color": colour, "ls": style, "marker": mark, "elinewidth": 0.8}
+    axis.errorbar(x, y, yerr=arms, label=label, **fmt)
 
 
 def _mark_rules(axis: Axes, points: pd.DataFrame) -> None:

@@ -6,8 +6,19 @@ from collections.abc import Callable
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
+
+NOTE = "synthetic demo data"
+TITLE = "best/1-3-s0, validation split, 150 images"
+
+
+def photos(count: int, side: int = 32) -> list[np.ndarray]:
+    """Images without a lesion: noise."""
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(count)]
 
 
 def rendered(figure: Figure) -> np.ndarray:
@@ -17,19 +28,28 @@ def rendered(figure: Figure) -> np.ndarray:
     return np.asarray(Image.open(file).convert("RGB"))
 
 
-def legend(axis: matplotlib.axes.Axes) -> list[str]:
-    """The words of a legend."""
-    return [text.get_text() for text in axis.get_legend().get_texts()]
+def legend(of: Axes | Figure) -> list[str]:
+    """The words of the legend of axes, or of a figure."""
+    key = of.legends[0] if isinstance(of, Figure) else of.get_legend()
+    return [text.get_text() for text in key.get_texts()]
 
 
-def made_whole(
-    make: Callable[[], Figure], titles: tuple[str, ...], note: str, empty: bool = False
-) -> None:
-    """The figure has one of the titles and the note, all of it lies within, and it is not empty."""
+def words(figure: Figure) -> str:
+    """All texts of a figure."""
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+def pictures(figure: Figure) -> list[Axes]:
+    """Axes that hold an image, in order."""
+    return [axis for axis in figure.axes if axis.images]
+
+
+def made_whole(make: Callable[[], Figure], title: str = TITLE, empty: bool = False) -> None:
+    """The figure has the title and the note, all of it lies within, and it is not empty."""
     before, backend = dict(matplotlib.rcParams), matplotlib.get_backend()
     figure = make()
-    assert figure.get_suptitle() in titles
-    assert note in figure.get_supxlabel()
+    assert figure.get_suptitle() == title
+    assert NOTE in figure.get_supxlabel()
     white = (rendered(figure).min(axis=2) == 255).mean()
     assert (white < 0.96) != empty
     # What is drawn, all texts included, lies within the picture (inches, one pixel of slack).
@@ -51,8 +71,8 @@ def texts_apart(figure: Figure) -> None:
             low, high = sorted(ruler.get_view_interval())
             ticks = zip(ruler.get_ticklocs(), ruler.get_ticklabels(), strict=False)
             texts += [label for place, label in ticks if low <= place <= high]
-    for axis in figure.axes:
-        texts += axis.get_legend().get_texts() if axis.get_legend() else []
+    keys = [axis.get_legend() for axis in figure.axes if axis.get_legend()] + figure.legends
+    texts += [text for key in keys for text in key.get_texts()]
     shown = {text: None for text in texts if text.get_visible() and text.get_text().strip()}
     assert len(shown) > 1
     boxes = [(text.get_text(), text.get_window_extent()) for text in shown]

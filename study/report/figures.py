@@ -221,7 +221,7 @@ def forest(points: pd.DataFrame, metrics: Mapping[str, str], title: str, note: s
     points as `results.side_by_side` or `results_seg.points` give them.
     """
     shown = points[points["metric"].isin(list(metrics))]
-    figure = visualize.labels.score_intervals(shown.replace({"metric": dict(metrics)}), title, note)
+    figure = visualize.score_intervals(shown.replace({"metric": dict(metrics)}), title, note)
     # A single panel is narrower than its note.
     note = fill(figure.get_supxlabel(), int(LETTERS * figure.get_figwidth()))
     figure.supxlabel(note, fontsize=8, color="0.35")

@@ -10,13 +10,12 @@ import torch
 from torch import nn
 
 import experiments
-from utils import data, model
+from utils import data, model, visualize
 from utils.data import loaders
 from utils.evaluation import full_size
 from utils.evaluation.full_size import MaskSettings
 from utils.model.forward import VIEWS
 from utils.system.errors import DataError
-from utils.visualize import mask_cases
 
 
 class Darkness(nn.Module):
@@ -246,7 +245,7 @@ def test_a_case_has_the_proportions_of_the_photo(demo_store, tested):
     how = full_size.mask_settings(row, "fp32", views=1)
     lines = pd.DataFrame({"id": tested["id"][:2], "width": [100, 90], "height": [50, 90]})
     lines["jaccard"] = 0.5
-    wide, square = mask_cases.cases(Darkness(), demo_store, tested, lines, row, how)
+    wide, square = visualize.mask_cases(Darkness(), demo_store, tested, lines, row, how)
     assert wide.image.shape == (256, 512, 3)
     assert square.image.shape == (512, 512, 3)
     for case in (wide, square):

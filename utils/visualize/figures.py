@@ -1,13 +1,14 @@
-"""Figures: data in, a matplotlib Figure out. Nothing here shows, saves or reads a file.
+"""What all figures share, and those of both tasks: data in, a matplotlib Figure out.
 
-Colours are Okabe and Ito's, which stay apart for colour-blind eyes
-(https://jfly.uni-koeln.de/color/). Every figure carries a note that names its data.
+Nothing here shows, saves or reads a file. Colours are Okabe and Ito's, which stay apart for
+colour-blind eyes (https://jfly.uni-koeln.de/color/); no line is told from another by colour alone.
+Every figure carries a note that names its data.
 
 A function `plot_…` draws on axes that it is given: within `rc_context(STYLE)` for a figure of its
 own, within `rc_context(SMALL)` for one of many that stand side by side.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from textwrap import wrap
 from typing import Any
 
@@ -20,8 +21,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 
 from utils.data.splits import CLASSES
+from utils.evaluation.intervals import interval_text
 from utils.system.fonts import families
 
 CLASS_COLOURS = ("#D55E00", "#0072B2", "#009E73")  # melanoma, seborrheic keratosis, benign
@@ -68,65 +71,41 @@ def new_figure(
     return figure, figure.subplots(rows, columns, squeeze=False, **grid)
 
 
+def axes_at(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Axes at a place of the figure, all in inches: where constrained layout takes too long."""
+    wide, tall = figure.get_size_inches()
+    return figure.add_axes((left / wide, bottom / tall, width / wide, height / tall))
+
+
 def finish(figure: Figure, title: str, note: str) -> Figure:
     """The figure with its title above and the note that names its data below."""
-    top = bottom = {}
+    top: dict[str, float] = {}
+    bottom: dict[str, float] = {}
     if figure.get_layout_engine() is None:  # else that finds the places
         height = figure.get_figheight()
         top, bottom = {"y": 1 - 0.1 / height}, {"y": 0.06 / height}
     figure.suptitle(title, fontsize=11, **top)
-    lines = _wrapped(note, figure.get_figwidth())
+    lines = note_lines(note, figure.get_figwidth())
     figure.supxlabel("\n".join(lines), fontsize=8, color="0.35", **bottom)
     return figure
 
 
-def _wrapped(note: str, width: float) -> list[str]:
+def note_lines(note: str, width: float) -> list[str]:
     """The lines of a note below a figure so many inches wide."""
-    return wrap(note, round(15 * width)) or [""]
+    return wrap(note, round(14 * width)) or [""]
 
 
-def _tiles(
-    columns: int, width: float, rows: Sequence[tuple[float, float]], note: str
-) -> tuple[Figure, np.ndarray]:
-    """A figure of fixed tiles, so many inches wide, and its axes (len(rows), columns).
-
-    rows: from the top, the free space above each row of axes and their height, in inches. To let
-    constrained layout find places for many pictures takes longer than to draw them.
-    """
-    margin, gap, head = 0.08, 0.12, 0.32
-    wide = width * columns + 2 * margin
-    foot = 0.22 + 0.13 * len(_wrapped(note, wide))
-    size = (wide, head + sum(map(sum, rows)) + foot)
-    figure, axes, top = Figure(figsize=size), [], size[1] - head
-    for space, height in rows:
-        top -= space + height
-        places = [margin + gap / 2 + width * column for column in range(columns)]
-        inches = [np.array((left, top, width - gap, height)) for left in places]
-        axes.append([figure.add_axes(box / (*size, *size)) for box in inches])
-    for axis in figure.axes:
-        axis.set_axis_off()
-    return figure, np.array(axes)
+def unit_square(axis: Axes, x: str, y: str) -> None:
+    """Axes of these names from 0 to 1, as wide as they are high."""
+    axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xlabel=x, ylabel=y)
 
 
-def _text_height(captions: Sequence[str]) -> float:
-    """The inches that the longest of these captions needs above its picture."""
-    return 0.18 + 0.156 * max((caption.count("\n") + 1 for caption in captions), default=1)
-
-
-@rc_context(STYLE)
-def image_grid(
-    images: Sequence[np.ndarray], captions: Sequence[str], title: str, note: str, columns: int = 6
-) -> Figure:
-    """Images (H, W, 3) uint8 in a grid, each under its caption."""
-    side = 1.5
-    tall = max((image.shape[0] / image.shape[1] for image in images), default=1)
-    lines = [captions[first : first + columns] for first in range(0, len(images), columns)] or [[]]
-    rows = [(_text_height(line), side * tall) for line in lines]
-    figure, axes = _tiles(columns, side + 0.12, rows, note)
-    for axis, image, caption in zip(axes.flat, images, captions, strict=False):
-        axis.imshow(image)
-        axis.set_title(caption, fontsize=8, linespacing=1.4)
-    return finish(figure, title, note)
+def legend_below(axis: Axes, columns: int = 1, lines_of: Axes | None = None) -> None:
+    """A legend under the name of the x axis, where it covers nothing; by default of its lines."""
+    handles, labels = (lines_of or axis).get_legend_handles_labels()
+    place = axis.transAxes + ScaledTranslation(0, -0.42, axis.figure.dpi_scale_trans)  # inches
+    below = {"bbox_to_anchor": (0.5, 0), "bbox_transform": place, "borderaxespad": 0}
+    axis.legend(handles, labels, loc="upper center", ncols=columns, **below)
 
 
 @rc_context(STYLE)
@@ -163,10 +142,10 @@ def plot_scores(axis: Axes, history: pd.DataFrame, select_score: str) -> None:
     for name in (name for name in map(str, history) if name not in fixed):
         colour, style = SCORE_LOOKS.get(name, ("0.2", "-"))
         label = name.replace("auc_", "AUC ").replace("_", " ")
-        look = {"color": colour, "ls": style, "marker": _mark(history)}
+        look: dict[str, Any] = {"color": colour, "ls": style, "marker": _mark(history)}
         axis.plot(history["epoch"], history[name], label=label, **look)
     if select_score in history and history[select_score].notna().any():
-        best = history.loc[history[select_score].idxmax()]
+        best = history.iloc[history[select_score].argmax()]
         axis.plot(best["epoch"], best[select_score], "o", color="0.2", mfc="none", ms=9)
     whole_epochs(axis)
 
@@ -174,6 +153,27 @@ def plot_scores(axis: Axes, history: pd.DataFrame, select_score: str) -> None:
 def alpha_columns(history: pd.DataFrame) -> list[str]:
     """The columns that hold attention weights, one a block, from the first block to the last."""
     return [name for name in map(str, history) if name.startswith("α ")]
+
+
+@rc_context(STYLE)
+def attention_weights(histories: Mapping[str, pd.DataFrame], title: str, note: str) -> Figure:
+    """α of each block over the epochs, a panel a run; runs without α are left out.
+
+    histories: by the run's name, as `fit` gives them, with epoch and "α <block>.alpha" columns.
+    """
+    shown = {run: history for run, history in histories.items() if alpha_columns(history)}
+    columns = min(3, max(1, len(shown)))
+    rows = max(1, -(-len(shown) // columns))
+    figure, axes = new_figure(rows, columns, (1.0 + 3.4 * columns, 0.7 + 2.8 * rows))
+    for axis, (run, history) in zip(axes.flat, shown.items(), strict=False):
+        plot_alphas(axis, history)
+        axis.set(title=run, ylabel="α")
+        name_blocks(axis)
+    for axis in axes.flat[len(shown) :]:
+        axis.set_axis_off()
+    if not shown:
+        axes[0, 0].text(0.5, 0.5, "no attention weights α in these runs", ha="center")
+    return finish(figure, title, note)
 
 
 def plot_alphas(axis: Axes, history: pd.DataFrame) -> None:
@@ -189,35 +189,23 @@ def plot_alphas(axis: Axes, history: pd.DataFrame) -> None:
 
 def name_blocks(axis: Axes) -> None:
     """Each block's name beside the end of its line; of more than six the first and the last."""
-    lines = [line for line in axis.lines if not line.get_label().startswith("_")]
+    lines = [line for line in axis.lines if not str(line.get_label()).startswith("_")]
+    names = [str(line.get_label()) for line in lines]
     if len(lines) > 6:
         colours = ListedColormap([line.get_color() for line in lines])
-        names = ScalarMappable(Normalize(-0.5, len(lines) - 0.5), colours)
-        bar = axis.figure.colorbar(names, cax=axis.inset_axes((1.03, 0, 0.04, 1)))
-        ends = (0, len(lines) - 1)
-        bar.set_ticks(ends, labels=[lines[end].get_label() for end in ends])
+        blocks = ScalarMappable(Normalize(-0.5, len(lines) - 0.5), colours)
+        bar = axis.figure.colorbar(blocks, cax=axis.inset_axes((1.03, 0, 0.04, 1)))
+        bar.set_ticks([0, len(lines) - 1], labels=[names[0], names[-1]])
         return
-    ends = [line.get_ydata()[-1] for line in lines]
-    low, high = axis.get_ylim()
-    apart = 0.08 * (high - low)
-    heights = np.sort(ends)
+    ends = np.array([np.asarray(line.get_ydata())[-1] for line in lines])
+    order = np.argsort(ends)
+    heights, (low, high) = ends[order], axis.get_ylim()
     for number in range(1, len(heights)):  # pushed up where they would overlap …
-        heights[number] = max(heights[number], heights[number - 1] + apart)
-    heights -= (heights - np.sort(ends)).mean()  # … and all of them down again by half of it
-    for height, line in zip(heights, [lines[k] for k in np.argsort(ends)], strict=True):
-        axis.annotate(
-            line.get_label(),
-            (1.02, height),
-            xycoords=("axes fraction", "data"),
-            color=line.get_color(),
-            va="center",
-            annotation_clip=False,
-        )
-
-
-def unit_square(axis: Axes, x: str, y: str) -> None:
-    """Axes of that name from 0 to 1, as square as they are."""
-    axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xlabel=x, ylabel=y)
+        heights[number] = max(heights[number], heights[number - 1] + 0.08 * (high - low))
+    heights -= (heights - ends[order]).mean()  # … and all of them down again by half of it
+    for height, number in zip(heights, order, strict=True):
+        place, colour = axis.get_yaxis_transform(), lines[number].get_color()
+        axis.text(1.02, height, names[number], transform=place, color=colour, va="center")
 
 
 def whole_epochs(axis: Axes) -> None:
@@ -231,32 +219,40 @@ def _mark(history: pd.DataFrame) -> str | None:
 
 
 @rc_context(STYLE)
-def prediction_gallery(
-    images: Sequence[np.ndarray], predictions: pd.DataFrame, title: str, note: str, columns: int = 4
-) -> Figure:
-    """Images, each over bars of its predicted probabilities; the true class is named and marked.
+def score_intervals(table: pd.DataFrame, title: str, note: str) -> Figure:
+    """Forest plot: a panel a metric, a line a run (point and interval), published values hollow.
 
-    predictions: one row an image, with id, label and a probability column a class.
+    table as `label_results.side_by_side` or `mask_results.points` give it, one row a point: columns
+    run, metric, value, low, high (nan for published values), published (bool). Runs and metrics in
+    the order they come.
     """
-    names = [name for name in CLASSES if name in predictions]
-    side = 2.1
-    tall = max((image.shape[0] / image.shape[1] for image in images), default=1)
-    tile = [(_text_height(["id\nclass"]), side * tall), (0.04, 0.62)]
-    figure, axes = _tiles(columns, side + 0.12, tile * max(1, -(-len(images) // columns)), note)
-    for place, (image, row) in enumerate(zip(images, predictions.to_dict("records"), strict=True)):
-        top, bottom = axes[2 * (place // columns) : 2 * (place // columns) + 2, place % columns]
-        top.imshow(image)
-        top.set_title(f"{row['id']}\n{CLASS_LABELS[row['label']]}", fontsize=8, linespacing=1.4)
-        _probability_bars(bottom, [row[name] for name in names], row["label"])
-    return finish(figure, title, note)
+    runs, metrics = table["run"].unique(), table["metric"].unique()
+    size = (3.0 + 2.9 * len(metrics), 1.3 + 0.34 * len(runs))
+    figure, axes = new_figure(1, len(metrics), size)
+    published = table.groupby("run", sort=False)["published"].all()
+    for axis, metric in zip(axes[0], metrics, strict=True):
+        for point in table[table["metric"] == metric].to_dict("records"):
+            place, value = list(runs).index(point["run"]), point["value"]
+            if point["published"]:
+                look = {"marker": "D", "mfc": "w", "color": "0.3"}
+                plot_interval(axis, place, value, np.nan, np.nan, f"{value:.3f}", **look)
+            else:
+                numbers = value, point["low"], point["high"]
+                plot_interval(axis, place, *numbers, interval_text(*numbers))
+        axis.set(title=metric, ylim=(len(runs) - 0.4, -0.6), yticks=range(len(runs)))
+        axis.tick_params(axis="y", labelleft=axis is axes[0, 0], length=0)
+        if 0 < published.sum() < len(runs):
+            axis.axhline((~published).sum() - 0.5, color="0.6", lw=0.8)
+    axes[0, 0].set_yticklabels([run.replace(" (", "\n(") for run in runs], fontsize=7.5)
+    if published.any():
+        note += "; hollow: published, on the 600 official test images; training lists differ"
+    return finish(figure, title, f"{note}; bars: 95 % bootstrap intervals")
 
 
-def _probability_bars(axis: Axes, probabilities: list[float], label: int) -> None:
-    for number, probability in enumerate(probabilities):
-        colour = CLASS_COLOURS[number]
-        axis.barh(number, 1, color="0.93", height=0.8)
-        axis.barh(number, probability, color=colour, height=0.8, alpha=0.55)
-        weight = "bold" if number == label else "normal"
-        axis.text(0.02, number, CLASS_LABELS[number], va="center", fontsize=7, weight=weight)
-        axis.text(0.98, number, f"{probability:.2f}", va="center", ha="right", fontsize=7)
-    axis.set(xlim=(0, 1), ylim=(len(probabilities) - 0.5, -0.5))
+def plot_interval(
+    axis: Axes, place: int, value: float, low: float, high: float, text: str, **look: Any
+) -> None:
+    """A line of a forest plot: the interval, the point (look: of its mark), and a text beside."""
+    axis.plot([low, high], [place, place], color=CLASS_COLOURS[1], lw=1.6)
+    axis.plot(value, place, **{"marker": "o", "color": CLASS_COLOURS[1], "zorder": 3, **look})
+    axis.text(1.02, place, text, transform=axis.get_yaxis_transform(), va="center", fontsize=7)

@@ -13,21 +13,26 @@ import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
 
-from utils.data.splits import CLASSES
-from utils.evaluation import label_results
-from utils.evaluation.curves import operating_points
-from utils.evaluation.labels import OFFICIAL_CLASSES
+from utils.evaluation import label_results, mask_results
+from utils.evaluation.masks import THRESHOLD
 from utils.logger.run import RunFolder
 from utils.system.console import in_live_jupyter
+from utils.system.errors import listed
 from utils.system.fonts import drawing
-from utils.visualize import labels
+from utils.visualize.thresholds import Decision, decisions, threshold_figure
 
 SCREEN_DPI = 100
 Orders = Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]]
-ORDERS: Orders = {
+LABEL_ORDERS: Orders = {
     "surest mistakes first": label_results.confident_mistakes,
     "least certain first": label_results.least_certain,
     "all, by id": lambda table: table.sort_values("id", kind="stable"),
+}
+MASK_ORDERS: Orders = {
+    "worst first": lambda table: table.sort_values(["jaccard", "id"]),
+    "best first": lambda table: table.sort_values(["jaccard", "id"], ascending=[False, True]),
+    f"under {THRESHOLD}": mask_results.failures,
+    "all, by id": lambda table: table.sort_values("id"),
 }
 
 DrawCase = Callable[[str, pd.Series], Figure]  # (run's name, row of its table)
@@ -36,61 +41,90 @@ DrawCase = Callable[[str, pd.Series], Figure]  # (run's name, row of its table)
 def threshold_slider(
     output: RunFolder, tables: Mapping[str, pd.DataFrame], note: str, threshold: float = 0.5
 ) -> None:
-    """Sensitivity, specificity and confusion matrix of one class at a threshold that moves.
+    """The rates of a run, and what it decides at a threshold that moves.
 
-    tables: predictions by the run's name, as `results.predictions` gives them. The first state,
-    the first run's melanomas at `threshold`, is written as figure "threshold".
+    tables: by the run's name, as `thresholds.decisions` takes them. The first state, the first
+    run's first question at `threshold`, is written as figure "threshold". ValueError where not
+    every run was scored at that threshold.
     """
-
-    def draw(run: str, name: str, threshold: float) -> Figure:
-        truth = tables[run]["label"] == CLASSES.index(name)
-        return labels.threshold_figure(
-            truth, tables[run][name], threshold, name, f"{run}: one threshold, and all", note
+    asked = {run: decisions(table) for run, table in tables.items()}
+    every = [set(decision.rates.index) for of in asked.values() for decision in of.values()]
+    steps = sorted(set.intersection(*every))
+    if threshold not in steps:
+        raise ValueError(
+            f"threshold is {threshold:g}; expected one that every run was scored at: "
+            f"{listed(f'{step:g}' for step in steps)}"
         )
 
-    first = next(iter(tables))
-    figure = draw(first, CLASSES[0], threshold)
-    if not can_move(output, "threshold", figure):
-        return
+    def draw(run: str, of: str, threshold: float) -> Figure:
+        title = f"{run}: one threshold, and all"
+        return threshold_figure(asked[run][of], threshold, of, title, note)
+
+    first = next(iter(asked))
+    figure = draw(first, next(iter(asked[first])), threshold)
+    if _can_move(output, "threshold", figure):
+        display(_slider(asked, steps, threshold, draw, figure))
+
+
+def _slider(
+    asked: Mapping[str, Mapping[str, Decision]],
+    steps: Sequence[float],
+    threshold: float,
+    draw: Callable[[str, str, float], Figure],
+    figure: Figure,
+) -> Any:
+    """Drop-downs for run and class, a slider, a line of numbers, and the picture that follows."""
     import ipywidgets as widgets  # needs a kernel whose front end knows widgets
 
-    run = widgets.Dropdown(options=list(tables), description="run")
-    name = widgets.Dropdown(options=_tasks(tables[first]), description="class")
-    slider = widgets.FloatSlider(
-        threshold, min=0, max=1, step=0.01, description="threshold", readout_format=".2f"
-    )
+    def classes() -> list[tuple[str, str]]:
+        return [(name.replace("_", " "), name) for name in asked[run.value]]
 
-    def numbers() -> str:
-        truth = tables[run.value]["label"] == CLASSES.index(name.value)
-        return _numbers(truth, tables[run.value][name.value], slider.value)
-
-    run.observe(lambda _: name.set_trait("options", _tasks(tables[run.value])), "value")
-    show_panel(
-        (run, name), slider, figure, lambda: draw(run.value, name.value, slider.value), numbers
+    run = widgets.Dropdown(options=list(asked), description="run")
+    of = widgets.Dropdown(options=classes(), description="class")
+    slider = widgets.SelectionSlider(
+        options=[(f"{step:.2f}", step) for step in steps], value=threshold, description="threshold"
     )
+    slider.layout.width = "32em"
+    text, picture = widgets.HTML(), picture_widget(figure)
+
+    def update(_: dict | None = None) -> None:
+        figure = draw(run.value, of.value, slider.value)
+        picture.value = png(figure)
+        rates = asked[run.value][of.value].rates.loc[slider.value]
+        numbers = [f"{name} <b>{rate:.3f}</b>" for name, rate in rates.items()]
+        text.value = " &nbsp; ".join([*numbers, figure.axes[1].get_title()])
+
+    run.observe(lambda _: of.set_trait("options", classes()), "value")
+    for control in (run, of, slider):
+        control.observe(update, "value")
+    update()
+    several = any(len(questions) > 1 for questions in asked.values())
+    return widgets.VBox([widgets.HBox([run, of] if several else [run]), slider, text, picture])
 
 
 def case_browser(
     output: RunFolder,
     tables: Mapping[str, pd.DataFrame],
     draw: DrawCase,
-    orders: Orders = ORDERS,
+    orders: Orders | None = None,
 ) -> None:
     """One case after the other: whose turn it is, in which order, for which run.
 
     tables: by the run's name, a row a case, with its id. draw(run's name, row of its table) makes
-    the picture; each of orders chooses and sorts the rows of a table. The first state, the first
-    run's first case in the first order that has one, is written as figure "case". ValueError where
-    no order has one.
+    the picture; each of orders chooses and sorts the rows of a table, by default as its task wants.
+    The first state, the first run's first case in the first order that has one, is written as
+    figure "case". ValueError where no order has one.
     """
     first = next(iter(tables))
+    if orders is None:
+        orders = MASK_ORDERS if "jaccard" in tables[first] else LABEL_ORDERS
     order = next((name for name, sort in orders.items() if len(sort(tables[first]))), None)
     if order is None:
         raise ValueError(
             f"{first} has no case to show in any order ({', '.join(orders)}); expected one at least"
         )
     figure = draw(first, orders[order](tables[first]).iloc[0])
-    if can_move(output, "case", figure):
+    if _can_move(output, "case", figure):
         display(_Browser(tables, draw, orders, order, figure).box)
 
 
@@ -143,48 +177,11 @@ class _Browser:
         self.where.value = text
 
 
-def _tasks(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """The challenge's questions that a run answers, as a drop-down shows them."""
-    return [(name.replace("_", " "), name) for name in OFFICIAL_CLASSES if name in table.columns]
-
-
-def _numbers(truth: pd.Series, score: pd.Series, threshold: float) -> str:
-    """The rates at a threshold in one line of HTML."""
-    point = operating_points(truth, score, threshold)
-    rates = {name: getattr(point, name) for name in ("sensitivity", "specificity", "accuracy")}
-    return " &nbsp; ".join(f"{name} <b>{value:.3f}</b>" for name, value in rates.items())
-
-
-def can_move(output: RunFolder, name: str, figure: Figure) -> bool:
+def _can_move(output: RunFolder, name: str, figure: Figure) -> bool:
     """Write the first state; False where nobody is there to move it: then it is shown, too."""
     live = in_live_jupyter()
     (output.save_figure if live else output.show)(name, figure)
     return live
-
-
-def show_panel(
-    choices: Sequence[Any],
-    slider: Any,
-    figure: Figure,
-    draw: Callable[[], Figure],
-    numbers: Callable[[], str],
-) -> None:
-    """Drop-downs in a line, a slider, a line of HTML and a picture; the last two follow the others.
-
-    figure is the picture's first state.
-    """
-    import ipywidgets as widgets
-
-    text, picture = widgets.HTML(numbers()), picture_widget(figure)
-    slider.layout.width = "32em"
-
-    def update(_: dict) -> None:
-        picture.value = png(draw())
-        text.value = numbers()
-
-    for control in (*choices, slider):
-        control.observe(update, "value")
-    display(widgets.VBox([widgets.HBox(choices), slider, text, picture]))
 
 
 def picture_widget(figure: Figure) -> Any:

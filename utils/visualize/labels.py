@@ -1,47 +1,58 @@
-"""Figures of the evaluation of classifiers: data in, a matplotlib Figure out.
+"""Figures of classifiers: data in, a matplotlib Figure out. Nothing here shows, saves or reads.
 
-Nothing here shows, saves or reads a file. Truth stands in the rows, prediction in the columns.
-Style and colours are those of `visualize.figures`; no line is told from another by colour
-alone.
+Truth stands in the rows, prediction in the columns. Style and colours are those of
+`visualize.figures`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from textwrap import fill
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from utils.data.splits import CLASSES
-from utils.evaluation.curves import Curve, operating_points
+from utils.evaluation.curves import Curve
 from utils.evaluation.intervals import interval_text
+from utils.evaluation.labels import both_answers, classes_in, confusion_matrix
 from utils.visualize.figures import (
     CLASS_COLOURS,
     CLASS_LABELS,
     STYLE,
-    alpha_columns,
     finish,
-    name_blocks,
+    legend_below,
     new_figure,
-    plot_alphas,
     unit_square,
 )
-from utils.visualize.overlay import HEAT, overlaid
 
-LOOKS = {  # of each curve
-    name: {"color": colour, "ls": style}
-    for name, colour, style in zip(
-        (*CLASSES, "micro", "macro"), (*CLASS_COLOURS, "0.1", "0.5"), ("-", "--", "-.", "-", "--"),
-        strict=True,
-    )
-}  # fmt: skip
-THRESHOLDS = np.linspace(0, 1, 501)
+LOOKS: dict[str, dict[str, Any]] = {  # of each curve
+    CLASSES[0]: {"color": CLASS_COLOURS[0], "ls": "-"},
+    CLASSES[1]: {"color": CLASS_COLOURS[1], "ls": "--"},
+    CLASSES[2]: {"color": CLASS_COLOURS[2], "ls": "-."},
+    "micro": {"color": "0.1", "ls": "-"},
+    "macro": {"color": "0.5", "ls": "--"},
+}
+
+
+def answers(predictions: pd.DataFrame) -> np.ndarray:
+    """The class each image was given (n,): the most probable one; 1 is "the rest" of one logit.
+
+    predictions: as `label_results.predictions` gives them, a probability column a class.
+    """
+    probabilities = predictions[classes_in(predictions)].to_numpy(dtype=float)
+    return both_answers(probabilities).argmax(axis=1)
+
+
+def confusion(predictions: pd.DataFrame) -> np.ndarray:
+    """How often each class was given which answer: (3, 3), or (2, 2), melanoma and the rest."""
+    classes = max(2, len(classes_in(predictions)))
+    truth = predictions["label"].clip(upper=classes - 1)
+    return confusion_matrix(truth, answers(predictions), classes)
 
 
 @rc_context(STYLE)
@@ -65,15 +76,15 @@ def plot_confusion(axis: Axes, matrix: ArrayLike, names: Sequence[str] | None = 
     if names is None:
         names = CLASS_LABELS if len(matrix) == 3 else (CLASS_LABELS[0], "the rest")
     labels = [fill(name, 12) for name in names]
-    sums = matrix.sum(axis=1, keepdims=True)
-    shares = matrix / np.maximum(sums, 1)
+    totals = matrix.sum(axis=1, keepdims=True)
+    shares = matrix / np.maximum(totals, 1)
     texts = [
-        [f"{count}\n{share:.2f}" if total else "0\n–" for count, share in zip(*row, strict=True)]
-        for *row, (total,) in zip(matrix, shares, sums, strict=True)
+        f"{count}\n{share:.2f}" if total else f"{count}\n–"
+        for count, share, total in np.nditer([matrix, shares, totals])
     ]
     sns.heatmap(
         shares,
-        annot=np.array(texts),
+        annot=np.reshape(texts, matrix.shape),
         fmt="",
         annot_kws={"color": "k", "size": "large"},
         cmap="Blues",
@@ -97,7 +108,7 @@ def roc_curves(curves: Sequence[Curve], title: str, note: str) -> Figure:
     for axis in axes:
         axis.plot([0, 1], [0, 1], ":", color="0.4", label="chance")
         unit_square(axis, "false-positive rate (1 - specificity)", "sensitivity")
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13))
+        legend_below(axis)
     return finish(figure, title, f"{note}; bands and [ ]: 95 % bootstrap intervals, pointwise")
 
 
@@ -108,7 +119,7 @@ def precision_recall_curves(curves: Sequence[Curve], title: str, note: str) -> F
     for axis in axes:
         axis.plot([], [], ":", color="0.4", label="chance: the share of each class")
         unit_square(axis, "recall (sensitivity)", "precision")
-        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13))
+        legend_below(axis)
     for curve in curves:
         if len(curve.x):
             axis = axes[0 if curve.name in CLASSES else -1]
@@ -116,153 +127,21 @@ def precision_recall_curves(curves: Sequence[Curve], title: str, note: str) -> F
     return finish(figure, title, f"{note}; bands and [ ]: 95 % bootstrap intervals, pointwise")
 
 
-@rc_context(STYLE)
-def score_intervals(table: pd.DataFrame, title: str, note: str) -> Figure:
-    """Forest plot: a panel a metric, a line a run (point and interval), published values hollow.
-
-    table as `results.side_by_side` gives it, one row a point: columns run, metric, value, low, high
-    (nan for published values), published (bool). Runs and metrics in the order they come.
-    """
-    runs, metrics = table["run"].unique(), table["metric"].unique()
-    size = (3.0 + 2.9 * len(metrics), 1.3 + 0.34 * len(runs))
-    figure, axes = new_figure(1, len(metrics), size)
-    published = table.groupby("run", sort=False)["published"].all()
-    for axis, metric in zip(axes[0], metrics, strict=True):
-        _forest(axis, table[table["metric"] == metric], {run: k for k, run in enumerate(runs)})
-        axis.set(title=metric, ylim=(len(runs) - 0.4, -0.6), yticks=range(len(runs)))
-        axis.tick_params(axis="y", labelleft=axis is axes[0, 0], length=0)
-        if 0 < published.sum() < len(runs):
-            axis.axhline((~published).sum() - 0.5, color="0.6", lw=0.8)
-    axes[0, 0].set_yticklabels([run.replace(" (", "\n(") for run in runs], fontsize=7.5)
-    if published.any():
-        note += "; hollow: published, on the 600 official test images; training lists differ"
-    return finish(figure, title, f"{note}; bars: 95 % bootstrap intervals")
-
-
-@rc_context(STYLE)
-def attention_weights(histories: Mapping[str, pd.DataFrame], title: str, note: str) -> Figure:
-    """α of each block over the epochs, a panel a run; runs without α are left out.
-
-    histories: by the run's name, as `fit` gives them, with epoch and "α <block>.alpha" columns.
-    """
-    shown = {run: history for run, history in histories.items() if alpha_columns(history)}
-    columns = min(3, max(1, len(shown)))
-    rows = max(1, -(-len(shown) // columns))
-    figure, axes = new_figure(rows, columns, (1.0 + 3.4 * columns, 0.7 + 2.8 * rows))
-    for axis, (run, history) in zip(axes.flat, shown.items(), strict=False):
-        plot_alphas(axis, history)
-        axis.set(title=run, ylabel="α")
-        name_blocks(axis)
-    for axis in axes.flat[len(shown) :]:
-        axis.set_axis_off()
-    if not shown:
-        axes[0, 0].text(0.5, 0.5, "no attention weights α in these runs", ha="center")
-    return finish(figure, title, note)
-
-
-@rc_context(STYLE)
-def threshold_figure(
-    truth: ArrayLike, score: ArrayLike, threshold: float, name: str, title: str, note: str
-) -> Figure:
-    """Sensitivity and specificity against the threshold, and the confusion matrix at the one given.
-
-    truth (n,) of 0/1, score (n,) in [0, 1]; positive means score > threshold. name is the class.
-    The layout is fixed and quickly drawn: nothing but the marks moves with the threshold.
-    """
-    figure, name = Figure(figsize=(8.4, 4.2)), name.replace("_", " ")
-    axis, cells = figure.add_axes((0.07, 0.25, 0.5, 0.6)), figure.add_axes((0.7, 0.25, 0.28, 0.56))
-    lines, point = (operating_points(truth, score, at) for at in (THRESHOLDS, threshold))
-    for rate, colour, style in (
-        ("sensitivity", CLASS_COLOURS[0], "-"),
-        ("specificity", CLASS_COLOURS[1], "--"),
-    ):
-        here = getattr(point, rate)
-        label = f"{rate} {'undefined' if np.isnan(here) else f'{here:.3f}'}"
-        axis.plot(THRESHOLDS, getattr(lines, rate), color=colour, ls=style, label=label)
-        axis.plot(threshold, here, "o", color=colour)
-    axis.axvline(threshold, color="0.3", lw=1)
-    axis.set(
-        xlim=(-0.01, 1.01), ylim=(-0.03, 1.03), xlabel=f"threshold on the probability of {name}"
-    )
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2)
-    counts = point.counts
-    matrix = np.array([[counts.tp, counts.fn], [counts.fp, counts.tn]])
-    plot_confusion(cells, matrix, (name, "the rest"))
-    cells.set_title(f"positive: above {threshold:.2f}")
-    return finish(figure, title, note)
-
-
-@rc_context(STYLE)
-def heat_maps(
-    images: Sequence[np.ndarray],
-    maps: Mapping[str, Sequence[np.ndarray]],
-    captions: Sequence[str],
-    title: str,
-    note: str,
-    limits: tuple[float, float] | None = (0.0, 1.0),
-) -> Figure:
-    """A row a case: the image (H, W, 3) uint8, then each of its maps laid over it in grey.
-
-    maps: by the column's header, one map (h, w) per image, any size, which is enlarged smoothly.
-    limits are the values of the lowest and the highest colour; None takes each map's own least and
-    largest value. captions stand left of each row.
-    """
-    columns = 1 + len(maps)
-    side = min(2.2, 9.6 / columns)  # inches of an image
-    size = (2.9 + side * columns, 0.9 + (side + 0.05) * len(images))
-    figure, axes = new_figure(len(images), columns, size)
-    figure.set_layout_engine("compressed")  # no gaps between the squares
-    for row, image, caption in zip(axes, images, captions, strict=True):
-        row[0].imshow(image)
-        row[0].set_ylabel(caption, rotation=0, ha="right", va="center", linespacing=1.4)
-    for column, of_images in zip(axes.T[1:], maps.values(), strict=True):
-        for axis, image, values in zip(column, images, of_images, strict=True):
-            axis.imshow(overlaid(image, values, limits))
-    for axis in axes.flat:
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
-    for axis, header in zip(axes[0], ("image", *maps), strict=True):
-        axis.set_title(header)
-    low, high = limits or (0, 1)
-    bar = figure.colorbar(ScalarMappable(Normalize(low, high), HEAT), ax=axes, fraction=0.03)
-    ends = ["low", "high"] if limits is None else [f"low ({low:g})", f"high ({high:g})"]
-    bar.set_ticks([low, high], labels=ends)
-    return finish(figure, title, note)
-
-
-def _curve_panels(curves: Sequence[Curve], area: str, style: str) -> tuple[Figure, list[Axes]]:
+def _curve_panels(curves: Sequence[Curve], area: str, steps: str) -> tuple[Figure, list[Axes]]:
     """The classes' curves in one panel, micro and macro (where they are) in another."""
     both = any(curve.name not in CLASSES for curve in curves)
-    width, height, side = 4.4 * (1 + both), 5.6, 3.6  # inches; the axes are squares
-    figure = Figure(figsize=(width, height))
-    places = [(0.6 + 4.4 * number) / width for number in range(1 + both)]
-    axes = [figure.add_axes((x, 1.45 / height, side / width, side / height)) for x in places]
+    figure, ((*axes,),) = new_figure(1, 1 + both, (0.3 + 4 * (1 + both), 5.6))
     for curve in curves:
         axis = axes[0 if curve.name in CLASSES else -1]
-        name = curve.name.replace("_", " ")
+        name, look = curve.name.replace("_", " "), LOOKS[curve.name]
         if np.isnan(curve.area):
             axis.plot([], [], " ", label=f"{name}: undefined, a class is missing")
             continue
-        label = f"{name}: {area} {interval_text(curve.area, *curve.interval)}"
-        look = LOOKS[curve.name]
-        axis.plot(curve.x, curve.y, drawstyle=style, label=label, **look)
+        low, high = map(float, curve.interval)
+        label = f"{name}: {area} {interval_text(curve.area, low, high)}"
+        axis.plot(curve.x, curve.y, drawstyle=steps, label=label, **look)
         axis.fill_between(curve.grid, curve.low, curve.high, color=look["color"], alpha=0.15, lw=0)
     axes[0].set_title("each class against the rest")
     if both:
         axes[1].set_title("all classes: micro (pooled) and macro (mean)")
     return figure, axes
-
-
-def _forest(axis: Axes, points: pd.DataFrame, places: Mapping[str, int]) -> None:
-    """One metric of each run, at the height of its place; the numbers stand beside."""
-    for point in points.itertuples():
-        place, text = places[point.run], "undefined"
-        if point.published:
-            axis.plot(point.value, place, "D", mfc="w", color="0.3")
-            text = f"{point.value:.3f}"
-        elif not np.isnan(point.value):
-            axis.plot([point.low, point.high], [place, place], color=CLASS_COLOURS[1], lw=1.6)
-            axis.plot(point.value, place, "o", color=CLASS_COLOURS[1])
-            text = f"{point.value:.3f} [{point.low:.3f}, {point.high:.3f}]"
-        beside = axis.get_yaxis_transform()
-        axis.text(1.02, place, text, transform=beside, va="center", fontsize=7)

@@ -3,6 +3,7 @@
 Masks are (H, W) of bool, 0/1 or 0/255, in the image's size. Truth comes before prediction.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import cv2
@@ -19,6 +20,11 @@ HEAT_SHARE = 0.5  # of the heat colour, the rest is the image
 SHOWN = 512  # px: more than that cannot be seen in a figure, and with less the lines are clumsy
 
 
+Draw = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # image, truth, prediction
+Colour = tuple[int, int, int]  # RGB, 0 .. 255
+Colours = dict[str, Colour]  # by what they mean
+
+
 class Case(NamedTuple):
     """An image (H, W, 3) uint8, its two masks (H, W), and a caption."""
 
@@ -32,7 +38,7 @@ def outlined(
     image: np.ndarray,
     mask: np.ndarray | None,
     width: int = 1,
-    colour: tuple[int, int, int] = OUTLINE,
+    colour: Colour = OUTLINE,
 ) -> np.ndarray:
     """A copy of an (H, W, 3) uint8 image with the borders of its (H, W) 0/255 mask drawn on.
 
@@ -98,18 +104,23 @@ def errors(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.n
     return picture
 
 
-def tinted(pixels: np.ndarray, colour: tuple[int, int, int], share: float) -> np.ndarray:
+def tinted(pixels: np.ndarray, colour: Colour, share: float) -> np.ndarray:
     """Pixels (..., 3) uint8 with a share of a colour mixed in."""
     return ((1 - share) * pixels + share * np.array(colour)).round().astype(np.uint8)
 
 
-_GREY = np.full(3, 170)
-LEGENDS = {  # how the colours are seen
+def _on_grey(colour: Colour, share: float) -> Colour:
+    """How a colour of `errors` is seen."""
+    red, green, blue = tinted(np.full(3, 170), colour, share).tolist()
+    return red, green, blue
+
+
+LEGENDS: dict[Draw, Colours] = {
     outlines: {"truth": OUTLINE, "prediction": PREDICTED},
     errors: {
-        "missed (truth alone)": tinted(_GREY, MISSED, ERROR),
-        "too much (prediction alone)": tinted(_GREY, TOO_MUCH, ERROR),
-        "right": tinted(_GREY, RIGHT, FOUND),
+        "missed (truth alone)": _on_grey(MISSED, ERROR),
+        "too much (prediction alone)": _on_grey(TOO_MUCH, ERROR),
+        "right": _on_grey(RIGHT, FOUND),
     },
 }
 
@@ -138,8 +149,9 @@ def at_shown_size(case: Case) -> Case:
     height, width = case.image.shape[:2]
     size = shown_size(width, height)
     smooth = cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR
-    masks = [
+    truth, prediction = (
         cv2.resize(as_mask(name, mask, case.image), size, interpolation=cv2.INTER_NEAREST)
         for name, mask in (("truth", case.truth), ("prediction", case.prediction))
-    ]
-    return Case(cv2.resize(case.image, size, interpolation=smooth), *masks, case.caption)
+    )
+    image = cv2.resize(case.image, size, interpolation=smooth)
+    return Case(image, truth, prediction, case.caption)

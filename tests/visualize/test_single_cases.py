@@ -7,10 +7,10 @@ import torch
 from sklearn import metrics
 
 import nets
-from utils import data, evaluation
+from utils import data, evaluation, visualize
 from utils.data import patches
 from utils.model import explain
-from utils.visualize import label_cases
+from utils.visualize import single_cases
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def given(demo_rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_the_picture_is_the_plain_view(demo_store, given) -> None:
-    images = label_cases.plain_images(demo_store, given, 48)
+    images = single_cases.plain_images(demo_store, given, 48)
     position = demo_store.positions(given)[1]
     expected = patches.view(demo_store.image(position), 0, 48)
     assert images.shape == (2, 3, 48, 48)
@@ -31,15 +31,15 @@ def test_the_picture_is_the_plain_view(demo_store, given) -> None:
 
 
 def test_captions_say_truth_and_answer(given) -> None:
-    assert label_cases.answers(given).tolist() == [2, 2]
-    lines = label_cases.captions(given)[0].splitlines()
+    assert visualize.labels.answers(given).tolist() == [2, 2]
+    lines = single_cases.captions(given)[0].splitlines()
     assert lines == [given["id"][0], "truth: melanoma", "answer: benign, 0.70"]
 
 
 def test_one_logit_answers_melanoma_or_the_rest(given) -> None:
     alone = given[["id", "label"]].assign(melanoma=[0.3, 0.9])
-    assert label_cases.answers(alone).tolist() == [1, 0]
-    assert [text.splitlines()[2] for text in label_cases.captions(alone)] == [
+    assert visualize.labels.answers(alone).tolist() == [1, 0]
+    assert [text.splitlines()[2] for text in single_cases.captions(alone)] == [
         "answer: the rest, 0.70",
         "answer: melanoma, 0.90",
     ]
@@ -55,7 +55,7 @@ def test_the_confusion_matrix_is_scikit_learns_and_holds_the_sensitivities(class
         expected = metrics.confusion_matrix(labels, given.argmax(axis=1))
     else:
         expected = metrics.confusion_matrix(labels != 0, given[:, 0] < 0.5)
-    found = label_cases.confusion(table)
+    found = visualize.confusion(table)
     np.testing.assert_array_equal(found, expected)
     scores = evaluation.labels.coursework(labels, given)
     assert found[0, 0] / found[0].sum() == pytest.approx(scores["melanoma"]["sensitivity"])
@@ -67,7 +67,7 @@ def test_maps_are_those_of_the_answer(name: str, classes: int) -> None:
     network = nets.build(name, classes).eval()
     images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     answers = np.array([0, min(classes, 1)])
-    found = label_cases.maps(network, images, answers)
+    found = single_cases.maps(network, images, answers)
     expected = explain.normalised(explain.class_activation_maps(network, images, answers))
     np.testing.assert_array_equal(found["class activation\n2×2 cells"], expected)
     finer = name != "arl_lite0"
@@ -81,14 +81,16 @@ def test_maps_are_those_of_the_answer(name: str, classes: int) -> None:
 
 
 def test_the_figure_shows_each_case_with_its_caption(demo_store, given) -> None:
-    figure = label_cases.figure(nets.build("arl14").eval(), demo_store, given, 64, "title", "note")
+    figure = visualize.map_figure(
+        nets.build("arl14").eval(), demo_store, given, 64, "title", "note"
+    )
     texts = {text.get_text() for text in figure.findobj(match=lambda a: hasattr(a, "get_text"))}
-    assert set(label_cases.captions(given)) <= texts
+    assert set(single_cases.captions(given)) <= texts
 
 
 def test_every_block_is_shown_with_its_alpha(demo_store, given) -> None:
     network = nets.build("arl_lite0", alpha=0.25).eval()
-    figure = label_cases.attention_figure(network, demo_store, given, 64, "title", "note")
+    figure = single_cases.attention_figure(network, demo_store, given, 64, "title", "note")
     titles = [axis.get_title() for axis in figure.axes]
     assert titles[0] == f"{given['id'][0]}\ntruth: melanoma\nanswer:\nbenign, 0.70"
     assert titles[1] == "blocks.1.1\nα 0.250\n16×16 cells"

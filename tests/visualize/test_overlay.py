@@ -1,0 +1,291 @@
+"""Outlines, error maps and heat maps change the right pixels of a copy of the image."""
+
+import itertools
+import math
+
+import cv2
+import matplotlib
+import numpy as np
+import pytest
+from figures import photos
+from PIL import Image
+
+from utils import visualize
+from utils.visualize import overlay
+from utils.visualize.overlay import Case
+
+GREY = 100
+
+
+def square(low: int, high: int, side: int = 40) -> np.ndarray:
+    mask = np.zeros((side, side), bool)
+    mask[low:high, low:high] = True
+    return mask
+
+
+def plain(side: int = 40) -> np.ndarray:
+    return np.full((side, side, 3), GREY, np.uint8)
+
+
+# --- outlines ---
+
+
+def test_outline_is_drawn_on_a_copy():
+    image, mask = np.full((20, 20, 3), 90, np.uint8), np.zeros((20, 20), np.uint8)
+    mask[5:15, 5:15] = 255
+    drawn = visualize.outlined(image, mask)
+    assert (image == 90).all()
+    assert set(np.unique(mask)) == {0, 255}
+    border = np.zeros((20, 20), bool)
+    border[5:15, 5:15], border[6:14, 6:14] = True, False
+    changed = (drawn != image).any(axis=2)
+    np.testing.assert_array_equal(changed, border)
+    assert (drawn[border] == overlay.OUTLINE).all()
+
+
+def test_outline_of_a_hole_in_a_colour_of_choice():
+    image, mask = np.full((20, 20, 3), 90, np.uint8), np.zeros((20, 20), np.uint8)
+    mask[2:18, 2:18], mask[7:13, 7:13] = 255, 0
+    drawn = visualize.outlined(image, mask, colour=(0, 10, 200))
+    changed = (drawn != image).any(axis=2)
+    assert (drawn[changed] == (0, 10, 200)).all()
+    assert changed[10].nonzero()[0].tolist() == [2, 6, 13, 17]  # the hole's border is lesion
+
+
+@pytest.mark.parametrize("mask", [None, np.zeros((20, 20), np.uint8)], ids=["none", "empty"])
+def test_no_mask_no_outline(mask):
+    image = np.full((20, 20, 3), 90, np.uint8)
+    drawn = visualize.outlined(image, mask)
+    np.testing.assert_array_equal(drawn, image)
+    assert drawn is not image
+
+
+def test_outline_on_an_image_that_must_not_be_written():
+    image, mask = np.full((20, 20, 3), 90, np.uint8), np.zeros((20, 20), np.uint8)
+    mask[5:15, 5:15] = 255
+    image.flags.writeable = False
+    assert (visualize.outlined(image[:, ::-1], mask[:, ::-1])[5, 5] == overlay.OUTLINE).all()
+
+
+# --- heat maps ---
+
+
+def test_overlay_by_hand():
+    # Grey 100 everywhere, the map's lowest and highest value left and right.
+    image = np.full((8, 8, 3), 100, np.uint8)
+    values = np.repeat([[0.0, 1.0]], 2, axis=0)
+    drawn = visualize.overlaid(image, values)
+    assert drawn.shape == (8, 8, 3)
+    colours = matplotlib.colormaps[overlay.HEAT]
+    for column, end in ((0, 0.0), (-1, 1.0)):
+        expected = 0.5 * 100 / 255 + 0.5 * np.array(colours(end)[:3])
+        np.testing.assert_allclose(drawn[:, column], np.tile(expected, (8, 1)), atol=0.02)
+    # Smoothly in between: the places rise from left to right.
+    brightness = drawn.sum(axis=2)[0]
+    assert (np.diff(brightness) >= 0).all()
+    assert len(np.unique(brightness)) > 4
+
+
+def test_overlay_keeps_the_colour_for_the_map():
+    red, values = np.zeros((6, 6, 3), np.uint8), np.full((3, 3), 0.4)
+    red[..., 0] = 200
+    grey = np.full((6, 6, 3), round(0.299 * 200), np.uint8)  # of equal luma (ITU-R BT.601)
+    np.testing.assert_allclose(
+        visualize.overlaid(red, values), visualize.overlaid(grey, values), atol=1e-9
+    )
+
+
+def test_limits_of_an_overlay():
+    image, values = photos(1, 24)[0], np.random.default_rng(0).random((24, 24))
+    stretched = (values - values.min()) / np.ptp(values)
+    plain = visualize.overlaid(image, stretched)
+    np.testing.assert_allclose(visualize.overlaid(image, values, limits=None), plain, atol=0.01)
+    np.testing.assert_allclose(
+        visualize.overlaid(image, 5 * stretched - 2, limits=(-2, 3)), plain, atol=0.01
+    )
+    # Beyond the limits: the colours at the ends. A map without differences: the lowest.
+    clipped = visualize.overlaid(image, values + 9)
+    np.testing.assert_array_equal(clipped, visualize.overlaid(image, np.ones((24, 24))))
+    flat = visualize.overlaid(image, np.full((7, 7), 0.3), limits=None)
+    np.testing.assert_array_equal(flat, visualize.overlaid(image, np.zeros((7, 7))))
+
+
+def test_overlay_refuses_what_is_no_number():
+    with pytest.raises(ValueError, match="holds nan or infinite values; expected finite ones"):
+        visualize.overlaid(photos(1, 24)[0], np.array([[0.0, math.nan]]))
+
+
+# --- outlines ---
+
+
+@pytest.mark.parametrize("values", [(False, True), (0, 1), (0, 255)], ids=str)
+def test_outlines_lie_on_the_borders_of_a_copy(values):
+    image, truth, prediction = plain(), square(4, 20), square(24, 36)
+    masks = [
+        np.array(values)[mask.astype(int)].astype(type(values[0])) for mask in (truth, prediction)
+    ]
+    drawn = overlay.outlines(image, *masks)
+    assert (image == GREY).all()
+    assert drawn.shape == image.shape
+    assert drawn.dtype == np.uint8
+    for place in ((4, 10), (19, 10), (10, 4), (10, 19)):
+        assert tuple(drawn[place]) == overlay.OUTLINE, place
+    for place in ((24, 30), (35, 30), (30, 24), (30, 35)):
+        assert tuple(drawn[place]) == overlay.PREDICTED, place
+    for place in ((10, 10), (30, 30), (2, 2), (22, 22)):
+        assert tuple(drawn[place]) == (GREY,) * 3, place
+
+
+def test_truth_lies_on_the_prediction_which_shows_on_both_sides():
+    drawn = overlay.outlines(plain(256), square(60, 200, 256), square(60, 200, 256))
+    across = [tuple(drawn[100, x]) for x in range(54, 68)]
+    colours = [colour for colour, _ in itertools.groupby(across)]
+    grey = (GREY,) * 3
+    assert colours == [grey, overlay.PREDICTED, overlay.OUTLINE, overlay.PREDICTED, grey]
+
+
+def test_holes_and_islands_have_outlines_too():
+    ring = square(4, 36) & ~square(12, 28)
+    ring[20, 20] = True
+    drawn = overlay.outlines(plain(), ring)
+    assert tuple(drawn[20, 11]) == overlay.OUTLINE
+    assert tuple(drawn[20, 20]) == overlay.OUTLINE
+    assert tuple(drawn[20, 16]) == (GREY,) * 3
+
+
+def test_outlines_of_the_truth_alone_and_of_nothing():
+    image = plain()
+    np.testing.assert_array_equal(
+        overlay.outlines(image, square(4, 20)),
+        visualize.outlined(image, 255 * square(4, 20).astype(np.uint8)),
+    )
+    nothing = overlay.outlines(image, np.zeros((40, 40), bool), np.zeros((40, 40), bool))
+    np.testing.assert_array_equal(nothing, image)
+    assert nothing is not image
+
+
+def test_lines_are_as_wide_as_the_image_is_large():
+    widths = {}
+    for side in (128, 512, 1024):
+        drawn = overlay.outlines(plain(side), square(side // 4, side // 2, side))
+        widths[side] = (drawn[3 * side // 8, : 3 * side // 8] != GREY).any(axis=1).sum()
+    assert widths[128] == 1
+    assert 3 <= widths[512] <= 5
+    assert 7 <= widths[1024] <= 9
+
+
+# --- error maps ---
+
+
+def test_errors_by_hand():
+    image = plain()
+    drawn = overlay.errors(image, square(0, 20), square(10, 30))
+    assert drawn[5, 5].tolist() == [173, 96, 35]  # 0.35 · 100 + 0.65 · (213, 94, 0): missed
+    assert drawn[25, 25].tolist() == [35, 109, 151]  # … + 0.65 · (0, 114, 178): too much
+    assert drawn[15, 15].tolist() == [135, 132, 92]  # 0.75 · 100 + 0.25 · (240, 228, 66): right
+    assert drawn[35, 35].tolist() == drawn[5, 25].tolist() == [GREY] * 3
+    assert (image == GREY).all()
+    # As many pixels of each kind as there are: 20² - 10², 20² - 10², 10².
+    _, counts = np.unique(drawn.reshape(-1, 3), axis=0, return_counts=True)
+    assert sorted(counts) == [100, 300, 300, 40**2 - 700]
+
+
+def test_errors_keep_the_colour_for_the_errors():
+    image = plain()
+    image[..., 0] = 200
+    away = overlay.errors(image, square(0, 2), square(0, 2))[20, 20]
+    assert away.tolist() == [round(0.299 * 200 + 0.701 * GREY)] * 3  # luma of ITU-R BT.601
+
+
+@pytest.mark.parametrize("draw", [overlay.outlines, overlay.errors])
+def test_masks_that_do_not_fit_are_refused(draw):
+    image, mask = plain(), square(4, 20)
+    with pytest.raises(
+        ValueError, match=r"prediction has shape \(20, 40\) for an image of \(40, 40\)"
+    ):
+        draw(image, mask, mask[:20])
+    with pytest.raises(ValueError, match=r"truth has shape .* resize one of them"):
+        draw(image, mask[:, :20], mask)
+    for wrong in (0.7 * mask, 128 * mask.astype(np.uint8), -1 * mask.astype(int)):
+        with pytest.raises(
+            ValueError, match=r"prediction holds other values .* threshold it first"
+        ):
+            draw(image, mask, wrong)
+    with pytest.raises(ValueError, match=r"truth holds .*, as float32; threshold"):
+        draw(image, mask.astype(np.float32), mask)
+
+
+SEEN = {  # Machado, Oliveira, Fernandes 2009, severity 1.0, on linear RGB
+    "all colours": np.eye(3),
+    "no red": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+               [-0.003882, -0.048116, 1.051998]],
+    "no green": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                 [-0.011820, 0.042940, 0.968881]],
+    "no blue": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
+                [0.004733, 0.691367, 0.303900]],
+}  # fmt: skip
+
+
+def apart(one: tuple, other: tuple, eyes: str) -> float:
+    """The distance of two colours in CIE L*a*b*, as those eyes see them; 2.3 can just be told."""
+    linear = (np.array([one, other]) / 255) ** 2.2
+    seen = np.clip(linear @ np.array(SEEN[eyes]).T, 0, 1) ** (1 / 2.2)
+    lab = cv2.cvtColor(seen[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+    return float(np.linalg.norm(np.diff(lab, axis=0)))
+
+
+@pytest.mark.parametrize("eyes", SEEN)
+def test_outlines_stay_apart_for_all_eyes(eyes):
+    assert apart(overlay.OUTLINE, overlay.PREDICTED, eyes) > 60
+    skins = [(224, 172, 150), (236, 200, 185), (150, 105, 75), (80, 50, 40)]
+    for skin in skins:
+        assert apart(overlay.PREDICTED, skin, eyes) > 40
+        assert apart(overlay.OUTLINE, skin, eyes) > (8 if eyes == "no blue" else 40)
+
+
+@pytest.mark.parametrize("grey", [50, 100, 160, 210])
+@pytest.mark.parametrize("eyes", SEEN)
+def test_errors_stay_apart_for_all_eyes(eyes, grey):
+    image = np.full((40, 40, 3), grey, np.uint8)
+    drawn = overlay.errors(image, square(0, 20), square(10, 30))
+    kinds = [drawn[k, k] for k in (5, 25, 15, 35)]  # missed, too much, right, background
+    for one, other in itertools.combinations(kinds, 2):
+        assert apart(one, other, eyes) > (6 if eyes == "no blue" else 20), (one, other)
+
+
+# --- the size at which it is shown ---
+
+
+@pytest.mark.parametrize("shape", [(48, 64), (512, 300), (1500, 2000)], ids=str)
+def test_cases_are_drawn_at_the_size_they_are_shown(shape):
+    truth, prediction = np.zeros(shape, np.uint8), np.zeros(shape, bool)
+    truth[: shape[0] // 2], prediction[:, : shape[1] // 3] = 255, True
+    case = Case(np.zeros((*shape, 3), np.uint8), truth, prediction, "id")
+    shown = overlay.at_shown_size(case)
+    height, width = shown.image.shape[:2]
+    assert max(height, width) == 512
+    assert (height, width) == shown.truth.shape == shown.prediction.shape
+    assert height / width == pytest.approx(shape[0] / shape[1], rel=0.01)
+    assert shown.caption == case.caption
+    for mask, before in ((shown.truth, truth), (shown.prediction, prediction)):
+        assert set(np.unique(mask)) == {0, 255}
+        assert (mask > 0).mean() == pytest.approx((before > 0).mean(), rel=0.1)
+    if max(shape) == 512:
+        np.testing.assert_array_equal(shown.truth, truth)
+        np.testing.assert_array_equal(shown.prediction > 0, prediction)
+
+
+# --- real masks ---
+
+
+def test_errors_of_real_masks_are_where_the_masks_differ(isic2017):
+    folder = isic2017 / "ISIC-2017_Validation_Data"
+    for file in sorted(folder.glob("*.jpg"))[:5]:
+        image = np.asarray(Image.open(file).convert("RGB"))
+        part = folder.with_name("ISIC-2017_Validation_Part1_GroundTruth")
+        truth = np.asarray(Image.open(part / f"{file.stem}_segmentation.png").convert("L"))
+        prediction = np.roll(truth, 9, axis=1)
+        drawn, right = (overlay.errors(image, truth, p).astype(int) for p in (prediction, truth))
+        changed = (drawn != right).any(axis=2)
+        assert (changed <= (truth != prediction)).all()
+        assert changed.sum() > 0.9 * (truth != prediction).sum()

@@ -1,0 +1,151 @@
+"""Single cases: what a network got, what it answered, and what it looked at."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from utils.data import patches
+from utils.data.loaders import evaluation_loader
+from utils.data.masks import TestImages
+from utils.data.store import Store
+from utils.evaluation.full_size import MaskSettings, at_original_size, lesion
+from utils.evaluation.labels import both_answers, classes_in
+from utils.model import explain, inspection
+from utils.model.forward import probabilities
+from utils.system.experiment import Segmentation
+from utils.visualize import galleries, overlay
+from utils.visualize.figures import CLASS_LABELS
+from utils.visualize.labels import answers
+from utils.visualize.overlay import Case, shown_size
+
+# A finer map than the last one, half its stride. Only ResNets have it: Grad-CAM weighs whole
+# channels, which needs a map that ends in a ReLU; EfficientNet's stages end in a linear layer, and
+# what it draws there is noise.
+FINE = "layer3"
+COLUMNS = 5  # pictures side by side where every block is shown
+
+
+def plain_images(prepared: Store, cases: pd.DataFrame, image_size: int) -> torch.Tensor:
+    """The plain views of the cases as a network takes them: (B, 3, S, S) uint8."""
+    positions = prepared.positions(cases)
+    views = [patches.view(prepared.image(k), 0, image_size) for k in positions]
+    return torch.from_numpy(np.stack(views)).movedim(-1, 1)
+
+
+def captions(cases: pd.DataFrame) -> list[str]:
+    """Id, truth, and what was answered with which probability; three lines a case."""
+    probabilities = both_answers(cases[classes_in(cases)].to_numpy(dtype=float))
+    names = CLASS_LABELS if probabilities.shape[1] > 2 else (CLASS_LABELS[0], "the rest")
+    truth = [CLASS_LABELS[label] for label in cases["label"]]
+    return [
+        f"{name}\ntruth: {label}\nanswer: {names[answer]}, {of[answer]:.2f}"
+        for name, label, answer, of in zip(
+            cases["id"], truth, answers(cases), probabilities, strict=True
+        )
+    ]
+
+
+def maps(network: nn.Module, images: torch.Tensor, classes: np.ndarray) -> dict[str, np.ndarray]:
+    """What spoke for the classes (B,), and where ARL blocks attend: header -> (B, h, w) in [0, 1].
+
+    Each map is stretched on its own: colours compare places within a picture, not pictures. The
+    header's second line says how fine the map is before it is drawn smoothly.
+    """
+    fine = FINE if hasattr(network, FINE) else None
+    columns = {
+        "class activation": explain.class_activation_maps(network, images, classes),
+        f"Grad-CAM, {fine or 'last map'}": explain.grad_cam(network, images, classes, fine),
+    }
+    attention = explain.attention_maps(network, images)
+    shown = explain.shown_blocks(list(attention), most=2)
+    columns |= {f"attention, {name}": attention[name] for name in shown}
+    return {f"{name}\n{_grid(v)}": explain.normalised(v) for name, v in columns.items()}
+
+
+def _grid(values: np.ndarray) -> str:
+    """How many cells maps (..., h, w) have: "7×7 cells"."""
+    height, width = values.shape[-2:]
+    return f"{width}×{height} cells"
+
+
+def map_figure(
+    network: nn.Module, prepared: Store, cases: pd.DataFrame, image_size: int, title: str, note: str
+) -> Figure:
+    """The cases (rows of `label_results.predictions`), each beside the maps of its answer."""
+    images = plain_images(prepared, cases, image_size)
+    heat = maps(network, images.to(next(network.parameters()).device), answers(cases))
+    positions = prepared.positions(cases)
+    pictures = [overlay.outlined(prepared.image(k), prepared.mask(k)) for k in positions]
+    return galleries.heat_maps(pictures, heat, captions(cases), title, note)
+
+
+def attention_figure(
+    network: nn.Module, prepared: Store, cases: pd.DataFrame, image_size: int, title: str, note: str
+) -> Figure:
+    """The cases, each followed by the attention map of every ARL block, with the block's α."""
+    images = plain_images(prepared, cases, image_size)
+    maps_of = explain.attention_maps(network, images.to(next(network.parameters()).device))
+    alphas = inspection.attention_weights(network)
+    pictures, texts = [], []
+    for number, position in enumerate(prepared.positions(cases)):
+        image = prepared.image(position)
+        pictures.append(overlay.outlined(image, prepared.mask(position)))
+        texts.append(captions(cases)[number].replace("answer: ", "answer:\n"))  # narrow
+        for name, values in maps_of.items():
+            pictures.append(overlay.overlaid(image, explain.normalised(values[number])))
+            texts.append(f"{name}\nα {alphas[f'{name}.alpha']:.3f}\n{_grid(values)}")
+        blanks = -len(pictures) % COLUMNS  # each case begins a new line
+        pictures += [np.full_like(image, 255)] * blanks
+        texts += [""] * blanks
+    return galleries.image_grid(pictures, texts, title, note, COLUMNS)
+
+
+def mask_cases(
+    network: nn.Module,
+    prepared: Store,
+    images: pd.DataFrame,
+    per_image: pd.DataFrame,
+    experiment: Segmentation,
+    how: MaskSettings,
+) -> list[Case]:
+    """A case for each row of per_image (a part of `mask_results.results`), as large as it is shown.
+
+    The store may hold squares; a case has the proportions of the photo. images: the table of the
+    data, in which the ids of per_image are found.
+    """
+    if per_image.empty:
+        return []
+    tested = TestImages(
+        prepared,
+        images.set_index("id", drop=False).loc[per_image["id"]],
+        experiment.image_size,
+        experiment.test_image,
+    )
+    cases = []
+    loader = evaluation_loader(tested, how.batch_size, 0)
+    for index, probability in probabilities(network, loader, how.precision, how.views):
+        place, line = tested.positions[index], per_image.iloc[index]
+        width, height = shown_size(line["width"], line["height"])
+        whole = at_original_size(probability, (height, width), tested.regions[index])
+        said = lesion(whole, how.threshold, how.clean_up)
+        image, mask = prepared.image(place), prepared.mask(place)
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+        mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
+        caption = f"{line['id']}\nJaccard {line['jaccard']:.3f}"
+        cases.append(Case(image, mask > 0, said, caption))
+    return cases
+
+
+def mask_case(
+    network: nn.Module,
+    prepared: Store,
+    images: pd.DataFrame,
+    line: pd.Series,
+    experiment: Segmentation,
+    how: MaskSettings,
+) -> Case:
+    """The case of one row of the per-image results; the rest as in `mask_cases`."""
+    return mask_cases(network, prepared, images, line.to_frame().T, experiment, how)[0]

@@ -85,6 +85,7 @@ def test_curves_show_loss_and_scores():
     np.testing.assert_array_equal(drawn["AUC melanoma"], table["auc_melanoma"])
     np.testing.assert_array_equal(drawn["AUC mean"], table["auc_mean"])
     assert "AUC seborrheic keratosis" in drawn
+    assert len({line.get_linestyle() for line in scores.lines[:3]}) == 3  # not by colour alone
     assert {loss.get_xlabel(), scores.get_xlabel()} == {"epoch"}
 
 

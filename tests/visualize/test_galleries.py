@@ -152,13 +152,6 @@ def test_gallery_holds_the_cases_in_order(draw):
         assert one.y0 > other.y1
 
 
-@pytest.mark.parametrize("name", ["ranked", "ranked errors", "ranked, tall", "case"])
-def test_pictures_are_large_enough_to_see_something(name):
-    figure = FIGURES[name]()
-    for axis in pictures(figure):
-        assert axis.get_position().width * figure.get_figwidth() > 2.2  # inches
-
-
 def colours(figure: Figure) -> list[np.ndarray]:
     """Those of the legend, 0 .. 255."""
     (key,) = figure.legends

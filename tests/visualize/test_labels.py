@@ -72,7 +72,7 @@ def luminance(colour: np.ndarray) -> float:
     return float(linear[:3] @ [0.2126, 0.7152, 0.0722])
 
 
-@pytest.mark.parametrize("share", np.linspace(0, 1, 21).round(2))
+@pytest.mark.parametrize("share", [0, 0.5, 1])
 def test_numbers_can_be_read_on_their_cells(share):
     many = round(100 * share)
     figure = visualize.confusion_matrices([[many, 100 - many], [0, 100]], TITLE, NOTE)

@@ -1,8 +1,8 @@
 """What all figures share, and those of both tasks: data in, a matplotlib Figure out.
 
 Nothing here shows, saves or reads a file. Colours are Okabe and Ito's, which stay apart for
-colour-blind eyes (https://jfly.uni-koeln.de/color/); no line is told from another by colour alone.
-Every figure carries a note that names its data.
+colour-blind eyes (https://jfly.uni-koeln.de/color/), and lines differ in style or mark, too. Every
+figure carries a note that names its data.
 
 A function `plot_…` draws on axes that it is given: within `rc_context(STYLE)` for a figure of its
 own, within `rc_context(SMALL)` for one of many that stand side by side.
@@ -29,14 +29,14 @@ from utils.system.fonts import families
 
 CLASS_COLOURS = ("#D55E00", "#0072B2", "#009E73")  # melanoma, seborrheic keratosis, benign
 CLASS_LABELS = tuple(name.replace("_", " ") for name in CLASSES)
-# How learning curves draw each score; the rest is dark grey.
-SCORE_LOOKS = {
-    **{f"auc_{name}": (colour, "-") for name, colour in zip(CLASSES, CLASS_COLOURS, strict=True)},
-    "dice": ("#0072B2", "-"),
+SCORE_LOOKS: dict[str, tuple[str, Any]] = {  # of learning curves; the rest is a dark solid line
+    "auc_melanoma": (CLASS_COLOURS[0], "--"),
+    "auc_seborrheic_keratosis": (CLASS_COLOURS[1], "-."),
+    "dice": ("#0072B2", (0, (6, 1))),
     "threshold_jaccard": ("#E69F00", ":"),
     "accuracy": ("#009E73", "-."),
     "sensitivity": ("#D55E00", "--"),
-    "specificity": ("#CC79A7", "--"),
+    "specificity": ("#CC79A7", (0, (3, 1, 1, 1, 1, 1))),
 }
 STYLE = {
     **sns.axes_style("whitegrid"),

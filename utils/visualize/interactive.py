@@ -85,11 +85,11 @@ def _slider(
         options=[(f"{step:.2f}", step) for step in steps], value=threshold, description="threshold"
     )
     slider.layout.width = "32em"
-    text, picture = widgets.HTML(), picture_widget(figure)
+    text, picture = widgets.HTML(), _picture(figure)
 
     def update(_: dict | None = None) -> None:
         figure = draw(run.value, of.value, slider.value)
-        picture.value = png(figure)
+        picture.value = _png(figure)
         rates = asked[run.value][of.value].rates.loc[slider.value]
         numbers = [f"{name} <b>{rate:.3f}</b>" for name, rate in rates.items()]
         text.value = " &nbsp; ".join([*numbers, figure.axes[1].get_title()])
@@ -125,56 +125,49 @@ def case_browser(
         )
     figure = draw(first, orders[order](tables[first]).iloc[0])
     if _can_move(output, "case", figure):
-        display(_Browser(tables, draw, orders, order, figure).box)
+        display(_browser(tables, draw, orders, order, figure))
 
 
-class _Browser:
+def _browser(
+    tables: Mapping[str, pd.DataFrame],
+    draw: DrawCase,
+    orders: Orders,
+    first_order: str,
+    figure: Figure,
+) -> Any:
     """Drop-downs for run and order, arrows, the number of the case, and its picture."""
+    import ipywidgets as widgets  # needs a kernel whose front end knows widgets
 
-    def __init__(
-        self,
-        tables: Mapping[str, pd.DataFrame],
-        draw: DrawCase,
-        orders: Orders,
-        order: str,
-        figure: Figure,
-    ) -> None:
-        import ipywidgets as widgets  # needs a kernel whose front end knows widgets
+    run = widgets.Dropdown(options=list(tables), description="run")
+    order = widgets.Dropdown(options=list(orders), value=first_order, description="order")
+    number = widgets.BoundedIntText(1, min=1, max=1, description="case")
+    back = widgets.Button(icon="arrow-left", tooltip="previous case")
+    on = widgets.Button(icon="arrow-right", tooltip="next case")
+    where, picture = widgets.HTML(), _picture(figure)
 
-        self.tables, self.draw, self.orders = tables, draw, orders
-        self.run = widgets.Dropdown(options=list(tables), description="run")
-        self.order = widgets.Dropdown(options=list(orders), value=order, description="order")
-        self.number = widgets.BoundedIntText(1, min=1, max=1, description="case")
-        self.where, self.picture = widgets.HTML(), picture_widget(figure)
-        back = widgets.Button(icon="arrow-left", tooltip="the case before")
-        on = widgets.Button(icon="arrow-right", tooltip="the next case")
-        back.on_click(lambda _: self.move(-1))
-        on.on_click(lambda _: self.move(1))
-        for control in (self.run, self.order, self.number):
-            control.observe(self.update, "value")
-        choices = widgets.HBox([self.run, self.order])
-        controls = widgets.HBox([back, on, self.number, self.where])
-        self.box = widgets.VBox([choices, controls, self.picture])
-        self.update({"owner": self.number})
+    def move(step: int) -> None:
+        number.value = min(max(number.value + step, 1), number.max)
 
-    def move(self, step: int) -> None:
-        """To another case, as far as there are any."""
-        self.number.value = min(max(self.number.value + step, 1), self.number.max)
-
-    def update(self, change: dict) -> None:
-        """Show the case that the controls name; another run or order begins with its first one."""
-        cases = self.orders[self.order.value](self.tables[self.run.value])
-        self.number.max = max(len(cases), 1)
-        if change["owner"] is not self.number and self.number.value != 1:
-            self.number.value = 1  # which comes back here
+    def update(change: dict) -> None:
+        cases = orders[order.value](tables[run.value])
+        number.max = max(len(cases), 1)
+        if change["owner"] is not number and number.value != 1:
+            number.value = 1  # another run or order begins with its first case; comes back here
             return
-        text = f"{self.number.value if len(cases) else 0} of {len(cases)}"
-        self.picture.layout.visibility = "visible" if len(cases) else "hidden"
+        where.value = f"{number.value if len(cases) else 0} of {len(cases)}"
+        picture.layout.visibility = "visible" if len(cases) else "hidden"
         if len(cases):
-            case = cases.iloc[self.number.value - 1]
-            text += f": {html.escape(case['id'])}"
-            self.picture.value = png(self.draw(self.run.value, case))
-        self.where.value = text
+            case = cases.iloc[number.value - 1]
+            where.value += f": {html.escape(case['id'])}"
+            picture.value = _png(draw(run.value, case))
+
+    back.on_click(lambda _: move(-1))
+    on.on_click(lambda _: move(1))
+    for control in (run, order, number):
+        control.observe(update, "value")
+    update({"owner": number})
+    choices = widgets.HBox([run, order])
+    return widgets.VBox([choices, widgets.HBox([back, on, number, where]), picture])
 
 
 def _can_move(output: RunFolder, name: str, figure: Figure) -> bool:
@@ -184,16 +177,16 @@ def _can_move(output: RunFolder, name: str, figure: Figure) -> bool:
     return live
 
 
-def picture_widget(figure: Figure) -> Any:
+def _picture(figure: Figure) -> Any:
     """An image widget that holds the figure at its own size."""
     import ipywidgets as widgets
 
     width = round(figure.get_figwidth() * SCREEN_DPI)
     layout = widgets.Layout(width=f"{width}px", max_width="100%")
-    return widgets.Image(value=png(figure), format="png", layout=layout)
+    return widgets.Image(value=_png(figure), format="png", layout=layout)
 
 
-def png(figure: Figure) -> bytes:
+def _png(figure: Figure) -> bytes:
     """The figure as a PNG, 100 px an inch."""
     buffer = io.BytesIO()
     with drawing():

@@ -14,7 +14,7 @@ HERE = fonts.families()[1:]
 
 @pytest.fixture
 def strange(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A letter that no font has."""
+    """A character that no font has."""
     monkeypatch.setattr(fonts, "_noted", [])
     return "\U0010fffd"
 
@@ -24,11 +24,11 @@ def grid(caption: str) -> visualize.figures.Figure:
     return visualize.image_grid([image], [caption], "title", "note")
 
 
-def test_a_letter_that_no_font_has_is_noted_once(strange, tmp_path, capsys) -> None:
+def test_a_character_that_no_font_has_is_noted_once(strange, tmp_path, capsys) -> None:
     for number in range(2):
         RunFolder(tmp_path).save_figure(str(number), grid(f"id {strange}"))
     said = capsys.readouterr().out
-    assert said.count("No font here has the letter") == 1
+    assert said.count("No installed font has the character") == 1
     assert repr(strange) in said
 
 
@@ -49,4 +49,4 @@ def warn_while_drawing() -> None:
 @pytest.mark.skipif(not HERE, reason=f"none of the fonts {', '.join(fonts.WIDE)} is here")
 def test_chinese_ids_are_drawn(tmp_path, capsys) -> None:
     RunFolder(tmp_path).save_figure("chinese", grid("皮肤镜_0001"))
-    assert "No font" not in capsys.readouterr().out
+    assert "No installed font" not in capsys.readouterr().out

@@ -61,7 +61,8 @@ def test_orders_of_choice(tables, shown, tmp_path) -> None:
 
 def test_no_order_with_a_case_is_said(tables, tmp_path) -> None:
     orders = {"none": lambda table: table.head(0), "nil": lambda table: table.head(0)}
-    with pytest.raises(ValueError, match=r"1-1-s0 has no case .* \(none, nil\); expected one"):
+    wanted = r"1-1-s0 has no case .* \(none, nil\); expected at least one"
+    with pytest.raises(ValueError, match=wanted):
         interactive.case_browser(RunFolder(tmp_path), tables, draw, orders)
 
 
@@ -129,7 +130,7 @@ def test_a_run_without_mistakes_is_browsed_too(shown, tmp_path) -> None:
     interactive.case_browser(RunFolder(tmp_path), {"run": table}, draw)
     (_, order), (_, _, _, where) = (box.children for box in shown[0].children[:2])
     assert order.value == "least certain first"
-    order.value = "surest mistakes first"
+    order.value = "most confident mistakes first"
     assert where.value == "0 of 0"
     assert shown[0].children[2].layout.visibility == "hidden"
 

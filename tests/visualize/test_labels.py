@@ -95,8 +95,6 @@ def test_confusion_matrix_of_two_names_the_rest():
     figure = visualize.confusion_matrices([[3, 1], [0, 2]], TITLE, NOTE)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels == ["melanoma", "the rest"]
-    figure = visualize.confusion_matrices([[3, 1], [0, 2]], TITLE, NOTE, ("a", "b"))
-    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["a", "b"]
 
 
 # --- curves ---

@@ -1,4 +1,4 @@
-"""Letters of any script in figures: ids and names of runs are the user's own.
+"""Characters of any script in figures: ids and names of runs are the user's own.
 
 matplotlib's own font has no Chinese, Japanese or Korean; each system has another one that does.
 """
@@ -20,33 +20,34 @@ WIDE = (
     *("PingFang SC", "PingFang HK", "Hiragino Sans GB", "Heiti TC", "Arial Unicode MS"),  # macOS
 )
 _MISSING = re.compile(r"Glyph (\d+) .*missing from")
-_noted: list[str] = []  # the first letter that was missing
+_noted: list[str] = []  # the first character that was missing
 
 
 def families() -> list[str]:
-    """The usual font, then those of WIDE that are here, for the letters that it lacks."""
-    here = {font.name for font in fontManager.ttflist}
-    return ["sans-serif", *(name for name in WIDE if name in here)]
+    """matplotlib's own font, then the installed ones of WIDE for the characters that it lacks."""
+    installed = {font.name for font in fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in WIDE if name in installed)]
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw a figure in it: a letter that no font here has is noted once, not each time it comes."""
+    """Draw a figure in it: a character that no font has is reported once, not each time."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", _MISSING.pattern)
         yield
-    for one in caught:
-        if missing := _MISSING.match(str(one.message)):
+    for warning in caught:
+        if missing := _MISSING.match(str(warning.message)):
             _note(chr(int(missing[1])))
         else:
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+            where = warning.filename, warning.lineno
+            warnings.warn_explicit(warning.message, warning.category, *where)
 
 
-def _note(letter: str) -> None:
+def _note(character: str) -> None:
     if _noted:
         return
-    _noted.append(letter)
+    _noted.append(character)
     say(
-        f"No font here has the letter {letter!r}: figures show a box instead. Install one that "
-        f"does, for instance {WIDE[0]}, and remove the folder {matplotlib.get_cachedir()}."
+        f"No installed font has the character {character!r}: figures show a box instead. Install "
+        f"one that has it, such as {WIDE[0]}, and remove the folder {matplotlib.get_cachedir()}."
     )

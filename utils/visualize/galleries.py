@@ -39,7 +39,6 @@ from utils.visualize.overlay import (
 )
 
 MARGIN, GAP = 0.08, 0.12  # inches around all pictures, between two of them
-Limits = tuple[float, float] | None
 
 
 @rc_context(STYLE)
@@ -57,7 +56,7 @@ def image_grid(
 
 @rc_context(STYLE)
 def prediction_gallery(
-    images: Sequence[np.ndarray], predictions: pd.DataFrame, title: str, note: str, columns: int = 4
+    images: Sequence[np.ndarray], predictions: pd.DataFrame, title: str, note: str
 ) -> Figure:
     """Images, each over bars of its predicted probabilities; the true class is named and marked.
 
@@ -65,7 +64,7 @@ def prediction_gallery(
     """
     names, cases = classes_in(predictions), predictions.to_dict("records")
     captions = [f"{case['id']}\n{class_label(case['label'])}" for case in cases]
-    side = 2.1
+    side, columns = 2.1, 4
     tile = [(_text_height(["id\nclass"]), side * _tallest(images)), (0.04, 0.62)]
     figure, axes = _tiles(tile * max(1, -(-len(images) // columns)), columns, side, note)
     _fill(axes[::2].flat, images, captions)
@@ -125,13 +124,11 @@ def heat_maps(
     captions: Sequence[str],
     title: str,
     note: str,
-    limits: Limits = (0.0, 1.0),
 ) -> Figure:
     """A row a case: the image (H, W, 3) uint8, then each of its maps laid over it in grey.
 
-    maps: by the column's header, one map (h, w) per image, any size, which is enlarged smoothly.
-    limits are the values of the lowest and the highest colour; None takes each map's own least and
-    largest value. captions stand left of each row.
+    maps: by the column's header, one map (h, w) in [0, 1] per image, as `overlay.overlaid` takes
+    them. captions stand left of each row.
     """
     headers = ("image", *maps)
     side = min(2.2, 9.6 / len(headers))  # inches
@@ -140,22 +137,20 @@ def heat_maps(
     figure, axes = _tiles(rows, len(headers), side, note, left=1.75, right=0.9)
     for line, image, caption, *values in zip(axes, images, captions, *maps.values(), strict=True):
         _name_row(line[0], caption)
-        pictures = [image, *(overlaid(image, value, limits) for value in values)]
+        pictures = [image, *(overlaid(image, value) for value in values)]
         _fill(line, pictures, headers)
         headers = ("",) * len(line)  # above the first row alone
-    _heat_bar(figure, limits)
+    _heat_bar(figure)
     return finish(figure, title, note)
 
 
-def _heat_bar(figure: Figure, limits: Limits) -> None:
+def _heat_bar(figure: Figure) -> None:
     """What the colours of heat maps mean, right of them."""
     boxes = [axis.get_position() for axis in figure.axes]
     low, high = min(box.y0 for box in boxes), max(box.y1 for box in boxes)
     place = figure.add_axes((max(b.x1 for b in boxes) + 0.015, low, 0.015, high - low))
-    ends = limits or (0.0, 1.0)
-    bar = figure.colorbar(ScalarMappable(Normalize(*ends), HEAT), cax=place)
-    words = [f"{word} ({end:g})" for word, end in zip(("low", "high"), ends, strict=True)]
-    bar.set_ticks(list(ends), labels=words if limits else ["low", "high"])
+    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), HEAT), cax=place)
+    bar.set_ticks([0, 1], labels=["low (0)", "high (1)"])
 
 
 def _tiles(

@@ -24,7 +24,7 @@ from utils.visualize.thresholds import Decision, decisions, threshold_figure
 SCREEN_DPI = 100
 Orders = Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]]
 LABEL_ORDERS: Orders = {
-    "surest mistakes first": label_results.confident_mistakes,
+    "most confident mistakes first": label_results.confident_mistakes,
     "least certain first": label_results.least_certain,
     "all, by id": lambda table: table.sort_values("id", kind="stable"),
 }
@@ -121,7 +121,7 @@ def case_browser(
     order = next((name for name, sort in orders.items() if len(sort(tables[first]))), None)
     if order is None:
         raise ValueError(
-            f"{first} has no case to show in any order ({', '.join(orders)}); expected one at least"
+            f"{first} has no case to show in any order ({', '.join(orders)}); expected at least one"
         )
     figure = draw(first, orders[order](tables[first]).iloc[0])
     if _can_move(output, "case", figure):

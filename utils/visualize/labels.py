@@ -56,22 +56,22 @@ def confusion(predictions: pd.DataFrame) -> np.ndarray:
 
 
 @rc_context(STYLE)
-def confusion_matrices(
-    matrix: ArrayLike, title: str, note: str, names: Sequence[str] | None = None
-) -> Figure:
+def confusion_matrices(matrix: ArrayLike, title: str, note: str) -> Figure:
     """Counts, and shares of each true class: on the diagonal the sensitivity.
 
-    matrix (C, C) as `evaluation.confusion_matrix`: row truth, column prediction. names (C,) are by
-    default the three classes, or for C = 2 melanoma and the rest.
+    matrix (C, C) as `confusion` gives it: row truth, column prediction.
     """
     figure, axes = new_figure(1, 1, (5.2, 4.6))
-    plot_confusion(axes[0, 0], matrix, names)
+    plot_confusion(axes[0, 0], matrix)
     axes[0, 0].set_title("images, and share of each true class (diagonal: sensitivity)")
     return finish(figure, title, note)
 
 
 def plot_confusion(axis: Axes, matrix: ArrayLike, names: Sequence[str] | None = None) -> None:
-    """A confusion matrix, as above: each cell is darker the larger its share of the row."""
+    """A confusion matrix, as above: each cell is darker the larger its share of the row.
+
+    names (C,) are by default the three classes, or for C = 2 melanoma and the rest.
+    """
     matrix = np.asarray(matrix)
     if names is None:
         names = CLASS_LABELS if len(matrix) == 3 else (CLASS_LABELS[0], "the rest")

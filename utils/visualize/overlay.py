@@ -51,19 +51,15 @@ def outlined(
     return image
 
 
-def overlaid(
-    image: np.ndarray, values: np.ndarray, limits: tuple[float, float] | None = (0.0, 1.0)
-) -> np.ndarray:
+def overlaid(image: np.ndarray, values: np.ndarray) -> np.ndarray:
     """An (H, W, 3) uint8 image in grey under the colours of a map: (H, W, 3) in [0, 1].
 
-    values (h, w) of any size are enlarged smoothly. limits get the lowest and the highest colour;
-    None takes the map's own least and largest value. ValueError for nan or infinite values.
+    values (h, w) of any size are enlarged smoothly; 0 has the lowest, 1 the highest colour.
+    ValueError for nan or infinite values.
     """
     values = np.asarray(values, dtype=np.float32)
     if not np.isfinite(values).all():
         raise ValueError("a heat map holds nan or infinite values; expected finite ones")
-    low, high = limits or (float(values.min()), float(values.max()))
-    values = (values - low) / ((high - low) or 1)
     height, width = image.shape[:2]
     values = cv2.resize(values, (width, height), interpolation=cv2.INTER_CUBIC)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] / 255

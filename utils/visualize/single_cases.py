@@ -89,11 +89,11 @@ def attention_figure(
     images = plain_images(prepared, cases, image_size)
     maps_of = explain.attention_maps(network, images.to(next(network.parameters()).device))
     alphas = inspection.attention_weights(network)
-    pictures, texts = [], []
+    pictures, texts, said = [], [], captions(cases)
     for number, position in enumerate(prepared.positions(cases)):
         image = prepared.image(position)
         pictures.append(overlay.outlined(image, prepared.mask(position)))
-        texts.append(captions(cases)[number].replace("answer: ", "answer:\n"))  # narrow
+        texts.append(said[number].replace("answer: ", "answer:\n"))  # narrow
         for name, values in maps_of.items():
             pictures.append(overlay.overlaid(image, explain.normalised(values[number])))
             texts.append(f"{name}\nα {alphas[f'{name}.alpha']:.3f}\n{_grid(values)}")

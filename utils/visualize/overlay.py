@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from matplotlib import colormaps
 
+from utils.data.decode import resized
+
 OUTLINE = (255, 214, 0)  # yellow: seen on every skin
 PREDICTED = (0, 190, 255)  # neither skin nor lesion is blue, and it is darker than yellow
 # Okabe and Ito's. Yellow for what is right: a pale green cannot be told from grey by all eyes.
@@ -144,10 +146,8 @@ def at_shown_size(case: Case) -> Case:
     """The case at its `shown_size`."""
     height, width = case.image.shape[:2]
     size = shown_size(width, height)
-    smooth = cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR
     truth, prediction = (
         cv2.resize(as_mask(name, mask, case.image), size, interpolation=cv2.INTER_NEAREST)
         for name, mask in (("truth", case.truth), ("prediction", case.prediction))
     )
-    image = cv2.resize(case.image, size, interpolation=smooth)
-    return Case(image, truth, prediction, case.caption)
+    return Case(resized(case.image, size), truth, prediction, case.caption)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from utils.data import patches
+from utils.data.decode import resized
 from utils.data.loaders import evaluation_loader
 from utils.data.masks import TestImages
 from utils.data.store import Store
@@ -16,6 +17,7 @@ from utils.evaluation.labels import both_answers, classes_in
 from utils.model import explain, inspection
 from utils.model.forward import probabilities
 from utils.system.experiment import Segmentation
+from utils.system.size import Size
 from utils.visualize import galleries, overlay
 from utils.visualize.figures import CLASS_LABELS
 from utils.visualize.labels import answers
@@ -121,7 +123,7 @@ def mask_cases(
     tested = TestImages(
         prepared,
         images.set_index("id", drop=False).loc[per_image["id"]],
-        experiment.image_size,
+        Size(*experiment.image_size),
         experiment.test_image,
     )
     cases = []
@@ -131,8 +133,7 @@ def mask_cases(
         width, height = shown_size(line["width"], line["height"])
         whole = at_original_size(probability, (height, width), tested.regions[index])
         said = lesion(whole, how.threshold, how.clean_up)
-        image, mask = prepared.image(place), prepared.mask(place)
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+        image, mask = resized(prepared.image(place), (width, height)), prepared.mask(place)
         mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
         caption = f"{line['id']}\nJaccard {line['jaccard']:.3f}"
         cases.append(Case(image, mask > 0, said, caption))

@@ -607,7 +607,7 @@ def test_a_disk_that_is_full_ends_in_a_sentence(limit, demo_set, demo_rows, tmp_
     if limit < 40 * 64 * 64 * 3:
         assert ended.returncode == 1
         assert "cannot be written" in ended.stderr
-        assert "make room" in ended.stderr
+        assert "Make room" in ended.stderr
         assert "Traceback" not in ended.stderr
         assert not (folder / "prepared-64").exists()
     made = store.prepare(folder, demo_rows, 64)
@@ -617,9 +617,9 @@ def test_a_disk_that_is_full_ends_in_a_sentence(limit, demo_set, demo_rows, tmp_
 @pytest.mark.parametrize(
     ("number", "message"),
     [
-        (errno.EACCES, r"cannot be written \(Permission denied\); make it writable, or copy"),
-        (errno.EROFS, r"cannot be written \(Read-only file system\); make it writable"),
-        (errno.ENOSPC, r"cannot be written \(No space left on device\); make room"),
+        (errno.EACCES, r"cannot be written \(Permission denied\); make its folder writable"),
+        (errno.EROFS, r"cannot be written \(Read-only file system\); make its folder"),
+        (errno.ENOSPC, r"cannot be written \(No space left on device\); .* are free\. Make room"),
     ],
 )
 def test_a_folder_that_cannot_be_written(number, message, demo_rows, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ def test_a_log_shows_every_column_of_a_table(capsys):
 def test_a_kernel_shows_a_table_with_its_whole_text_beside_it(monkeypatch):
     shown = []
     monkeypatch.setattr(console, "in_kernel", lambda: True)
-    monkeypatch.setattr(console, "display", lambda table: shown.append(repr(table)))
+    monkeypatch.setattr("IPython.display.display", lambda table: shown.append(repr(table)))
     wide = pd.DataFrame({f"a column with a long name {k}": ["x" * 60] for k in range(30)})
     console.show_table(wide)
     assert all(name in shown[0] for name in wide)
@@ -129,12 +129,12 @@ def test_the_bar_of_an_epoch_tells_the_time_of_all(monkeypatch):
 
 
 def test_progress_bar_of_a_notebook_is_for_those_who_look(monkeypatch):
-    monkeypatch.setattr(console, "get_ipython", lambda: SimpleNamespace(kernel=1))
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=1))
     monkeypatch.delitem(sys.modules, "google.colab", raising=False)
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     assert not console.in_live_jupyter()  # papermill, nbconvert --execute
     monkeypatch.setenv("JPY_SESSION_NAME", "ARL-CNN.ipynb")
     assert console.in_live_jupyter()
-    monkeypatch.setattr(console, "get_ipython", lambda: None)
+    monkeypatch.setattr("IPython.get_ipython", lambda: None)
     monkeypatch.setitem(sys.modules, "ipykernel", sys)  # as papermill does
     assert not console.in_live_jupyter()  # a script started from a notebook's terminal

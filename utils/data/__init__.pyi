@@ -3,6 +3,7 @@ from . import decode as decode
 from . import demo as demo
 from . import loaders as loaders
 from . import masks as masks
+from . import names as names
 from . import patches as patches
 from . import splits as splits
 from . import store as store
@@ -16,6 +17,7 @@ from .loaders import training_loader as training_loader
 from .masks import TestImages as TestImages
 from .masks import TrainingMasks as TrainingMasks
 from .masks import require_masks as require_masks
+from .names import TRAIN_LISTS as TRAIN_LISTS
 from .patches import VIEW_NAMES as VIEW_NAMES
 from .patches import VIEWS as VIEWS
 from .patches import TestViews as TestViews
@@ -24,7 +26,6 @@ from .patches import view as view
 from .splits import CLASSES as CLASSES
 from .splits import HOLDOUT_SHARE as HOLDOUT_SHARE
 from .splits import SELECT_ON as SELECT_ON
-from .splits import TRAIN_LISTS as TRAIN_LISTS
 from .splits import class_counts as class_counts
 from .splits import drawn as drawn
 from .splits import evaluation_split as evaluation_split

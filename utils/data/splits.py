@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from utils.data import crops, demo
+from utils.data.names import TRAIN_LISTS
 from utils.data.tables import NO_LABEL
 from utils.data.tree import EXTENDED_LABELS, IMAGE_FOLDERS, PREFIXES, SPLITS, read_split, splits_in
 from utils.system import project, values
@@ -17,7 +18,6 @@ from utils.system.errors import DataError, listed
 from utils.system.machine import refuse_several_processes
 
 CLASSES = ("melanoma", "seborrheic_keratosis", "benign")
-TRAIN_LISTS = ("official", "extended", "patches")
 SELECT_ON = ("validation", "holdout")
 HOLDOUT_SHARE = 0.15  # 300 of the 2000 official training images
 

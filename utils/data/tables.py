@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from utils.data.names import LABEL_COLUMNS
 from utils.system.errors import DataError, Fault, listed, printable, raise_first, unreadable
 
-LABEL_COLUMNS = ("image_id", "melanoma", "seborrheic_keratosis")
 METADATA_COLUMNS = ("image_id", "age_approximate", "sex")
 SEXES = ("male", "female")  # anything else is unknown
 OLDEST = 110  # years

@@ -11,24 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from utils.data.names import EXTENDED_LABELS, IMAGE_FOLDERS, MASK_ENDING, PREFIXES, SPLITS
 from utils.data.spelling import ENDINGS, match
-from utils.data.tables import LABEL_COLUMNS as LABEL_COLUMNS
 from utils.data.tables import NO_LABEL, inspect_metadata, read_labels
 from utils.system.errors import DataError, Fault, listed, raise_first, unreadable
 
-SPLITS = ("train", "validation", "test")
-IMAGE_FOLDERS = {
-    "train": ("ISIC-2017_Training_Data", "Aug_Training_Data"),
-    "validation": ("ISIC-2017_Validation_Data",),
-    "test": ("ISIC-2017_Test_v2_Data", "ISIC-2017_Test_Data"),
-}
-PREFIXES = {
-    "train": ("ISIC-2017_Training",),
-    "validation": ("ISIC-2017_Validation",),
-    "test": ("ISIC-2017_Test_v2", "ISIC-2017_Test"),
-}
-EXTENDED_LABELS = "ISIC-2017_Training_Aug_Part3_GroundTruth.csv"
-MASK_ENDING = "_segmentation.png"
 _OTHER_KINDS = {
     *(".avif", ".bmp", ".dcm", ".gif", ".heic", ".heif", ".jp2", ".jpe", ".jfif"),
     *(".ppm", ".tif", ".tiff", ".webp"),

@@ -4,6 +4,7 @@ from . import files as files
 from . import fonts as fonts
 from . import machine as machine
 from . import project as project
+from . import size as size
 from . import values as values
 from .console import begin as begin
 from .console import duration as duration
@@ -21,3 +22,4 @@ from .files import write_json as write_json
 from .files import write_table as write_table
 from .project import PROJECT as PROJECT
 from .project import git_revision as git_revision
+from .size import Size as Size

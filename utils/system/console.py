@@ -6,13 +6,12 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import pandas as pd
-import psutil
-from IPython import get_ipython
-from IPython.display import display
 from tqdm import tqdm
+
+if TYPE_CHECKING:  # a command says what it may be asked before anything slow is loaded
+    import pandas as pd
 
 Item = TypeVar("Item")
 _WHOLE = (
@@ -56,7 +55,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def show_table(table: pd.DataFrame) -> None:
+def show_table(table: "pd.DataFrame") -> None:
     """Show a table in a notebook, or print all of it: a log has room for every column.
 
     Whole numbers are grouped by thousands.
@@ -64,6 +63,9 @@ def show_table(table: pd.DataFrame) -> None:
     whole = table.select_dtypes("integer").columns
     table = table.assign(**{name: table[name].map("{:,}".format) for name in whole})
     if in_kernel():
+        import pandas as pd
+        from IPython.display import display
+
         with pd.option_context(*_WHOLE):  # the form as text, too: papermill writes it into its log
             display(table)
     else:
@@ -72,7 +74,8 @@ def show_table(table: pd.DataFrame) -> None:
 
 def in_kernel() -> bool:
     """Whether this is a notebook's kernel. Who executes notebooks has imported one, and is none."""
-    return hasattr(get_ipython(), "kernel")
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
 
 
 def in_live_jupyter() -> bool:
@@ -90,6 +93,8 @@ def in_live_jupyter() -> bool:
 
 def _parent_environment() -> dict[str, str]:
     """The environment of the process that started this one; empty where it may not be seen."""
+    import psutil
+
     parent = psutil.Process().parent()
     try:
         return parent.environ() if parent else {}

@@ -10,6 +10,7 @@ from utils.system.errors import DataError
 
 # A quota and a limit on the size of files are full disks, too.
 _FULL = {errno.ENOSPC, errno.EFBIG} | {getattr(errno, "EDQUOT", errno.ENOSPC)}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def free_space(folder: Path) -> int:
@@ -28,24 +29,20 @@ def require_room(what: str, folder: Path, needed: int, cure: str) -> None:
 
 
 def unwritable(error: OSError, folder: Path) -> Exception:
-    """The error in words for the user where the system refused to write; else the error itself."""
-    if error.errno in _FULL:
-        cure = f"make room ({amount(free_space(folder))} are free), and call it again"
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        cure = "make it writable, or copy the data to a folder that is"
-    else:
-        return error
-    return DataError(f"{folder} cannot be written ({error.strerror}); {cure}.")
+    """DataError where the disk is full or the user may not write there; else the error itself."""
+    if error.errno in _FULL | _FORBIDDEN:
+        return DataError(cannot_write(error, folder))
+    return error
 
 
-def cannot_write(error: OSError, path: str, size: int | None = None) -> str:
-    """The sentence for a file that could not be written; size is how many bytes it was to have."""
+def cannot_write(error: OSError, path: str | Path, size: int | None = None) -> str:
+    """The sentence for what could not be written; size is how many bytes a file was to have."""
     cure = "name another place, or mend this one"
     if error.errno in _FULL:
         wanted = "" if size is None else f"{amount(size)} were to be written, "
         cure = f"{wanted}{amount(free_space(Path(path).parent))} are free. Make room, and run it "
         cure += "again: what was written before is kept"
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    elif error.errno in _FORBIDDEN:
         cure = "make its folder writable, or name another one"
     return f"{path} cannot be written ({error.strerror}); {cure}."
 

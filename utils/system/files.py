@@ -8,12 +8,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from utils.system.disk import cannot_write
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMULA = frozenset("=+-@\t\r")  # what a spreadsheet takes for the beginning of one
 
@@ -67,7 +69,7 @@ def require_writable(path: Path) -> None:
         tempfile.TemporaryFile(dir=place.parent).close()
 
 
-def write_atomic(path: Path, write: bytes | str | Callable[[BinaryIO], None]) -> None:
+def write_atomic(path: Path, write: bytes | str | Callable[[IO[bytes]], None]) -> None:
     """Write a temporary sibling, fsync it, then rename: a reader sees the old file or the new one.
 
     write is the content, or a function that puts it into an open binary file. A text that the file
@@ -85,7 +87,7 @@ def write_atomic(path: Path, write: bytes | str | Callable[[BinaryIO], None]) ->
         _replace(path, write)
 
 
-def _replace(path: Path, write: bytes | Callable[[BinaryIO], None]) -> None:
+def _replace(path: Path, write: bytes | Callable[[IO[bytes]], None]) -> None:
     with tempfile.NamedTemporaryFile(
         dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
     ) as file:
@@ -111,7 +113,7 @@ def _replace(path: Path, write: bytes | Callable[[BinaryIO], None]) -> None:
         raise
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: "pd.DataFrame") -> None:
     """Write a table that people open in a spreadsheet: csv in which no text is a formula.
 
     What begins like one gets an apostrophe (OWASP, "CSV Injection"): a run's name is a text.

@@ -1,0 +1,17 @@
+"""The names of ISIC 2017: its splits, folders and tables; and those of the training lists."""
+
+SPLITS = ("train", "validation", "test")
+TRAIN_LISTS = ("official", "extended", "patches")
+IMAGE_FOLDERS = {
+    "train": ("ISIC-2017_Training_Data", "Aug_Training_Data"),
+    "validation": ("ISIC-2017_Validation_Data",),
+    "test": ("ISIC-2017_Test_v2_Data", "ISIC-2017_Test_Data"),
+}
+PREFIXES = {
+    "train": ("ISIC-2017_Training",),
+    "validation": ("ISIC-2017_Validation",),
+    "test": ("ISIC-2017_Test_v2", "ISIC-2017_Test"),
+}
+EXTENDED_LABELS = "ISIC-2017_Training_Aug_Part3_GroundTruth.csv"
+LABEL_COLUMNS = ("image_id", "melanoma", "seborrheic_keratosis")
+MASK_ENDING = "_segmentation.png"

@@ -1,4 +1,4 @@
-"""Bring ISIC 2017 here, prove that it is whole, and prepare it for training.
+"""Download ISIC 2017, verify that it is whole, and prepare it for training.
 
     python prepare_data.py download                  images, masks, labels: about 12 GB
     python prepare_data.py verify                    every file, to its last byte
@@ -6,7 +6,7 @@
     python prepare_data.py patches                   the crops that row 1-4 (profile paper) needs
     python prepare_data.py extras --list LIST.csv    the further images of an enlarged list
 
-Each goes on where it was stopped, and does nothing where nothing is left to do. The exit status is
+Each resumes where it was stopped, and does nothing where nothing is left to do. The exit status is
 0 where all is well, 1 where something is not (the last line says what), 130 after Ctrl-C. What each
 file is and how long it takes: docs/data.md.
 """
@@ -18,15 +18,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from utils import data
-from utils.data import crops, store, tree
-from utils.fetching import bring, extras, sources, verify
-from utils.system import console, disk, errors, files, values
+from utils import data, fetching, system
+from utils.system import console, values
 from utils.system.project import PROJECT
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STANDARD = PROJECT / "Data" / "ISIC2017"
 LARGEST = 8192  # px, side of what is prepared
@@ -40,7 +39,9 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = line.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_download(_command(commands, "download", download, "fetch and unpack the archives"))
-    _add_extras(_command(commands, "extras", bring_extras, "fetch what an enlarged list adds"))
+    _add_extras(
+        _command(commands, "extras", bring_extras, "fetch the further images of an enlarged list")
+    )
     _add_verify(_command(commands, "verify", check, "prove that every file is whole"))
     _add_prepare(_command(commands, "prepare", prepare, "decode every image once"))
     _add_patches(_command(commands, "patches", cut_patches, "cut the crops of row 1-4"))
@@ -59,13 +60,13 @@ def _command(commands: Any, name: str, run: Command, what: str) -> argparse.Argu
 
 def _add_download(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--parts", nargs="+", choices=sources.PARTS, default=sources.PARTS, help="default: all"
+        "--parts", nargs="+", choices=fetching.PARTS, default=fetching.PARTS, help="default: all"
     )
     command.add_argument(
-        "--splits", nargs="+", choices=tree.SPLITS, default=tree.SPLITS, help="default: all"
+        "--splits", nargs="+", choices=data.SPLITS, default=data.SPLITS, help="default: all"
     )
-    mirror = f"where the files lie; default {sources.BASE_URL}"
-    command.add_argument("--base-url", metavar="URL", default=sources.BASE_URL, help=mirror)
+    mirror = f"where the files lie; default {fetching.BASE_URL}"
+    command.add_argument("--base-url", metavar="URL", default=fetching.BASE_URL, help=mirror)
     command.add_argument(
         "--jobs", type=_between(1, 64), default=3, help="files at a time; default 3"
     )
@@ -74,7 +75,8 @@ def _add_download(command: argparse.ArgumentParser) -> None:
 
 
 def _add_extras(command: argparse.ArgumentParser) -> None:
-    enlarged = f"csv with {', '.join(tree.LABEL_COLUMNS)}, such as {tree.EXTENDED_LABELS}"
+    columns = ", ".join(data.names.LABEL_COLUMNS)
+    enlarged = f"csv with {columns}, such as {data.names.EXTENDED_LABELS}"
     command.add_argument("--list", required=True, metavar="CSV", help=enlarged)
 
 
@@ -86,7 +88,9 @@ def _add_verify(command: argparse.ArgumentParser) -> None:
 
 def _add_prepare(command: argparse.ArgumentParser) -> None:
     sizes = "px: 256 for squares, 336x224 for width x height; default 256"
-    command.add_argument("--sizes", nargs="+", type=_size, default=[(256, 256)], help=sizes)
+    command.add_argument(
+        "--sizes", nargs="+", type=_size, default=[system.Size(256, 256)], help=sizes
+    )
     command.add_argument(
         "--train-list", choices=data.TRAIN_LISTS, default="official", help="default official"
     )
@@ -114,16 +118,12 @@ def _between(least: int, most: int) -> Callable[[str], int]:
     return number
 
 
-def _size(text: str) -> tuple[int, int]:
-    """256 or 336x224 as (width, height)."""
-    sides = re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", text)
-    size = (int(sides[1]), int(sides[2] or sides[1])) if sides else (0, 0)
-    if min(size) < 32 or max(size) > LARGEST:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no size; expected px such as 256, or 336x224 for width x height, "
-            f"at least 32 and at most {LARGEST}"
-        )
-    return size
+def _size(text: str) -> "system.Size":
+    """256 or 336x224 as width and height."""
+    try:
+        return system.Size.parse(text, 32, LARGEST)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _named(data_dir: str | Path) -> Path:
@@ -133,7 +133,7 @@ def _named(data_dir: str | Path) -> Path:
 
 def _tree(data_dir: str | None) -> Path:
     """The folder named, whole or not, as verifying tells what is missing; else the usual one."""
-    if data_dir in (None, "demo"):
+    if data_dir is None or data_dir == "demo":
         return data.locate(data_dir)
     folder = _named(data_dir)
     return folder if folder.exists() else PROJECT / data_dir
@@ -142,8 +142,8 @@ def _tree(data_dir: str | None) -> Path:
 def download(options: argparse.Namespace) -> int:
     """Fetch and unpack what is not here yet."""
     folder = _named(STANDARD if options.data_dir is None else options.data_dir)
-    wanted = sources.sources(tuple(options.parts), tuple(options.splits))
-    bring.bring(folder, wanted, options.base_url, options.jobs, options.remove_archives)
+    wanted = fetching.sources_of(tuple(options.parts), tuple(options.splits))
+    fetching.fetch_set(folder, wanted, options.base_url, options.jobs, options.remove_archives)
     console.say(f"{folder} holds {len(wanted)} of {len(wanted)} files asked for.")
     console.say(f'Next: python prepare_data.py verify --data-dir "{folder}"')
     return 0
@@ -152,7 +152,7 @@ def download(options: argparse.Namespace) -> int:
 def bring_extras(options: argparse.Namespace) -> int:
     """Fetch the images that an enlarged list adds."""
     folder = _tree(options.data_dir)
-    count = extras.fetch_extras(folder, values.file("--list", options.list))
+    count = fetching.fetch_extras(folder, values.file("--list", options.list))
     console.say(f"{count} further images are in {folder}; use them with train_list='extended'.")
     return 0
 
@@ -160,8 +160,8 @@ def bring_extras(options: argparse.Namespace) -> int:
 def check(options: argparse.Namespace) -> int:
     """Look at every file; 1 where one is wrong."""
     folder, file = _tree(options.data_dir), values.file("--csv", options.csv)
-    files.require_writable(file)  # looking at every file takes minutes
-    report = verify.verify(folder, options.near)
+    system.files.require_writable(file)  # looking at every file takes minutes
+    report = fetching.verify(folder, options.near)
     console.say("images found (and in the official set):")
     console.show_table(_side_by_side(report.counts))
     console.say("")
@@ -172,35 +172,36 @@ def check(options: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
-def _side_by_side(counts: pd.DataFrame) -> pd.DataFrame:
+def _side_by_side(counts: "pd.DataFrame") -> "pd.DataFrame":
     """Cells such as "374 (374)": found, and in brackets the official number where there is one."""
-    table = counts[[name for name in counts if not name.startswith("official ")]].astype(str)
-    for name in table:
-        expected = counts.get(f"official {name}", pd.Series(pd.NA, counts.index))
-        table[name] += [f" ({number})" if pd.notna(number) else "" for number in expected]
-    return table
+    official = counts.filter(regex="^official ").rename(columns=lambda name: name[9:])
+    found = counts.drop(columns=[f"official {name}" for name in official])
+    beside = official.reindex(columns=found.columns).astype("Int64").astype("string")
+    return found.astype(str) + (" (" + beside + ")").fillna("")
 
 
 def prepare(options: argparse.Namespace) -> int:
     """Make the prepared stores."""
     folder = data.locate(options.data_dir)
-    rows = data.read(folder, options.train_list)
+    images = data.read(folder, options.train_list)
     for size in options.sizes:
         start = time.monotonic()
-        made = store.prepare(folder, rows, size)
+        made = data.prepare(folder, images, size)
         seconds = time.monotonic() - start
-        console.say(f"{made.folder}: {len(rows)} images, {len(rows) / seconds:.0f} a second")
+        console.say(f"{made.folder}: {len(images)} images, {len(images) / seconds:.0f} a second")
     return 0
 
 
 def cut_patches(options: argparse.Namespace) -> int:
     """Cut the crops of the official training images."""
     folder = data.locate(options.data_dir)
-    rows = data.read(folder)
-    data.require_labels(rows)
-    settings = crops.Settings(options.side, options.seed)
-    count = crops.make(folder, rows[rows["split"] == "train"], settings)
-    console.say(f"{folder / crops.FOLDER}: {count} pictures; {crops.LABELS} has their labels")
+    images = data.read(folder)
+    data.require_labels(images)
+    settings = data.crops.Settings(options.side, options.seed)
+    count = data.crops.make(folder, images[images["split"] == "train"], settings)
+    console.say(
+        f"{folder / data.crops.FOLDER}: {count} pictures; {data.crops.LABELS} has their labels"
+    )
     return 0
 
 
@@ -211,18 +212,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except KeyboardInterrupt:
-        if options.command != "download":  # which has said so
-            console.say("stopped; the same command goes on from here.")
+        console.say("stopped; what came is kept, and the same command resumes it.")
         return 130
     except BrokenPipeError:  # whoever read along has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (errors.DataError, files.UnwritableError, values.ValueRefusedError) as error:
+    except (system.DataError, system.UnwritableError, values.ValueRefusedError) as error:
         sys.stderr.write(f"{error}\n")
     except OSError as error:
-        known = disk.unwritable(error, Path(options.data_dir or STANDARD))
+        refused = system.disk.unwritable(error, Path(options.data_dir or STANDARD))
         where = f"{error.filename or options.data_dir}: {error.strerror}"
         cure = "name another folder with --data-dir, or mend this one"
-        sys.stderr.write(f"{where}; {cure}.\n" if known is error else f"{known}\n")
+        sys.stderr.write(f"{where}; {cure}.\n" if refused is error else f"{refused}\n")
     return 1
 
 

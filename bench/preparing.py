@@ -15,9 +15,8 @@ from bench.memory import Peak, own_memory
 from bench.report import Result, compare
 from bench.settings import Settings
 from bench.timing import alternate, median
-from utils import data
+from utils import data, fetching
 from utils.data import store
-from utils.fetching import verify
 
 AIM = 1.7  # with two cores
 SIDE = 256
@@ -43,7 +42,7 @@ def _measure(what: str, tree: Path, settings: Settings, aim: float | None) -> li
         contenders = {PAIR[0]: lambda: _decode_alone(rows), PAIR[1]: lambda: _prepare(fresh, rows)}
         times = alternate(contenders, settings.preparing_rounds, 0, CPU)
         note = _memory_note(lambda: _prepare(fresh, rows))
-    seconds = alternate({"ours": lambda: verify.verify(tree)}, settings.preparing_rounds, 0, CPU)
+    seconds = alternate({"ours": lambda: fetching.verify(tree)}, settings.preparing_rounds, 0, CPU)
     rate = len(rows) / median(seconds["ours"])
     return [
         compare(
@@ -60,7 +59,7 @@ def _measure(what: str, tree: Path, settings: Settings, aim: float | None) -> li
             rate,
             "images/s",
             None,
-            note=_memory_note(lambda: verify.verify(tree)),
+            note=_memory_note(lambda: fetching.verify(tree)),
             times=seconds,
         ),
     ]

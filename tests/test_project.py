@@ -90,8 +90,7 @@ def test_no_import_runs_in_a_circle() -> None:
     assert not arrows
 
 
-@pytest.mark.parametrize("room", ["system", "data", "loss", "model", "logger", "evaluation",
-                                  "visualize"])  # fmt: skip
+@pytest.mark.parametrize("room", [*ROOMS])
 def test_a_face_hands_on_what_is_there_and_no_module_hides_a_function(room: str) -> None:
     face = importlib.import_module(f"utils.{room}")
     files = {file.stem for file in (PROJECT / "utils" / room).glob("*.py")}

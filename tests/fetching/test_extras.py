@@ -20,7 +20,7 @@ from utils.data.tree import EXTENDED_LABELS
 from utils.fetching import extras
 from utils.fetching.extras import fetch_extras
 from utils.system.errors import DataError
-from utils.system.files import locked
+from utils.system.files import UnwritableError, locked
 
 FURTHER = [f"ISIC_{number:07d}" for number in (9000, 9001, 9002, 9003, 9004)]
 OFFICIAL = labels("train", "mkbbb")
@@ -419,7 +419,7 @@ def test_a_disk_that_refuses_is_told(tree, enlarged, monkeypatch):
 
     monkeypatch.setattr(extras, "write_atomic", refuse)
     with pytest.raises(
-        DataError, match=r"failed: .*No space left on device. Make room or allow wri"
+        UnwritableError, match=r"\(No space left on device\); .* Make room, and run"
     ):
         fetch_extras(tree, enlarged)
 
@@ -428,7 +428,7 @@ def test_a_disk_that_refuses_is_told(tree, enlarged, monkeypatch):
 def test_a_second_process_is_told_of_the_first(tree, enlarged):
     with (
         locked(tree / ".Aug_Training_Data.lock", ""),
-        pytest.raises(DataError, match=r"another process fetches .*; wait until it has ended\.$"),
+        pytest.raises(DataError, match=r"another process is already fetching .*; wait until it"),
     ):
         fetch_extras(tree, enlarged)
 

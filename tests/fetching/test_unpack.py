@@ -11,15 +11,16 @@ import subprocess
 import sys
 import unicodedata
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
+import zlib
 from pathlib import Path
 
 import pytest
 
-from utils.fetching import unpack as unpacking
-from utils.fetching.archives import select
-from utils.fetching.unpack import Limits, Unpacked, UnpackError, is_unpacked, unpack
+from utils.fetching import archives
+from utils.fetching.archives import UnpackError, select
+from utils.fetching.unpack import unpack
 from utils.system.errors import DataError
+from utils.system.files import UnwritableError
 
 OFFSETS = {"flags": 8, "crc": 16, "packed": 20, "size": 24, "mode": 40, "start": 42}  # of an entry
 
@@ -55,11 +56,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def refused(archive: Path, message: str, limits: Limits = unpacking.OFFICIAL) -> None:
+def refused(archive: Path, message: str) -> None:
     """The archive is refused with this message, and nothing at all is written."""
     before = sorted(archive.parent.rglob("*"))
     with pytest.raises(UnpackError, match=message):
-        unpack(archive, archive.parent / "out", limits)
+        unpack(archive, archive.parent / "out")
     assert sorted(archive.parent.rglob("*")) == before
 
 
@@ -87,66 +88,43 @@ def test_files_land_flat_and_the_rest_is_left_out(tmp_path):
         "ISIC-2017_Training_Data_metadata.csv": b"",
     }
     archive = pack(tmp_path / "a.zip", members)
-    assert unpack(archive, tmp_path / "out") == Unpacked(files=4, skipped=5)
+    content = unpack(archive, tmp_path / "out")
+    assert content.skipped == 5
+    assert content.files["ISIC_0000001.jpg"] == zlib.crc32(b"one")
+    assert [*content.files] == sorted(contents(tmp_path / "out"))
     assert contents(tmp_path / "out") == {
         "ISIC_0000001.jpg": b"one",
         "ISIC_0000002.jpg": b"two",
         "ISIC_0000003.jpg": b"three",
         "ISIC-2017_Training_Data_metadata.csv": b"",
     }
-    assert {path.name for path in tmp_path.iterdir()} == {"a.zip", "out", ".out.lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.zip", "out"}
 
 
 def test_chinese_characters_and_spaces(tmp_path):
     home = tmp_path / "皮肤 病变　数据"
     home.mkdir()
     archive = pack(home / "训练 图像.zip", {"图像 一/图 1.jpg": b"one"})
-    assert unpack(archive, home / "图像 文件夹") == Unpacked(1, 0)
+    unpack(archive, home / "图像 文件夹")
     assert contents(home / "图像 文件夹") == {"图 1.jpg": b"one"}
-    assert is_unpacked(archive, home / "图像 文件夹")
 
 
 @pytest.mark.parametrize(
-    ("name", "why"),
+    "name",
     [
-        ("../evil.jpg", r"'\.\./evil.jpg' \(a path out of the folder\)"),
-        ("a/../../evil.jpg", "a path out of the folder"),
-        ("__MACOSX/../../evil.jpg", "a path out of the folder"),
-        ("a/..", "a path out of the folder"),
-        ("../", "a path out of the folder"),
-        ("..\\evil.jpg", "a backslash in its path"),
-        ("a\\evil.jpg", "a backslash in its path"),
-        ("\\\\server\\share\\evil.jpg", "a backslash in its path"),
-        ("/etc/evil.jpg", "an absolute path"),
-        ("//evil.jpg", "an absolute path"),
-        ("C:/evil.jpg", "an absolute path"),
-        ("c:evil.jpg", "an absolute path"),
-        ("a/c:evil.jpg", "a name that Windows cannot hold"),
-        ("a//evil.jpg", "an empty name"),
-        ("/", "an absolute path"),
-        (".", "an empty name"),
-        ("evil\n.jpg", r"'evil\\n.jpg' \(unseen characters in its name\)"),
-        ("evil\x1b[2J.jpg", "unseen characters in its name"),
-        ("evil\x7f.jpg", "unseen characters in its name"),
-        ("gpj.\u202eevil", "unseen characters in its name"),
-        ("\u200bevil.jpg", "unseen characters in its name"),
-        ("a" * 197 + ".jpg", "too long a name"),
-        ("图" * 67, "too long a name"),
-        ("NUL", "a name that Windows cannot hold"),
-        ("a/con.jpg", "a name that Windows cannot hold"),
-        ("Lpt1.tar.gz", "a name that Windows cannot hold"),
-        ("evil.jpg.", "a name that Windows cannot hold"),
-        ("evil.jpg ", "a name that Windows cannot hold"),
-        ("evil?.jpg", "a name that Windows cannot hold"),
-        ("evil.jpg:stream", "a name that Windows cannot hold"),
+        *("../evil.jpg", "a/../../evil.jpg", "__MACOSX/../../evil.jpg", "a/..", "../", ".", "/"),
+        *("..\\evil.jpg", "a\\evil.jpg", "\\\\server\\share\\evil.jpg", "a//evil.jpg"),
+        *("/etc/evil.jpg", "//evil.jpg", "C:/evil.jpg", "c:evil.jpg", "a/c:evil.jpg"),
+        *("evil\n.jpg", "evil\x1b[2J.jpg", "evil\x7f.jpg", "gpj.\u202eevil", "\u200bevil.jpg"),
+        *("a" * 197 + ".jpg", "evil.jpg.", "evil.jpg ", "evil?.jpg", "evil.jpg:stream"),
     ],
 )
-def test_unsafe_names_are_refused(tmp_path, name, why):
+def test_unsafe_names_are_refused(tmp_path, name):
     archive = pack(tmp_path / "a.zip", {"fine.jpg": b"1", name: b"2"})
-    refused(archive, rf"a.zip was not unpacked: it holds unsafe members: .*{why}.*download it agai")
+    refused(archive, r"a.zip was not unpacked: it holds unsafe members: .* \(an unsafe path\)")
 
 
-@pytest.mark.parametrize("name", ["company.jpg", "console.jpg", "a" * 196 + ".jpg", "..a.jpg"])
+@pytest.mark.parametrize("name", ["company.jpg", "a" * 196 + ".jpg", "..a.jpg"])
 def test_names_that_only_look_unsafe(tmp_path, name):
     unpack(pack(tmp_path / "a.zip", {f"x..y/{name}": b"1", "fine.jpg": b"2"}), tmp_path / "out")
     assert set(contents(tmp_path / "out")) == {name, "fine.jpg"} - {"..a.jpg"}  # a dot file
@@ -155,19 +133,19 @@ def test_names_that_only_look_unsafe(tmp_path, name):
 def test_a_null_byte_does_not_cut_a_name(tmp_path):
     archive = pack(tmp_path / "a.zip", {"evil.exe#.jpg": b"1"})
     archive.write_bytes(archive.read_bytes().replace(b"#", b"\0"))
-    refused(archive, r"'evil.exe\\x00.jpg' \(unseen characters in its name\)")
+    refused(archive, r"'evil.exe\\x00.jpg' \(an unsafe path\)")
 
 
 def test_a_second_name_is_not_used(images):
     """Some versions of zipfile take `filename` from an extra field."""
     member = zipfile.ZipInfo("a/fine.jpg")
-    member.filename = "../evil.jpg"
-    assert select(images, [member], Limits()) == ({"fine.jpg": member}, 0)
+    member.filename, member.header_offset = "../evil.jpg", 0
+    assert select(images, [member]) == ({"fine.jpg": member}, 0)
 
 
 def test_up_to_five_offenders_are_named(tmp_path):
     archive = pack(tmp_path / "a.zip", {f"../{number}.jpg": b"" for number in range(7)})
-    refused(archive, r"4.jpg' \(a path out of the folder\) … \(7 in all\)")
+    refused(archive, r"4.jpg' \(an unsafe path\) … \(7 in all\)")
 
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
@@ -202,125 +180,95 @@ def test_encrypted_members_are_refused(images, flags):
         ("x.jpg", "X.JPG"),
         ("x.jpg", "a/x.JPG"),
         ("straße.jpg", "STRASSE.jpg"),
-        ("\u00e9.jpg", unicodedata.normalize("NFD", "\u00e9.jpg")),
     ],
 )
 def test_two_files_with_one_name_are_refused(tmp_path, one, other):
     archive = pack(tmp_path / "a.zip", [(one, b"1"), (other, b"2")])
-    refused(archive, r"it holds two files named .*expected one of each name.*download it again")
+    refused(archive, r"it holds several files named .*expected one of each name.*download it again")
+
+
+def test_letters_of_two_signs_are_refused(tmp_path):
+    """On macOS they are the same as the letter of one sign."""
+    archive = pack(tmp_path / "a.zip", {unicodedata.normalize("NFD", "\u00e9.jpg"): b"1"})
+    refused(archive, "an unsafe path")
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_one_path_twice_is_refused(tmp_path):
-    refused(pack(tmp_path / "a.zip", [("x.jpg", b"1"), ("x.jpg", b"2")]), "two files named x.jpg")
+    refused(
+        pack(tmp_path / "a.zip", [("x.jpg", b"1"), ("x.jpg", b"2")]), "several files named x.jpg"
+    )
 
 
 def test_a_bomb_is_refused(tmp_path):
     archive = pack(tmp_path / "a.zip", {"fine.jpg": b"1", "bomb.jpg": bytes(3_000_000)})
-    refused(archive, r"a bomb \(bomb.jpg: 3000000 bytes packed into \d+; at most 200 to 1")
+    refused(archive, r"a bomb \(3000001 bytes in \d+; at most 20 to 1")
 
 
 def test_a_bomb_of_many_small_files_is_refused(tmp_path):
     small = bytes(900_000)  # each too small to be one alone
     archive = pack(tmp_path / "a.zip", {f"{number}.jpg": small for number in range(3)})
-    refused(archive, r"a bomb \(all files: 2700000 bytes packed into \d+; at most 200 to 1")
+    refused(archive, r"a bomb \(2700000 bytes in \d+; at most 20 to 1")
 
 
 def test_what_shrinks_well_is_no_bomb(tmp_path):
     archive = pack(tmp_path / "a.zip", {"black.png": bytes(1_000_000)})
-    assert unpack(archive, tmp_path / "out") == Unpacked(1, 0)
+    unpack(archive, tmp_path / "out")
+    assert contents(tmp_path / "out") == {"black.png": bytes(1_000_000)}
 
 
-def test_members_that_overlap_are_refused(tmp_path):
-    """Fifield's way to a bomb: many entries that share the same packed bytes."""
-    archive = pack(tmp_path / "a.zip", {"1.jpg": noise(5000), "2.jpg": noise(5000)})
-    for number in (0, 1):
+def test_members_that_share_their_bytes_are_refused(tmp_path):
+    """Fifield's way to a bomb: many entries, one body."""
+    archive = pack(tmp_path / "a.zip", {f"{number}.jpg": bytes(900_000) for number in range(40)})
+    for number in range(40):
         change(archive, "start", 0, number, "<L")
-        change(archive, "packed", 9000, number, "<L")
-    refused(archive, "members that overlap: together they are longer than its 10\\d+ bytes")
+    refused(archive, r"a bomb \(36000000 bytes in")
 
 
-@pytest.mark.parametrize(
-    ("limits", "message"),
-    [
-        (Limits(files=3), "it holds 4 members; at most 3 are unpacked"),
-        (Limits(file_bytes=2999), "ISIC_0000003.jpg of 3000 bytes; at most 2999 are unpacked"),
-        (Limits(total_bytes=5999), "it holds 6000 bytes in all; at most 5999 are unpacked"),
-    ],
-)
-def test_more_than_the_limits_is_refused(images, limits, message):
-    refused(images, message + r"\. The official archives are not like that", limits)
-
-
-def test_what_is_exactly_at_the_limits(images, tmp_path):
-    at_limits = Limits(files=4, file_bytes=3000, total_bytes=6000)
-    assert unpack(images, tmp_path / "out", at_limits) == Unpacked(3, 0)
-
-
-def test_limits_hold_for_the_official_archives():
-    limits = Limits()
-    assert limits.files > 2 * 2000 + 2  # images, superpixels, folder, metadata
-    assert limits.file_bytes > 6748 * 4499 * 3  # the largest image, not packed at all
-    assert limits.total_bytes > 8 * 5.8e9
+def test_more_files_than_any_official_archive_are_refused(images, monkeypatch):
+    monkeypatch.setattr(archives, "MOST_FILES", 3)
+    refused(images, "it holds 4 members; at most 3 are unpacked. The official archives are not")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no zip archive: it is empty. Remove the archive and download it again"),
-        (b"<!DOCTYPE html><html>", r"is no zip archive: it begins with b'<!DOCTYPE html>"),
+        (b"", "is no whole zip archive .* Remove the archive and download it again"),
+        (b"<!DOCTYPE html><html>", "is no whole zip archive .*download it again"),
         (b"PK\x05\x06" + bytes(18), "holds no files to unpack; expected images"),
-        (
-            b"PK\x03\x04" + bytes(400),
-            "begins as a zip archive, but after 404 bytes its end is .*download it again",
-        ),
+        (b"PK\x03\x04" + bytes(400), "is no whole zip archive .*download it again"),
     ],
 )
 def test_what_is_no_archive_is_refused(tmp_path, content, message):
     (tmp_path / "a.zip").write_bytes(content)
     refused(tmp_path / "a.zip", rf"a.zip {message}")
-    with pytest.raises(UnpackError, match=message):
-        is_unpacked(tmp_path / "a.zip", tmp_path / "out")
 
 
 def test_what_is_not_there_or_a_folder_is_refused(tmp_path):
-    refused(tmp_path / "a.zip", "a.zip is not there; download it first")
+    refused(tmp_path / "a.zip", "a.zip is no whole zip archive .*No such file")
     (tmp_path / "b.zip").mkdir()
-    refused(tmp_path / "b.zip", r"b.zip cannot be read \(.*expected a zip archive")
+    refused(tmp_path / "b.zip", "b.zip is no whole zip archive")
 
 
 @pytest.mark.parametrize("kept", [0.1, 0.5, 0.9, 0.99, -1, -22])
 def test_a_truncated_archive_is_refused(images, kept):
     whole = images.read_bytes()
     images.write_bytes(whole[: int(kept * len(whole)) if kept > 0 else kept])
-    refused(images, r"begins as a zip archive, but after \d+ bytes its end is missing")
-
-
-def test_a_directory_cut_short_is_refused(images):
-    """Where it ends too early, zipfile would list two files of three and find nothing wrong."""
-    content = bytearray(images.read_bytes())
-    end = content.index(b"PK\x05\x06")
-    last = content.rindex(b"PK\x01\x02")
-    del content[last:end]
-    (size,) = struct.unpack_from("<L", content, last + 12)
-    struct.pack_into("<L", content, last + 12, size - (end - last))
-    images.write_bytes(content)
-    with zipfile.ZipFile(images) as archive:
-        assert len(archive.namelist()) == 3
-    refused(images, "has a damaged directory at its end. Remove the archive and download it again")
+    refused(images, "is no whole zip archive")
 
 
 def test_a_directory_that_points_before_the_file_is_refused(images):
     content = bytearray(images.read_bytes())
     struct.pack_into("<L", content, content.index(b"PK\x05\x06") + 16, len(content))
     images.write_bytes(content)
-    refused(images, "damaged directory at its end|its end is missing")
+    refused(images, "before the archive's first byte|is no whole zip archive")
 
 
 def test_a_comment_at_the_end_is_no_damage(images, tmp_path):
     with zipfile.ZipFile(images, "a") as archive:
         archive.comment = b"ISIC 2017"
-    assert unpack(images, tmp_path / "out") == Unpacked(3, 0)
+    unpack(images, tmp_path / "out")
+    assert contents(tmp_path / "out") == IMAGES
 
 
 def test_flipped_bytes_are_found_and_what_is_whole_is_kept(images, tmp_path):
@@ -357,22 +305,15 @@ def test_a_size_that_lies_with_the_right_crc_is_found(tmp_path):
         unpack(archive, tmp_path / "out")
 
 
-def test_another_way_of_packing_is_named_and_unpacking_by_hand_accepted(tmp_path):
+def test_another_way_of_packing_is_named(tmp_path):
     archive = pack(tmp_path / "a.zip", IMAGES, zipfile.ZIP_LZMA)
-    refused_way = r"does not read \(method 14\): ISIC_0000001.jpg, .*7-Zip.*so that .* lie in .*out"
-    with pytest.raises(UnpackError, match=refused_way):
-        unpack(archive, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    with zipfile.ZipFile(archive) as by_hand:
-        by_hand.extractall(tmp_path / "out")
-    assert unpack(archive, tmp_path / "out") == Unpacked(3, 0)
-    assert is_unpacked(archive, tmp_path / "out")
+    refused(archive, r"'ISIC_0000001.jpg' \(packed by method 14\)")
 
 
 def test_a_second_call_changes_nothing(images, tmp_path):
     first = unpack(images, tmp_path / "out")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert unpack(images, tmp_path / "out") == first == Unpacked(3, 0)
+    assert unpack(images, tmp_path / "out") == first
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
@@ -381,8 +322,7 @@ def test_a_folder_gets_what_it_lacks_and_keeps_its_own(images, tmp_path):
     folder.mkdir()
     (folder / "ISIC_0000002.jpg").write_bytes(IMAGES["ISIC_0000002.jpg"])
     (folder / "mine.txt").write_text("mine")
-    assert not is_unpacked(images, folder)
-    assert unpack(images, folder) == Unpacked(3, 0)
+    unpack(images, folder)
     assert contents(folder) == {**IMAGES, "mine.txt": b"mine"}
     assert not (tmp_path / ".out.partial").exists()
 
@@ -427,8 +367,8 @@ def test_a_link_to_another_folder_stays_one(images, tmp_path):
 
 def test_what_lies_in_the_partial_folder_is_not_believed(images, tmp_path):
     partial = tmp_path / ".out.partial"
-    (partial / "ISIC_0000003.jpg").mkdir(parents=True)
-    (partial / "ISIC_0000003.jpg/x").touch()
+    (partial / "old").mkdir(parents=True)
+    (partial / "old/x").touch()
     (partial / "ISIC_0000001.jpg").write_bytes(noise(1000, seed=9))
     (partial / "ISIC_0000002.jpg").write_bytes(IMAGES["ISIC_0000002.jpg"][:-1])
     (partial / ".ISIC_0000002.jpg.abc.tmp").write_bytes(b"half")
@@ -447,31 +387,6 @@ def test_a_partial_folder_that_is_a_link_is_not_followed(images, tmp_path):
     assert contents(tmp_path / "out") == IMAGES
 
 
-def test_is_unpacked_looks_at_every_wanted_file(tmp_path):
-    members = {**IMAGES, "ISIC_0000001_superpixels.png": b"not wanted"}
-    archive = pack(tmp_path / "a.zip", members)
-    assert not is_unpacked(archive, tmp_path / "out")
-    unpack(archive, tmp_path / "out")
-    assert is_unpacked(archive, tmp_path / "out")
-    (tmp_path / "out/ISIC_0000002.jpg").write_bytes(b"short")
-    assert not is_unpacked(archive, tmp_path / "out")
-    (tmp_path / "out/ISIC_0000002.jpg").unlink()
-    assert not is_unpacked(archive, tmp_path / "out")
-
-
-def test_two_at_once_do_the_work_once(images, tmp_path, monkeypatch):
-    extracted = []
-    extract = unpacking._extract
-    monkeypatch.setattr(
-        unpacking, "_extract", lambda *a: (extracted.append(a[3].name), extract(*a))
-    )
-    with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(unpack, [images] * 2, [tmp_path / "out"] * 2))
-    assert results == [Unpacked(3, 0)] * 2
-    assert sorted(extracted) == sorted(IMAGES)
-    assert contents(tmp_path / "out") == IMAGES
-
-
 def test_a_disk_with_too_little_room_is_refused(images, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=5999))
@@ -485,7 +400,7 @@ def test_a_disk_with_too_little_room_is_refused(images, tmp_path, monkeypatch):
 def test_a_place_where_nothing_can_be_written_is_named(images, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(
-        UnpackError, match=r"unpacking into .*out failed: .*Make room, allow writing"
+        UnwritableError, match=r"ISIC_0000001\.jpg cannot be written .*name another place"
     ):
         unpack(images, tmp_path / "file/out")
 
@@ -495,7 +410,7 @@ def test_a_place_where_nothing_can_be_written_is_named(images, tmp_path):
 CHILD = """
 import itertools, json, os, resource, shutil, signal, sys
 from pathlib import Path
-from utils.fetching.unpack import UnpackError, is_unpacked, unpack
+from utils.fetching.unpack import unpack
 import zipfile
 
 archive, folder, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
@@ -523,7 +438,7 @@ def attempt(prepare, point):
         prepare(point)
         try:
             unpack(archive, folder)
-        except UnpackError as error:
+        except OSError as error:
             os.write(1, (json.dumps(str(error)) + "\\n").encode())
             os._exit(1)
         os._exit(0)
@@ -538,8 +453,12 @@ def clear():
         with zipfile.ZipFile(archive) as source:
             source.extract(source.namelist()[0], folder)
 
+with zipfile.ZipFile(archive) as source:
+    expected = {name: source.read(name) for name in source.namelist()}
+
 def whole():
-    return folder.exists() and is_unpacked(archive, folder)
+    there = folder.iterdir() if folder.exists() else ()
+    return {path.name: path.read_bytes() for path in there} == expected
 
 def incomplete():
     return how != "kept" and folder.exists() and any(folder.iterdir()) and not whole()
@@ -563,9 +482,7 @@ else:
             attempt(killed_at, 8)
             assert not incomplete(), point
         assert attempt(lambda _: None, 0) == 0
-        with zipfile.ZipFile(archive) as source:
-            expected = {name: source.read(name) for name in source.namelist()}
-        assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected, point
+        assert whole(), point
         assert not partial.exists(), point
     print(json.dumps([point, sorted(seen)]))
 """
@@ -598,7 +515,8 @@ def test_killed_at_any_point_the_next_call_ends_with_the_right_bytes(tmp_path, h
 def test_a_disk_that_fills_up_leaves_nothing_that_passes_for_complete(tmp_path):
     archive = pack(tmp_path / "a.zip", IMAGES)
     message, codes = in_child(archive, tmp_path / "target", "full")
-    assert "File too large. Make room, allow writing there, or choose another --data" in message
+    assert "cannot be written (File too large); " in message
+    assert "Make room" in message
     failed, nothing, kept = 1, False, 2
     assert codes == [failed, nothing, kept, 0, True]
 

@@ -25,9 +25,8 @@ import seg_main
 from nets.weights import WeightsError
 from study import plan
 from study.plan import TRAINING
-from utils import data, logger
+from utils import data, fetching, logger
 from utils.data import crops, store
-from utils.fetching import bring, verify
 from utils.fetching.inventory import Problem
 from utils.system import console, errors
 from utils.system.project import PROJECT
@@ -232,8 +231,9 @@ def test_a_command_uses_a_value_or_says_what_is_wrong(
     monkeypatch.setattr(seg_main, "run_notebook", lambda *_: None)
     monkeypatch.setattr(seg_main, "TRAINING", dict.fromkeys(TRAINING))
     monkeypatch.setattr(plan, "TRAINING", {kind: PROJECT / f.name for kind, f in TRAINING.items()})
-    report = verify.Report(pd.DataFrame(), pd.DataFrame(columns=Problem._fields), (), 0, 0.0)
-    monkeypatch.setattr(verify, "verify", lambda *_: report)
+    no_problems = pd.DataFrame(columns=Problem._fields)
+    report = fetching.verification.Report(pd.DataFrame(), no_problems, (), 0, 0.0)
+    monkeypatch.setattr(fetching, "verify", lambda *_: report)
     monkeypatch.setattr(crops, "make", lambda *_: 0)
     monkeypatch.setattr(prepare_data, "STANDARD", place / "standard")
     name, *more = command.split()
@@ -241,7 +241,7 @@ def test_a_command_uses_a_value_or_says_what_is_wrong(
     if command == "reproduce":
         more = ["--profile", "demo", "--dry-run", "seg-1"]
     elif command == "prepare_data download" and option != "--base-url":
-        monkeypatch.setattr(bring, "bring", lambda *_: None)
+        monkeypatch.setattr(fetching, "fetch_set", lambda *_: None)
     elif command == "prepare_data extras":
         base += ["--list", "a file"]
 

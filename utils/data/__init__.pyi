@@ -17,6 +17,7 @@ from .loaders import training_loader as training_loader
 from .masks import TestImages as TestImages
 from .masks import TrainingMasks as TrainingMasks
 from .masks import require_masks as require_masks
+from .names import SPLITS as SPLITS
 from .names import TRAIN_LISTS as TRAIN_LISTS
 from .patches import VIEW_NAMES as VIEW_NAMES
 from .patches import VIEWS as VIEWS

@@ -1,6 +1,10 @@
-"""ISIC 2017 from the network: what there is, how it comes, how it is unpacked and proved.
+"""ISIC 2017 from the network: downloaded, unpacked, and verified to the last byte.
 
-sources (what there is) · http, part, download (resumable, several at once) · meters (how far it is)
-checksums · archives, unpack (nothing but images, nowhere but in their folder) · bring (all of it)
-extras (further images, through the archive's own tool)
+Here live the list of what there is, resumable downloads, the unpacking of archives, the further
+images of an enlarged list, and the check of a whole tree. Touch `sources` for another mirror or
+set, `verification` for another check. It imports `data` and `system`; prepare_data.py uses it.
 """
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

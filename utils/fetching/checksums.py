@@ -1,22 +1,17 @@
 """How a fetched file is known to be the right one: its first bytes, its structure, its SHA-256."""
 
 import csv
-import hashlib
 import json
 import re
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from utils.system.errors import DataError
-from utils.system.files import locked, write_json
 
 HEAD = 64  # bytes that tell an archive or a table from an error page
 KINDS = {"zip": "zip archive", "csv": "csv file"}
 _BEGINNINGS = {"zip": rb"PK\x03\x04", "csv": rb'(\xef\xbb\xbf)?"?\w+"?\s*[,;]'}
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -29,52 +24,23 @@ class Fetched:
     url: str
 
 
-class Checksums:
-    """The record of what was fetched: {name: {size, sha256, url}} in a JSON file.
-
-    Every call reads the file, so that threads and processes may share it.
-    """
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def expected(self, name: str) -> str | None:
-        """The recorded SHA-256 of the file, None where there is none. Raises as `read` does."""
-        entry = self.read().get(name)
-        return entry["sha256"] if entry else None
-
-    def record(self, name: str, fetched: Fetched) -> None:
-        """Note what the file is, whatever was noted before. Raises as `read` does."""
-        with locked(self.file.with_name(f".{self.file.name}.lock"), "", wait=True):
-            entry = {"size": fetched.size, "sha256": fetched.sha256, "url": fetched.url}
-            write_json(self.file, dict(sorted((self.read() | {name: entry}).items())))
-
-    def read(self) -> dict[str, dict]:
-        """All entries. Raises DataError for a damaged file."""
-        try:
-            entries = json.loads(self.file.read_text(encoding="utf-8"))
-            whole = all(re.fullmatch("[0-9a-f]{64}", e["sha256"]) for e in entries.values())
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-            raise self._damaged(f"{type(error).__name__}: {error}") from error
-        if not whole:
-            raise self._damaged("a sha256 that is not 64 hex digits")
-        return entries
-
-    def _damaged(self, found: str) -> DataError:
-        return DataError(
-            f"{self.file} is no readable record of checksums ({found}); expected JSON such as "
+def read_record(file: Path) -> dict[str, dict]:
+    """What was fetched, {name: {size, sha256, url}}. Raises DataError for a damaged file."""
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8"))
+        right = all(re.fullmatch("[0-9a-f]{64}", e["sha256"]) for e in entries.values())
+        problem = "" if right else "a sha256 that is not 64 hex digits"
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        problem = f"{type(error).__name__}: {error}"
+    if problem:
+        raise DataError(
+            f"{file} is no readable record of checksums ({problem}); expected JSON such as "
             '{"name": {"size": 1, "sha256": "…", "url": "…"}}. Remove it: it is written anew from '
-            "the files that are there."
+            "the files that are here."
         )
-
-
-def digest(file: BinaryIO, seen: Callable[[int], None], sha256: "hashlib._Hash") -> None:
-    """Add what is left of the file to the hash; seen is told the number of bytes of each block."""
-    while block := file.read(_BLOCK):
-        sha256.update(block)
-        seen(len(block))
+    return entries
 
 
 def begins_as(kind: str, head: bytes) -> bool:

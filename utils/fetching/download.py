@@ -5,30 +5,29 @@ its name is unfinished.
 """
 
 import hashlib
-import itertools
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, wait
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.pool import AsyncResult, ThreadPool
 from pathlib import Path
-from threading import Event, Thread
+from queue import Empty, SimpleQueue
+from threading import Event
 
-import requests
+from tenacity import sleep_using_event
 
 from utils.fetching import http
-from utils.fetching.checksums import Fetched, digest, fault_of
-from utils.fetching.http import PassingError, Patience, RefusedError
-from utils.fetching.meters import Meter, display
-from utils.fetching.part import Part, files_of, fill
+from utils.fetching.checksums import Fetched, fault_of
+from utils.fetching.http import POLICY, RefusedError, RetryPolicy, TransientError
+from utils.fetching.part import Part, files_of, fill, held
 from utils.fetching.sources import PAGE
-from utils.system.console import amount, say
-from utils.system.disk import free_space
+from utils.system.console import amount, progress, say
 from utils.system.errors import DataError
-from utils.system.files import locked
+from utils.system.files import writing
 
-PATIENCE = Patience()
-POLL = 0.2  # seconds between two looks at threads that work, or at a lock
+MEGABYTE = 10**6
 
 
 class DownloadError(DataError):
@@ -45,189 +44,134 @@ class Job:
     sha256: str | None = None
 
 
-def fetch(job: Job, patience: Patience = PATIENCE, meter: Meter | None = None) -> Fetched:
-    """The file of the job: fetched, gone on with, or, where it is there already, checked.
+def fetch(
+    job: Job,
+    policy: RetryPolicy = POLICY,
+    moved: Callable[[int], None] = lambda _: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Fetched:
+    """The file of the job: fetched, resumed or, where it is here already, checked.
 
-    Its SHA-256 is compared with the job's. A second process that fetches the same file waits for
-    the first. Raises DownloadError when the file cannot be had or stored, or is another one than
-    expected. What came of an unfinished file is kept.
+    Its SHA-256 is compared with the job's; moved is told how many bytes came. Raises DownloadError
+    for a file that the server does not give or that is another one than expected, UnwritableError
+    where it cannot be stored. What came of an unfinished file is kept.
     """
-    meter = meter or Meter(job.path.name)
-    try:
-        with _turn(job.path, meter):
-            if job.path.exists():
-                return _found(job, meter)
-            fetched = _download(job, patience, meter)
-            say(f"{job.path.name}: {amount(fetched.size)}, SHA-256 {fetched.sha256[:16]}…")
-            return fetched
-    except OSError as error:
-        raise DownloadError(
-            f"{error.filename or job.path} cannot be read or written "
-            f"({error.strerror or error}; {meter} done). Make room or give access there, or use "
-            "another --data-dir; the same command goes on with what came."
-        ) from error
-    finally:
-        meter.finish()
-
-
-def sizes(jobs: list[Job], patience: Patience = PATIENCE) -> int:
-    """Bytes of the jobs that are still to come; a size that no server tells counts 0 and is said.
-
-    Nothing is asked about files that are there.
-    """
-    asked = [job for job in jobs if not job.path.exists()]
-    futures = _in_threads(partial(_left_of, patience=patience), asked, len(asked))
-    while wait(futures, POLL).not_done:
-        pass
-    return sum(future.result() for future in futures)
-
-
-def require_space(folder: Path, needed: int, what: str) -> None:
-    """Raise DownloadError when the disk of the folder has less than needed bytes free for what."""
-    if (free := free_space(folder)) < needed:
-        raise DownloadError(
-            f"{what} needs {amount(needed)} in {folder}, but {amount(free)} are free there. Make "
-            "room, name a folder on another disk with --data-dir, fetch less at a time (--parts, "
-            "--splits), or let each archive go once it is unpacked (--remove-archives)."
-        )
-
-
-def fetch_all(jobs: list[Job], workers: int = 4, patience: Patience = PATIENCE) -> list[Fetched]:
-    """`fetch` for all jobs, workers at a time; shows how far each one is.
-
-    When some fail the others are fetched all the same. Raises DownloadError that names all that
-    failed, and KeyboardInterrupt within two seconds of Ctrl-C; what came is kept.
-    """
-    if workers < 1:
-        raise ValueError(f"workers is {workers}; expected at least 1.")
-    stop = Event()
-    meters = [Meter(job.path.name, stop) for job in jobs]
-
-    def work(pair: tuple[Job, Meter]) -> Fetched:
-        return fetch(pair[0], patience, pair[1])
-
-    futures = _in_threads(work, list(zip(jobs, meters, strict=True)), workers)
-    try:
-        with display(meters) as show:
-            while wait(futures, POLL).not_done:
-                show()
-    except KeyboardInterrupt:
-        stop.set()
-        wait(futures, timeout=1)  # those that wait for a silent server end with the process
-        say("stopped. What came is kept: the same command goes on.")
-        raise
-    finally:
-        stop.set()
-    return _results(futures)
-
-
-def _results(futures: list[Future]) -> list[Fetched]:
-    errors = [future.exception() for future in futures if future.exception()]
-    for error in errors:
-        if len(errors) == 1 or not isinstance(error, DataError):
-            raise error
-    if errors:
-        reasons = "\n".join(f"- {error}" for error in errors)
-        raise DownloadError(f"{len(errors)} of {len(futures)} files are missing:\n{reasons}")
-    return [future.result() for future in futures]
-
-
-def _in_threads(work: Callable, items: list, workers: int) -> list[Future]:
-    """As an executor does it, but when python ends it does not wait for these threads.
-
-    One of them may hang on a silent server for half a minute.
-    """
-    futures = [Future() for _ in items]
-    todo = iter(list(zip(futures, items, strict=True)))
-
-    def run() -> None:
-        for future, item in todo:  # the threads share it
-            try:
-                future.set_result(work(item))
-            except BaseException as error:  # it belongs to whoever asks for the result
-                future.set_exception(error)
-
-    for _ in range(min(workers, len(items))):
-        Thread(target=run, daemon=True).start()
-    return futures
-
-
-@contextmanager
-def _turn(path: Path, meter: Meter) -> Iterator[None]:
-    """Wait until no other process or thread fetches the file."""
-    busy = f"{path.name}: another process is fetching it; waiting for that"
-    with ExitStack() as held:
-        for attempt in itertools.count():
-            meter.pause(POLL if attempt else 0)
-            try:
-                held.enter_context(locked(path.with_name(f".{path.name}.lock"), busy))
-            except BlockingIOError:
-                if attempt == 0:
-                    say(busy)
-            else:
-                break
-        yield
-
-
-def _found(job: Job, meter: Meter) -> Fetched:
-    """The file that is there; raises DownloadError unless it is whole and the expected one."""
-    sha256 = hashlib.sha256()
-    with job.path.open("rb") as file:
-        meter.start("checking", 0, job.path.stat().st_size)
-        digest(file, meter.move, sha256)
-    if fault := fault_of(job.path, job.kind):
-        raise DownloadError(
-            f"{job.path} is there already, but {fault}. Remove it, and it is fetched again."
-        )
-    _compare(job.path, sha256.hexdigest(), job.sha256)
-    for left in files_of(job.path):  # of an earlier attempt, before the file was put here
+    if job.path.exists():
+        say(f"{job.path.name} is here already; checking it")
+        if fault := fault_of(job.path, job.kind):
+            raise DownloadError(
+                f"{job.path} is here already, but {fault}. Remove it, and it is fetched again."
+            )
+        fetched = _checked(job, job.path)
+    else:
+        part = Part(job.path, moved)
+        with writing(part.path):
+            part.path.parent.mkdir(parents=True, exist_ok=True)
+            _fill(part, job, policy, sleep)
+            fetched = _checked(job, part.path)
+            part.path.replace(job.path)
+        say(f"{job.path.name}: {amount(fetched.size)}, SHA-256 {fetched.sha256[:16]}…")
+    for left in files_of(job.path):
         left.unlink(missing_ok=True)
-    return Fetched(job.path, meter.done, sha256.hexdigest(), job.url)
+    return fetched
 
 
-def _download(job: Job, patience: Patience, meter: Meter) -> Fetched:
+def _fill(part: Part, job: Job, policy: RetryPolicy, sleep: Callable[[float], None]) -> None:
     cures = (
         "Use another mirror (--base-url), or fetch the file by hand from "
         f"{PAGE} and put it at {job.path}."
     )
-    with Part(job.path, meter) as part:
-        part.take_up(job.url)
-        try:
-            fill(part, job.url, job.kind, patience)
-        except RefusedError as error:
-            raise DownloadError(f"{job.url} {error}. {cures}") from error
-        except PassingError as error:
-            raise DownloadError(
-                f"{job.url}: {patience.attempts} attempts in a row brought nothing new, the last "
-                f"one because {error}. What came is kept ({amount(part.size)}), the same command "
-                f"goes on. {cures}"
-            ) from error
-        sha256 = part.sha256.hexdigest()
-        _compare(part.path, sha256, job.sha256)
-        part.finish(job.path)
-        return Fetched(job.path, part.size, sha256, job.url)
-
-
-def _left_of(job: Job, patience: Patience) -> int:
-    """Bytes of the job that are still to come; 0 and a line where no one knows."""
-    held = files_of(job.path)[0]
     try:
-        with requests.Session() as session:
-            size = http.size_of(session, job.url, patience)
-        why = "the server does not tell"
-    except (PassingError, RefusedError) as error:
+        fill(part, job.url, job.kind, policy, sleep)
+    except RefusedError as error:
+        raise DownloadError(f"{job.url} {error}. {cures}") from error
+    except TransientError as error:
+        raise DownloadError(
+            f"{job.url}: {policy.attempts} attempts in a row brought nothing new, the last one "
+            f"because {error}. What came is kept ({amount(part.size)}), the same command resumes "
+            f"it. {cures}"
+        ) from error
+
+
+def _checked(job: Job, file: Path) -> Fetched:
+    """The file, if it has the SHA-256 that is expected."""
+    with file.open("rb") as opened:
+        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    if job.sha256 not in (None, sha256):
+        raise DownloadError(
+            f"{file} has the SHA-256 {sha256}, but {job.sha256} is recorded: it is damaged, or a "
+            f"new version. Remove {file.name} to have it fetched again; if the archive has really "
+            f"changed the file, remove the entry {job.path.name} from the record of checksums "
+            "instead."
+        )
+    return Fetched(job.path, file.stat().st_size, sha256, job.url)
+
+
+def remaining(job: Job, policy: RetryPolicy = POLICY) -> int | None:
+    """Bytes of the job that are still to come; None and a line where the server does not tell."""
+    if job.path.exists():
+        return 0
+    why = "the server does not tell"
+    try:
+        size = http.size_of(job.url, policy)
+    except (TransientError, RefusedError) as error:
         size, why = None, str(error)
     if size is None:
         say(f"{job.path.name}: its size is not known ({why})")
-        return 0
-    return max(0, size - (held.stat().st_size if held.exists() else 0))
+        return None
+    return max(0, size - held(files_of(job.path)[0]))
 
 
-def _compare(path: Path, sha256: str, expected: str | None) -> None:
-    if expected not in (None, sha256):
-        raise DownloadError(
-            f"{path} has the SHA-256 {sha256}, but {expected} is recorded: it is damaged, or a "
-            f"new version. Remove {path.name} to have it fetched again; if the archive has really "
-            f"changed the file, remove the entry {path.name.removesuffix('.part')} from the record "
-            "of checksums instead."
-        )
+def fetch_all(
+    jobs: list[Job], workers: int = 4, total: int | None = None, policy: RetryPolicy = POLICY
+) -> list[Fetched]:
+    """`fetch` for all jobs, workers at a time; shows how many of total bytes came.
+
+    When some fail the others are fetched all the same. Raises DownloadError that names all that
+    failed, and KeyboardInterrupt within two seconds of Ctrl-C; what came is kept.
+    """
+    stop, counts = Event(), SimpleQueue[int]()
+
+    def moved(count: int) -> None:
+        if stop.is_set():
+            raise CancelledError
+        counts.put(count)
+
+    work = partial(fetch, policy=policy, moved=moved, sleep=sleep_using_event(stop))
+    # Not an executor of concurrent.futures: Python waits for its threads when it ends, and one of
+    # them may hang on a silent server for half a minute.
+    with ThreadPool(max(1, min(workers, len(jobs)))) as pool:
+        running = [pool.apply_async(work, (job,)) for job in jobs]
+        try:
+            whole = total // MEGABYTE if total else None
+            for _ in progress(_megabytes(running, counts), "fetching", "MB", whole):
+                pass
+        finally:
+            stop.set()
+        return _results(running)
+
+
+def _megabytes(running: list[AsyncResult], counts: SimpleQueue[int]) -> Iterator[int]:
+    """One item for each MB that comes, until nothing runs any more."""
+    came = shown = 0
+    while not all(result.ready() for result in running):
+        with suppress(Empty):
+            came += counts.get(timeout=0.2)
+        while shown < came // MEGABYTE:
+            shown += 1
+            yield shown
+
+
+def _results(running: list[AsyncResult]) -> list[Fetched]:
+    fetched, errors = [], []
+    for result in running:
+        try:
+            fetched.append(result.get())
+        except (DataError, OSError) as error:
+            errors.append(error)
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        reasons = "\n".join(f"- {error}" for error in errors)
+        raise DownloadError(f"{len(errors)} of {len(running)} files are missing:\n{reasons}")
+    return fetched

@@ -7,11 +7,11 @@ mirrored or turned image it does not find. The usual 64 bits are too few here, w
 show one dark spot in the middle.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from utils.data.orientation import laid, lie, opened
 from utils.fetching.inventory import Problem
@@ -24,6 +24,18 @@ MOST = 38
 OFFICIAL_PAIRS = (frozenset({"ISIC_0012970", "ISIC_0012127"}),)  # training, validation
 _BITS = 256
 _BLOCK = 1024  # hashes that are compared with all others at once
+
+
+class Picture(NamedTuple):
+    """An image of a split, with hashes of its pixels and of how it looks; None for not known."""
+
+    split: str
+    id: str
+    pixels: str | None
+    hash: bytes | None
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.split})"
 
 
 def perceptual_hash(path: str | Path, mask: str | Path = "") -> bytes:
@@ -52,42 +64,41 @@ def near_pairs(hashes: np.ndarray, most: int = MOST) -> Iterator[tuple[int, int,
             yield start + first, start + second, int(distances[first, second])
 
 
-def same(pictures: pd.DataFrame) -> list[Problem]:
-    """A problem for each picture that is there more than once; an error across splits.
-
-    Columns split, id and pixels (a hash of them; None for an image that cannot be read).
-    """
+def same(pictures: Iterable[Picture]) -> list[Problem]:
+    """A problem for each picture that is there more than once; an error across splits."""
+    by_pixels: dict[str, list[Picture]] = {}
+    for picture in pictures:
+        if picture.pixels is not None:
+            by_pixels.setdefault(picture.pixels, []).append(picture)
     problems = []
-    repeated = pictures[pictures["pixels"].duplicated(keep=False)]
-    for _, group in repeated.groupby("pixels", sort=False):  # which leaves None out
+    for group in by_pixels.values():
+        if len(group) < 2:
+            continue
         severity, cure = "note", "the official set holds such pairs; leave them as they are"
-        if group["split"].nunique() > 1 and frozenset(group["id"]) not in OFFICIAL_PAIRS:
+        across = len({picture.split for picture in group}) > 1
+        if across and frozenset(picture.id for picture in group) not in OFFICIAL_PAIRS:
             cure = "a network must not be scored on what it was trained on: remove one of them"
             severity = "error"
-        names = listed(f"{row.id} ({row.split})" for row in group.itertuples())
-        message = f"the same picture, to the last pixel: {names}; {cure}."
-        split, id_ = group.iloc[0][["split", "id"]]
-        problems.append(Problem(severity, "duplicates", split, id_, "", message))
+        message = f"the same picture, to the last pixel: {listed(group)}; {cure}."
+        first = group[0]
+        problems.append(Problem(severity, "duplicates", first.split, first.id, "", message))
     return problems
 
 
-def nearly_same(pictures: pd.DataFrame) -> list[Problem]:
-    """A note for each pair that looks the same, but is not the same to the last pixel.
-
-    Columns as for `same`, and hash, as `perceptual_hash` gives it.
-    """
-    known = pictures.dropna(subset="pixels").reset_index(drop=True)
-    hashes = np.frombuffer(b"".join(known["hash"]), np.uint64).reshape(-1, _BITS // 64)
+def nearly_same(pictures: Iterable[Picture]) -> list[Problem]:
+    """A note for each pair that looks the same, but is not the same to the last pixel."""
+    hashed = [picture for picture in pictures if picture.hash is not None]
+    joined = b"".join(picture.hash or b"" for picture in hashed)
+    hashes = np.frombuffer(joined, np.uint64).reshape(-1, _BITS // 64)
     problems = []
     for first, second, distance in near_pairs(hashes):
-        one, other = known.loc[first], known.loc[second]
-        if one["pixels"] == other["pixels"]:
+        one, other = hashed[first], hashed[second]
+        if one.pixels == other.pixels:
             continue
-        where = "in one split" if one["split"] == other["split"] else "in two splits"
+        where = "in one split" if one.split == other.split else "in two splits"
         message = (
-            f"{one['id']} ({one['split']}) and {other['id']} ({other['split']}), {where}, look "
-            f"nearly the same ({distance} of {_BITS} bits differ); look at both, "
-            "and leave one out if they show one lesion."
+            f"{one} and {other}, {where}, look nearly the same ({distance} of {_BITS} bits "
+            "differ); look at both, and leave one out if they show one lesion."
         )
-        problems.append(Problem("note", "near duplicates", one["split"], one["id"], "", message))
+        problems.append(Problem("note", "near duplicates", one.split, one.id, "", message))
     return problems

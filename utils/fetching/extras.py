@@ -7,27 +7,21 @@ there, the list and the images take their places, with the metadata, attribution
 isic-cli writes beside them.
 """
 
-import csv
-import io
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from utils.data.decode import read_image
+from utils.data.names import EXTENDED_LABELS, IMAGE_FOLDERS, PREFIXES, SPLITS
 from utils.data.tables import read_labels
-from utils.data.tree import (
-    EXTENDED_LABELS,
-    IMAGE_FOLDERS,
-    PREFIXES,
-    SPLITS,
-    find_images,
-    label_files,
-)
+from utils.data.tree import find_images, label_files
 from utils.system.console import progress, say
 from utils.system.errors import DataError, listed
-from utils.system.files import locked, write_atomic
+from utils.system.files import locked, write_atomic, writing
 
 FOLDER = IMAGE_FOLDERS["train"][1]
 PATIENCE = 1800  # seconds for one call: without a network it tries for a long time
@@ -39,21 +33,25 @@ _QUESTION = "This is a bug in isic-cli"
 
 
 def fetch_extras(data_dir: Path, list_file: Path, command: str = "isic") -> int:
-    """Bring the images that list_file names beyond the official ones; how many these are.
+    """Fetch the images that list_file names beyond the official ones; how many these are.
 
-    Images that are there already are not asked for; after a stop or a failure the next call goes
-    on. command is the name of isic-cli's program. Raises DataError, before anything is fetched, for
+    Images that are here already are not asked for; after a stop or a failure the next call resumes.
+    command is the name of isic-cli's program. Raises DataError, before anything is fetched, for
     missing official tables, for a list that lacks official rows or contradicts them, that names
     images of the validation or the test split, or ids that the archive cannot have, and where there
-    is no isic-cli or another process is at it; later for a call of isic-cli that failed, for images
-    that did not come or do not decode, and for a disk that refuses.
+    is no isic-cli or another process is already fetching them; later for a call of isic-cli that
+    failed, and for images that did not come or do not decode. UnwritableError for a disk that
+    refuses.
     """
     further = _further_ids(data_dir, list_file)
     target = (data_dir / FOLDER).resolve()  # a link to another disk stays one
     partial = target.with_name(f".{FOLDER}.partial")
-    busy = f"another process fetches further images into {data_dir}; wait until it has ended"
+    busy = (
+        f"another process is already fetching further images into {data_dir}; wait until it has "
+        "ended"
+    )
     try:
-        with locked(partial.with_suffix(".lock"), busy):
+        with locked(partial.with_suffix(".lock"), busy), writing(target):
             _fetch(_lacking(further, data_dir, partial), partial, command)
             write_atomic(data_dir / EXTENDED_LABELS, list_file.read_bytes())
             if partial.is_dir():
@@ -61,11 +59,6 @@ def fetch_extras(data_dir: Path, list_file: Path, command: str = "isic") -> int:
                 shutil.rmtree(partial)
     except BlockingIOError as error:
         raise DataError(f"{error}.") from error
-    except OSError as error:
-        raise DataError(
-            f"fetching further images into {data_dir} failed: {error.strerror or error}. Make room "
-            "or allow writing there; the same command goes on where it stopped."
-        ) from error
     return len(further)
 
 
@@ -150,8 +143,7 @@ def _fetch(ids: list[str], partial: Path, command: str) -> None:
         _ask(program, batch, partial / "call")
         came = {id_: path for id_, path in _images(partial / "call").items() if id_ in batch}
         _move(partial / "call", partial, {i: path for i, path in came.items() if _is_whole(path)})
-    there = _images(partial)
-    if missing := [id_ for id_ in ids if id_ not in there]:
+    if missing := [id_ for id_ in ids if id_ not in _images(partial)]:
         raise DataError(
             f"images that did not come, or came damaged: {listed(missing)}; the others are "
             "kept. The same command asks for these again; if they never come, the archive has "
@@ -169,7 +161,16 @@ def _ask(program: str, ids: list[str], folder: Path) -> None:
     say(f"asking the archive for {len(ids)} images")
     call = [program, "image", "download", "--search", search, "--limit", "0", str(folder)]
     try:
-        done = _run(call)
+        done = subprocess.run(
+            call,
+            timeout=PATIENCE,
+            stdin=subprocess.DEVNULL,  # it asks whether to go on with a full disk, to report a bug
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
     except subprocess.TimeoutExpired as error:
         raise DataError(
             f"isic-cli has not ended after {PATIENCE // 60} minutes. What came is kept: look "
@@ -181,19 +182,6 @@ def _ask(program: str, ids: list[str], folder: Path) -> None:
             "command again, later if the archive is busy; if isic-cli is too old, pip install "
             f"--upgrade isic-cli. It said:{_last_lines(done.stdout)}"
         )
-
-
-def _run(call: list[str]) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        call,
-        timeout=PATIENCE,
-        stdin=subprocess.DEVNULL,  # it asks whether to go on with a full disk, to report a bug, …
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
 
 
 def _last_lines(said: str) -> str:
@@ -226,24 +214,17 @@ def _move(source: Path, target: Path, images: dict[str, Path]) -> None:
 
 def _merge_metadata(source: Path, target: Path, images: dict[str, Path]) -> None:
     """Add the rows of these images; each call of isic-cli has the columns of its own images."""
-    rows = {row.get("isic_id"): row for row in _rows(target)}
-    rows |= {row["isic_id"]: row for row in _rows(source) if row.get("isic_id") in images}
-    if rows:
-        columns = dict.fromkeys(name for row in rows.values() for name in row)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows.values())
-        write_atomic(target, text.getvalue())
-
-
-def _rows(table: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(_text(table), newline="")))
+    tables = [
+        pd.read_csv(file, dtype=str, keep_default_na=False)
+        for file in (target, source)
+        if file.is_file()
+    ]
+    if tables and source.is_file():
+        tables[-1] = tables[-1][tables[-1]["isic_id"].isin(images)]
+        merged = pd.concat(tables).drop_duplicates("isic_id", keep="last")
+        write_atomic(target, merged.to_csv(index=False, lineterminator="\n"))
 
 
 def _paragraphs(file: Path) -> list[str]:
-    return [part.strip() for part in _text(file).split("\n\n") if part.strip()]
-
-
-def _text(file: Path) -> str:
-    return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    return [part.strip() for part in text.split("\n\n") if part.strip()]

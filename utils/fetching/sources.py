@@ -6,7 +6,7 @@ lie within the archives of images; superpixels are left out.
 
 from dataclasses import dataclass
 
-from utils.data.tree import IMAGE_FOLDERS, PREFIXES, SPLITS
+from utils.data.names import IMAGE_FOLDERS, PREFIXES, SPLITS
 
 BASE_URL = "https://isic-challenge-data.s3.amazonaws.com/2017/"
 PAGE = "https://challenge.isic-archive.com/data/#2017"
@@ -25,7 +25,7 @@ class Source:
     files: int = 0
 
 
-def sources(parts: tuple[str, ...] = PARTS, splits: tuple[str, ...] = SPLITS) -> list[Source]:
+def sources_of(parts: tuple[str, ...] = PARTS, splits: tuple[str, ...] = SPLITS) -> list[Source]:
     """The files of these parts and splits, the small ones first."""
     return [
         _source(part, split)

@@ -15,8 +15,7 @@ def unpacked(folder: Path) -> dict[str, dict[str, int]]:
     try:
         note = json.loads((folder / UNPACKED).read_bytes())
         return {
-            str(home): {str(name): int(crc) for name, crc in files.items()}
-            for home, files in note.items()
+            home: {name: int(crc) for name, crc in files.items()} for home, files in note.items()
         }
     except (OSError, ValueError, AttributeError, TypeError):
         return {}

@@ -20,7 +20,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from utils.data import decode, demo
 from utils.data.tree import EXTENDED_LABELS
-from utils.fetching import duplicates, verify
+from utils.fetching import duplicates, verification
 from utils.system.errors import DataError
 
 COUNTS = {"train": (1, 1, 3), "validation": (1, 1, 1), "test": (1, 1, 1)}
@@ -30,7 +30,7 @@ needs_posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such fi
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A whole tree of 11 images, which is as large as the official one for the test."""
-    monkeypatch.setattr(verify, "OFFICIAL", COUNTS)
+    monkeypatch.setattr(verification, "OFFICIAL", COUNTS)
     return trees.add_all(tmp_path / "tree")
 
 
@@ -46,7 +46,7 @@ def write_mask(file: Path, pixels: np.ndarray) -> None:
     file.write_bytes(cv2.imencode(".png", pixels.astype(np.uint8))[1].tobytes())
 
 
-def found(report: verify.Report) -> list[tuple]:
+def found(report: verification.Report) -> list[tuple]:
     """Severity, check, split and id of every problem."""
     return [tuple(row) for row in report.problems.iloc[:, :4].itertuples(index=False)]
 
@@ -55,7 +55,7 @@ def found(report: verify.Report) -> list[tuple]:
 
 
 def test_a_whole_tree_has_no_problem(tree):
-    report = verify.verify(tree)
+    report = verification.verify(tree)
     assert report.ok
     assert report.images == 11
     assert report.seconds > 0
@@ -71,7 +71,7 @@ def test_a_whole_tree_has_no_problem(tree):
 
 
 def test_the_demo_set_is_clean(demo_set):
-    report = verify.verify(demo_set, near=True)
+    report = verification.verify(demo_set, near=True)
     assert found(report) == []
     assert report.counts["all"].tolist() == [24, 8, 8]
     assert report.counts.columns.tolist() == [
@@ -83,15 +83,17 @@ def test_the_table_has_a_line_for_each_check(tree):
     for number in (1, 2, 3, 4, 5):
         image(tree, number).write_bytes(b"")
     shutil.copy(image(tree, 101, "validation"), image(tree, 102, "validation"))
-    report = verify.verify(tree)
+    report = verification.verify(tree)
     table = report.table()
-    assert table.index.tolist() == [name for name in verify.CHECKS if name != "near duplicates"]
+    assert table.index.tolist() == [
+        name for name in verification.CHECKS if name != "near duplicates"
+    ]
     names = "ISIC_0000001, ISIC_0000002, ISIC_0000003, ISIC_0000004, ISIC_0000005"
     assert table.loc["files"].tolist() == [5, 0, names]
     assert table.loc["duplicates"].tolist() == [0, 1, "ISIC_0000101"]
     assert table.drop(["files", "duplicates"])[["errors", "notes"]].to_numpy().sum() == 0
     assert report.summary().endswith("5 errors, 1 note.")
-    assert verify.verify(tree, near=True).table().index.tolist() == list(verify.CHECKS)
+    assert verification.verify(tree, near=True).table().index.tolist() == list(verification.CHECKS)
 
 
 # --- one fault at a time ---
@@ -377,7 +379,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
 def test_a_fault_is_found_and_nothing_else(tree, case):
     damage, expected, message = FAULTS[case]
     damage(tree)
-    report = verify.verify(tree)
+    report = verification.verify(tree)
     assert found(report) == expected
     assert report.problems["message"].str.contains(message).iloc[0], report.problems["message"][0]
     assert report.ok == all(severity == NOTE for severity, *_ in expected)
@@ -390,7 +392,7 @@ def test_files_are_named(tree):
     write_mask(mask(tree, 3), np.pad(lesion_of(tree, 3), ((0, 0), (0, 1))))
     shutil.copy(image(tree, 4), image(tree, 4).with_suffix(".png"))
     mask(tree, 5).write_bytes(b"")
-    assert verify.verify(tree).problems["file"].tolist() == [
+    assert verification.verify(tree).problems["file"].tolist() == [
         *("ISIC_0000004.jpg", "ISIC_0000004.png"),
         *("ISIC_0000002.jpg", "ISIC_0000005_segmentation.png"),
         "ISIC_0000003_segmentation.png",
@@ -406,7 +408,7 @@ def test_all_faults_are_found_at_once(tree):
     broken_table_of_validation = trees.table(tree, "validation")
     broken_table_of_validation.write_text("image_id\n")
     image(tree, 103, "validation").write_bytes(b"")
-    assert found(verify.verify(tree)) == [
+    assert found(verification.verify(tree)) == [
         (ERROR, "labels", "validation", ""),
         (ERROR, "images", "train", "ISIC_0000001"),
         (ERROR, "masks", "train", "ISIC_0000003"),
@@ -420,14 +422,14 @@ def test_all_faults_are_found_at_once(tree):
 def test_an_image_whose_mask_is_at_fault_is_compared_with_the_others(tree):
     across(tree)
     truncated_mask(tree)
-    assert [row[1] for row in found(verify.verify(tree))] == ["files", "duplicates"]
+    assert [row[1] for row in found(verification.verify(tree))] == ["files", "duplicates"]
 
 
 def test_the_official_pair_is_a_note(tree, monkeypatch):
     across(tree)
     pair = frozenset({"ISIC_0000002", "ISIC_0000202"})
     monkeypatch.setattr(duplicates, "OFFICIAL_PAIRS", (pair,))
-    assert found(verify.verify(tree)) == [(NOTE, "duplicates", "train", "ISIC_0000002")]
+    assert found(verification.verify(tree)) == [(NOTE, "duplicates", "train", "ISIC_0000002")]
 
 
 # --- the enlarged list ---
@@ -442,7 +444,7 @@ def enlarge(tree: Path, more: int = 2) -> None:
 
 def test_further_images_need_no_mask(tree):
     enlarge(tree)
-    report = verify.verify(tree)
+    report = verification.verify(tree)
     assert found(report) == []
     assert report.images == 13
     assert report.counts.loc["train, enlarged list"].tolist()[:4] == [1, 3, 3, 7]
@@ -453,7 +455,7 @@ def test_further_images_are_missed_and_held_against_the_test_split(tree):
     enlarge(tree)
     (tree / "Aug_Training_Data" / "ISIC_0000050.jpg").unlink()
     shutil.copy(image(tree, 201, "test"), tree / "Aug_Training_Data" / "ISIC_0000051.jpg")
-    assert found(verify.verify(tree)) == [
+    assert found(verification.verify(tree)) == [
         (ERROR, "images", "train", "ISIC_0000050"),
         (ERROR, "duplicates", "train", "ISIC_0000051"),
     ]
@@ -462,14 +464,14 @@ def test_further_images_are_missed_and_held_against_the_test_split(tree):
 def test_images_are_not_called_unlisted_where_a_list_cannot_be_read(tree):
     enlarge(tree)
     (tree / EXTENDED_LABELS).write_bytes(b"PK\0")
-    assert found(verify.verify(tree)) == [(ERROR, "labels", "train", "")]
+    assert found(verification.verify(tree)) == [(ERROR, "labels", "train", "")]
 
 
 def test_labels_alone(tree):
     for path in tree.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-    report = verify.verify(tree, near=True)
+    report = verification.verify(tree, near=True)
     assert report.images == 0
     checks = [row[1] for row in found(report)]
     assert checks == ["images"] * 3 + ["masks"] * 3
@@ -481,13 +483,13 @@ def test_masks_without_labels(tree):
     mask(tree, 2).unlink()
     image(tree, 3).unlink()
     masks = [(ERROR, "masks", "train", f"ISIC_000000{number}") for number in (2, 3)]
-    assert found(verify.verify(tree)) == [(ERROR, "labels", "train", ""), *masks]
+    assert found(verification.verify(tree)) == [(ERROR, "labels", "train", ""), *masks]
 
 
 def test_the_enlarged_list_alone(tree):
     enlarge(tree)
     trees.table(tree).unlink()
-    report = verify.verify(tree)
+    report = verification.verify(tree)
     assert found(report) == [(NOTE, "labels", "train", "")]
     assert "which rows are official is unknown" in report.problems["message"][0]
 
@@ -514,7 +516,7 @@ def test_near_duplicates_are_notes(tree):
     put(tree, "train", 4, ImageEnhance.Color(lesion(1)).enhance(1.5), 80)
     put(tree, "validation", 101, lesion(2), 95)
     put(tree, "validation", 102, ImageOps.mirror(lesion(2)), 95)
-    report = verify.verify(tree, near=True)
+    report = verification.verify(tree, near=True)
     assert found(report) == [
         (NOTE, "near duplicates", "train", "ISIC_0000002"),
         (NOTE, "near duplicates", "train", "ISIC_0000003"),
@@ -522,13 +524,13 @@ def test_near_duplicates_are_notes(tree):
     one, other = report.problems["message"]
     assert one.startswith("ISIC_0000002 (train) and ISIC_0000202 (test), in two splits, look nea")
     assert other.startswith("ISIC_0000003 (train) and ISIC_0000004 (train), in one split, look ")
-    assert found(verify.verify(tree)) == []
+    assert found(verification.verify(tree)) == []
 
 
 def test_what_is_the_same_is_not_named_a_second_time_as_nearly_so(tree):
     across(tree)
     image(tree, 5).write_bytes(b"")
-    report = verify.verify(tree, near=True)
+    report = verification.verify(tree, near=True)
     assert [row[1] for row in found(report)] == ["files", "duplicates"]
 
 
@@ -570,7 +572,7 @@ def test_pairs_are_those_of_a_loop_over_all(monkeypatch, block):
 def test_the_list_is_written_as_csv(tree, tmp_path):
     truncated(tree)
     image(tree, 3).unlink()
-    report = verify.verify(tree)
+    report = verification.verify(tree)
     report.write(tmp_path / "new" / "problems.csv")
     with (tmp_path / "new" / "problems.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -581,7 +583,7 @@ def test_the_list_is_written_as_csv(tree, tmp_path):
 def test_a_list_that_cannot_be_written(tree, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"cannot be written to .*problems\.csv \(.*\); name ano"):
-        verify.verify(tree).write(tmp_path / "file" / "problems.csv")
+        verification.verify(tree).write(tmp_path / "file" / "problems.csv")
 
 
 @needs_posix
@@ -592,7 +594,7 @@ def test_a_name_that_is_not_utf8_can_be_written(tree, tmp_path):
         pytest.skip("this file system takes UTF-8 only")
     (trees.images(tree) / os.fsdecode(b"ISIC_\xfe.jpg")).write_bytes(b"")
     (trees.images(tree) / os.fsdecode(b"ISIC_\xfd.tif")).write_bytes(b"")
-    report = verify.verify(tree, near=True)
+    report = verification.verify(tree, near=True)
     report.write(tmp_path / "problems.csv")
     assert found(report) == [
         (ERROR, "images", "train", r"ISIC_\udcfd"),
@@ -611,7 +613,7 @@ def test_a_link_to_a_read_only_folder_is_left_as_it_is(tree, tmp_path):
     before = [(path, path.stat().st_mtime_ns, sorted(path.iterdir())) for path in folders]
     for path in folders:
         path.chmod(0o555)
-    report = verify.verify(link, near=True)
+    report = verification.verify(link, near=True)
     after = [(path, path.stat().st_mtime_ns, sorted(path.iterdir())) for path in folders]
     for path in folders:
         path.chmod(0o755)
@@ -622,23 +624,23 @@ def test_a_link_to_a_read_only_folder_is_left_as_it_is(tree, tmp_path):
 
 def test_folders_without_anything_to_verify(tmp_path):
     with pytest.raises(DataError, match=r"gone is not there; name the folder that holds ISIC 2017"):
-        verify.verify(tmp_path / "gone")
+        verification.verify(tmp_path / "gone")
     (tmp_path / "other").mkdir()
     message = (
         r"other holds nothing of ISIC 2017; .* or fetch them: python prepare_data\.py download"
     )
     with pytest.raises(DataError, match=message):
-        verify.verify(tmp_path / "other")
+        verification.verify(tmp_path / "other")
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="file is a file, expected a folder"):
-        verify.verify(tmp_path / "file")
+        verification.verify(tmp_path / "file")
 
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_images_are_decoded_in_so_many_threads_and_reported_in_order(tree, monkeypatch, workers):
     for number in (1, 3, 5):
         image(tree, number).write_bytes(b"")
-    original, busy, threads = verify.check, threading.Semaphore(workers), set()
+    original, busy, threads = verification.check, threading.Semaphore(workers), set()
 
     def check(image, mask):
         threads.add(threading.current_thread())
@@ -648,8 +650,8 @@ def test_images_are_decoded_in_so_many_threads_and_reported_in_order(tree, monke
         finally:
             busy.release()
 
-    monkeypatch.setattr(verify, "check", check)
-    report = verify.verify(tree, workers=workers)
+    monkeypatch.setattr(verification, "check", check)
+    report = verification.verify(tree, workers=workers)
     assert report.problems["id"].tolist() == ["ISIC_0000001", "ISIC_0000003", "ISIC_0000005"]
     assert threading.main_thread() not in threads
 
@@ -660,16 +662,16 @@ def test_an_interruption_does_not_wait_for_all_images(tree, monkeypatch):
     def slow(pair, _, near):
         started.append((pair.id, near))
         time.sleep(0.05)
-        return [], None, None
+        return [], duplicates.Picture(pair.split, pair.id, None, None)
 
     def interrupted(results, *_):
         yield next(iter(results))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verify, "_examine", slow)
-    monkeypatch.setattr(verify, "progress", interrupted)
+    monkeypatch.setattr(verification, "_examine", slow)
+    monkeypatch.setattr(verification, "progress", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        verify.verify(tree, workers=1)
+        verification.verify(tree, workers=1)
     assert len(started) < 5  # of 11
 
 
@@ -677,15 +679,15 @@ MEASURED = """
 import resource, sys
 from pathlib import Path
 
-from utils import verify
+from utils.fetching import verification
 
 def peak():
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
-verify.verify(Path(sys.argv[1]), near=True, workers=2)
+verification.verify(Path(sys.argv[1]), near=True, workers=2)
 few = peak()
-assert verify.verify(Path(sys.argv[2]), near=True, workers=2).images == 200
+assert verification.verify(Path(sys.argv[2]), near=True, workers=2).images == 200
 print(peak() - few)
 """
 
@@ -711,7 +713,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
 
 def test_the_real_set_is_whole(isic2017):
     """The counts are official, and the one picture in two splits is the official set's own."""
-    report = verify.verify(isic2017, near=True)
+    report = verification.verify(isic2017, near=True)
     assert report.ok, report.problems["message"].tolist()
     assert report.images == 2150
     train = [374, 254, 1372, 2000]
@@ -732,11 +734,11 @@ def test_the_real_set_is_whole(isic2017):
 def test_nearly_all_real_masks_are_named_when_lesion_and_skin_are_exchanged(isic2017):
     files = sorted(isic2017.rglob("*_segmentation.png"))
     shares = [decode.share_of_border(~decode.read_mask(file)) for file in files]
-    assert sum(share >= verify.BORDER for share in shares) == 2146
+    assert sum(share >= verification.BORDER for share in shares) == 2146
 
 
 def test_originals_are_whole_but_few(isic2017_fullres):
-    problems = verify.verify(isic2017_fullres).problems
+    problems = verification.verify(isic2017_fullres).problems
     errors = problems[problems["severity"] == "error"]
     assert errors["check"].tolist() == ["counts"]
     assert "holds 2/5/5 melanomas" in errors["message"].iloc[0]

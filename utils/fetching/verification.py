@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +19,7 @@ from utils.data.orientation import AS_STORED, UNDECIDED
 from utils.data.splits import CLASSES, is_demo
 from utils.data.tree import EXTENDED_LABELS
 from utils.fetching import inventory
-from utils.fetching.duplicates import nearly_same, perceptual_hash, same
+from utils.fetching.duplicates import Picture, nearly_same, perceptual_hash, same
 from utils.fetching.inventory import Inventory, Problem
 from utils.fetching.unpacked import unpacked
 from utils.system.console import progress
@@ -92,10 +91,10 @@ class Report:
         """A line for each check that was made: errors, notes, and the first that they name."""
         lines = []
         for name in self.checks:
-            found = self.problems[self.problems["check"] == name]
-            shown = found["file"].where(found["id"] == "", found["id"])
-            shown = shown.where(shown != "", found["split"]).drop_duplicates()
-            counts = [int((found["severity"] == kind).sum()) for kind in ("error", "note")]
+            problems = self.problems[self.problems["check"] == name]
+            shown = problems["file"].where(problems["id"] == "", problems["id"])
+            shown = shown.where(shown != "", problems["split"]).drop_duplicates()
+            counts = [int((problems["severity"] == kind).sum()) for kind in ("error", "note")]
             lines.append((name, *counts, listed(shown)))
         return pd.DataFrame(lines, columns=["check", "errors", "notes", "first"]).set_index("check")
 
@@ -116,22 +115,19 @@ def verify(data_dir: Path, near: bool = False, workers: int | None = None) -> Re
     Raises DataError for a folder that cannot be listed, or holds nothing of ISIC 2017.
     """
     start = time.monotonic()
-    found = inventory.take(data_dir)
-    problems = [problem for place in found for problem in place.problems]
-    problems += inventory.across(found)
-    counts, synthetic = _counts(found), is_demo(data_dir)
+    splits = inventory.take(data_dir)
+    problems = [problem for split in splits for problem in split.problems]
+    problems += inventory.across(splits)
+    counts, synthetic = _counts(splits), is_demo(data_dir)
     problems += [] if synthetic else _wrong_counts(counts)
     pairs = [
-        _Pair(place.split, printable(id_), image, place.masks.get(id_, ""))
-        for place in found
-        for id_, image in place.images.items()
+        _Pair(split.split, printable(id_), image, split.masks.get(id_, ""))
+        for split in splits
+        for id_, image in split.images.items()
     ]
-    seen: list[tuple] = []
-    for faults, *picture in _examine_all(pairs, unpacked(data_dir), near, workers):
-        problems += faults
-        seen.append(picture)
-    pictures = pd.DataFrame(pairs, columns=_Pair._fields)[["split", "id"]]
-    pictures["pixels"], pictures["hash"] = zip(*seen, strict=True) if seen else ([], [])
+    seen = [*_examine_all(pairs, unpacked(data_dir), near, workers)]
+    problems += [problem for faults, _ in seen for problem in faults]
+    pictures = [picture for _, picture in seen]
     problems += same(pictures)
     if near:
         problems += nearly_same(pictures)
@@ -148,20 +144,18 @@ def _several(number: int, what: str) -> str:
 
 def _examine_all(
     pairs: list[_Pair], published: Published, near: bool, workers: int | None
-) -> Iterator[tuple]:
+) -> Iterator[tuple[list[Problem], Picture]]:
     """What `_examine` says of each pair, in order. Files are decoded in threads."""
-    # Closed at an interruption, the results drop what is waiting; the pool alone would finish it.
-    with (
-        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
-        closing(pool.map(lambda pair: _examine(pair, published, near), pairs)) as results,
-    ):
-        yield from progress(results, "verifying", "images", len(pairs))
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+        results = pool.map(lambda pair: _examine(pair, published, near), pairs)
+        try:
+            yield from progress(results, "verifying", "images", len(pairs))
+        finally:  # an interruption does not wait for all images
+            pool.shutdown(cancel_futures=True)
 
 
-def _examine(
-    pair: _Pair, published: Published, near: bool
-) -> tuple[list[Problem], str | None, bytes | None]:
-    """What is wrong with an image and its mask; hashes of its pixels and of how it looks."""
+def _examine(pair: _Pair, published: Published, near: bool) -> tuple[list[Problem], Picture]:
+    """What is wrong with an image and its mask; the picture, to be compared with the others."""
     problems = []
     facts = check(pair.image, pair.mask)
     if isinstance(facts, str):
@@ -172,10 +166,10 @@ def _examine(
     else:
         problems += [*_mask_problems(pair, facts), *_orientation_problems(pair, facts)]
     if isinstance(facts, str):
-        return problems, None, None
+        return problems, Picture(pair.split, pair.id, None, None)
     problems += _changed(pair, facts, published)
     hash_ = perceptual_hash(pair.image, pair.mask) if near else None
-    return problems, facts.pixels_sha256, hash_
+    return problems, Picture(pair.split, pair.id, facts.pixels_sha256, hash_)
 
 
 def _changed(pair: _Pair, facts: Facts, published: Published) -> list[Problem]:
@@ -230,17 +224,18 @@ def _problem(severity: str, check: str, pair: _Pair, message: str, file: str) ->
     return Problem(severity, check, pair.split, pair.id, printable(Path(file).name), message)
 
 
-def _counts(found: list[Inventory]) -> pd.DataFrame:
+def _counts(splits: list[Inventory]) -> pd.DataFrame:
     """Images of each class in each list of labels, with the official numbers beside them."""
     names = [*CLASSES, "all"]
-    counts = {}
-    for place in found:
-        for file, table in place.tables.items():
-            extended = file == EXTENDED_LABELS
-            row = [int((table["label"] == label).sum()) for label in range(len(CLASSES))]
-            official = pd.NA if extended else sum(OFFICIAL[place.split])
-            row += [len(table), *([pd.NA] * 3 if extended else OFFICIAL[place.split]), official]
-            counts["train, enlarged list" if extended else place.split] = row
+    counts: dict[str, list] = {}
+    for split in splits:
+        for file, table in split.tables.items():
+            here = [int((table["label"] == label).sum()) for label in range(len(CLASSES))]
+            official: list = [*OFFICIAL[split.split], sum(OFFICIAL[split.split])]
+            name = split.split
+            if file == EXTENDED_LABELS:
+                name, official = "train, enlarged list", [pd.NA] * 4
+            counts[name] = [*here, len(table), *official]
     columns = [*names, *(f"official {name}" for name in names)]
     return pd.DataFrame.from_dict(counts, "index", columns=columns).astype("Int64")
 

@@ -90,7 +90,7 @@ def _fault(member: zipfile.ZipInfo) -> str:
         f"packed by method {member.compress_type}": member.compress_type
         not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED),
     }
-    return next((why for why, found in faults.items() if found), "")
+    return next((why for why, is_so in faults.items() if is_so), "")
 
 
 def _is_left_out(member: zipfile.ZipInfo) -> bool:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from utils.data.spelling import match
+from utils.data.spelling import Match, match
 from utils.data.tables import inspect_labels, inspect_metadata, odd_metadata
 from utils.data.tree import (
     EXTENDED_LABELS,
@@ -72,6 +72,15 @@ class Inventory:
                 id_, file = _id_and_file(name) if fault.of_files else (printable(name), "")
                 self.problems.append(Problem(severity, check, self.split, id_, file, message))
 
+    def spelled(
+        self, check: str, ids: Iterable[str], what: str, others: Iterable[str] = ()
+    ) -> Match:
+        """Which image, or other id, the ids of what mean; notes a problem where they are odd."""
+        matched = match(ids, {*self.images, *others}, what)
+        self.add(check, matched.faults)
+        self.add(check, matched.notes, "note")
+        return matched
+
 
 def _id_and_file(name: str) -> tuple[str, str]:
     name = printable(name)
@@ -85,14 +94,14 @@ def take(folder: Path) -> list[Inventory]:
     """
     if not folder.exists():
         raise DataError(f"{folder} is not there; name the folder that holds ISIC 2017.")
-    found = [_take_split(folder, split) for split in SPLITS if _is_there(folder, split)]
-    if not found:
+    inventories = [_take_split(folder, split) for split in SPLITS if _is_there(folder, split)]
+    if not inventories:
         expected = f"{IMAGE_FOLDERS['train'][0]} with {PREFIXES['train'][0]}_Part3_GroundTruth.csv"
         raise DataError(
             f"{folder} holds nothing of ISIC 2017; expected folders such as {expected} beside "
             f"them. Name the folder that holds them, or fetch them: {_download()}."
         )
-    return found
+    return inventories
 
 
 def _is_there(folder: Path, split: str) -> bool:
@@ -105,100 +114,100 @@ def _download(*arguments: str) -> str:
 
 
 def _take_split(folder: Path, split: str) -> Inventory:
-    found = Inventory(split)
-    _take_labels(found, folder)
-    _take_images(found, folder)
-    _take_masks(found, folder)
-    _take_metadata(found, folder)
-    return found
+    inventory = Inventory(split)
+    _take_labels(inventory, folder)
+    _take_images(inventory, folder)
+    _take_masks(inventory, folder)
+    _take_metadata(inventory, folder)
+    return inventory
 
 
-def _take_labels(found: Inventory, folder: Path) -> None:
-    files = label_files(folder, found.split)
+def _take_labels(inventory: Inventory, folder: Path) -> None:
+    files = label_files(folder, inventory.split)
     for file in files:
         try:
-            found.tables[file.name], faults = inspect_labels(file)
+            inventory.tables[file.name], faults = inspect_labels(file)
         except DataError as error:
             faults = [_whole(error)]
-        found.add("labels", faults)
+        inventory.add("labels", faults)
     if not files:
-        name = f"{PREFIXES[found.split][0]}_Part3_GroundTruth.csv"
-        fault = _absent(f"{name} with the labels", folder, found.split, "labels")
-        found.add("labels", [replace(fault, cure=f"{fault.cure}; only segmenters do without")])
+        name = f"{PREFIXES[inventory.split][0]}_Part3_GroundTruth.csv"
+        fault = _absent(f"{name} with the labels", folder, inventory.split, "labels")
+        inventory.add("labels", [replace(fault, cure=f"{fault.cure}; only segmenters do without")])
     elif [file.name for file in files] == [EXTENDED_LABELS]:
         what = f"{folder} holds the enlarged training list only: which rows are official is unknown"
         cure = f"bring the official list: {_download('--splits train --parts labels')}"
-        found.add("labels", [Fault(what, cure)], "note")
+        inventory.add("labels", [Fault(what, cure)], "note")
 
 
-def _take_images(found: Inventory, folder: Path) -> None:
+def _take_images(inventory: Inventory, folder: Path) -> None:
     """Images, held against the tables that can be read, whose ids become the names of the files."""
-    split = found.split
-    found.images, faults = find_images(folder, split)
-    found.add("images", faults)
-    for file, table in found.tables.items():
-        spelled = match(table["id"], found.images, file)
-        found.add("labels", spelled.faults)
-        found.add("labels", spelled.notes, "note")
-        found.tables[file] = table.assign(id=table["id"].map(spelled.name))
-    listed, tables = found.listed, Path(" and ".join(found.tables))
+    split = inventory.split
+    inventory.images, faults = find_images(folder, split)
+    inventory.add("images", faults)
+    for file, table in inventory.tables.items():
+        spelled = inventory.spelled("labels", table["id"], file)
+        inventory.tables[file] = table.assign(id=table["id"].map(spelled.name))
+    listed, tables = inventory.listed, Path(" and ".join(inventory.tables))
     if not image_folders(folder, split):
         name = f"{IMAGE_FOLDERS[split][0]} with the images"
-        found.add("images", [_absent(name, folder, split, "images")])
-    elif faults := strangers(found.images, listed, tables):
-        found.add("images", faults)
+        inventory.add("images", [_absent(name, folder, split, "images")])
+    elif faults := strangers(inventory.images, listed, tables):
+        inventory.add("images", faults)
     elif listed:
-        found.add("images", missing("image", sorted(listed - {*found.images}), folder, split))
-        if _knows_all(found, folder):
-            found.add("images", unlisted("images", found.images, listed, tables))
+        inventory.add(
+            "images", missing("image", sorted(listed - {*inventory.images}), folder, split)
+        )
+        if _knows_all(inventory, folder):
+            inventory.add("images", unlisted("images", inventory.images, listed, tables))
 
 
-def _take_masks(found: Inventory, folder: Path) -> None:
+def _take_masks(inventory: Inventory, folder: Path) -> None:
     """Masks, held against the tables; their ids become those of the images."""
-    split, listed = found.split, found.listed
-    found.masks, faults = find_masks(folder, split)
-    spelled = match(found.masks, listed | {*found.images}, "masks")
-    found.masks = {spelled.name(id_): path for id_, path in found.masks.items()}
-    found.add("masks", [*faults, *spelled.faults])
-    found.add("masks", spelled.notes, "note")
+    split, listed = inventory.split, inventory.listed
+    inventory.masks, faults = find_masks(folder, split)
+    inventory.add("masks", faults)
+    spelled = inventory.spelled("masks", inventory.masks, "masks", listed)
+    inventory.masks = {spelled.name(id_): path for id_, path in inventory.masks.items()}
     if mask_folder(folder, split) is None:
         name = f"{PREFIXES[split][0]}_Part1_GroundTruth with the masks"
-        found.add("masks", [_absent(name, folder, split, "masks")])
-    elif strangers(found.images, listed, folder):
+        inventory.add("masks", [_absent(name, folder, split, "masks")])
+    elif strangers(inventory.images, listed, folder):
         return  # no mask can be told from another, either
-    elif found.official is not None or not label_files(folder, split):
+    elif inventory.official is not None or not label_files(folder, split):
         # Only the official images have masks: further ones of the archive come without.
-        ids = {*found.images} if found.official is None else {*found.official["id"]}
-        found.add("masks", missing("mask", sorted(ids - {*found.masks}), folder, split))
+        ids = {*inventory.images} if inventory.official is None else {*inventory.official["id"]}
+        inventory.add("masks", missing("mask", sorted(ids - {*inventory.masks}), folder, split))
     if not label_files(folder, split):
-        found.add("masks", unpictured(found.masks, found.images, folder))
-    if listed and _knows_all(found, folder):
-        tables = Path(" and ".join(found.tables))
-        found.add("masks", unlisted("masks", found.masks, listed, tables))
+        inventory.add("masks", unpictured(inventory.masks, inventory.images, folder))
+    if listed and _knows_all(inventory, folder):
+        tables = Path(" and ".join(inventory.tables))
+        inventory.add("masks", unlisted("masks", inventory.masks, listed, tables))
 
 
-def _knows_all(found: Inventory, folder: Path) -> bool:
+def _knows_all(inventory: Inventory, folder: Path) -> bool:
     """Whether every table of the split could be read."""
-    return len(found.tables) == len(label_files(folder, found.split))
+    return len(inventory.tables) == len(label_files(folder, inventory.split))
 
 
-def _take_metadata(found: Inventory, folder: Path) -> None:
+def _take_metadata(inventory: Inventory, folder: Path) -> None:
     try:
-        file = metadata_file(folder, found.split)
+        file = metadata_file(folder, inventory.split)
         if file is None:
             return
         table, faults = inspect_metadata(file)
     except DataError as error:
-        found.add("metadata", [_whole(error)])
+        inventory.add("metadata", [_whole(error)])
         return
-    found.add("metadata", odd_metadata(file), "note")
-    spelled = match(table.index, found.images, file.name)
-    found.add("metadata", [*faults, *spelled.faults])
-    found.add("metadata", spelled.notes, "note")
+    inventory.add("metadata", odd_metadata(file), "note")
+    inventory.add("metadata", faults)
+    spelled = inventory.spelled("metadata", table.index, file.name)
     table = table.rename(spelled.names)
-    if found.images and (spare := sorted({*table.index} - {*found.images})):
+    if inventory.images and (spare := sorted({*table.index} - {*inventory.images})):
         cure = "they are not used; bring the images, or leave it so"
-        found.add("metadata", [Fault(f"rows of {file.name} without image:", cure, spare)], "note")
+        inventory.add(
+            "metadata", [Fault(f"rows of {file.name} without image:", cure, spare)], "note"
+        )
 
 
 def _whole(error: DataError) -> Fault:
@@ -212,12 +221,12 @@ def _absent(what: str, folder: Path, split: str, part: str) -> Fault:
     return Fault(f"{what} is not in {folder}", cure)
 
 
-def across(found: list[Inventory]) -> list[Problem]:
+def across(inventories: list[Inventory]) -> list[Problem]:
     """What can be wrong between splits without opening an image; and which are not here."""
     problems = []
     homes = pd.Series(
-        [place.split for place in found for _ in place.listed],
-        index=[id_ for place in found for id_ in place.listed],
+        [inventory.split for inventory in inventories for _ in inventory.listed],
+        index=[id_ for inventory in inventories for id_ in inventory.listed],
         dtype=str,
     )
     for id_, splits in homes[homes.index.duplicated(keep=False)].groupby(level=0):
@@ -227,7 +236,7 @@ def across(found: list[Inventory]) -> list[Problem]:
         )
         problems.append(Problem("error", "splits", splits.iloc[-1], str(id_), "", message))
     for split in SPLITS:
-        if split not in {place.split for place in found}:
+        if split not in {inventory.split for inventory in inventories}:
             official = _download(f"--splits {split}")
             message = f"the {split} split is not here; bring it (the official one: {official})."
             problems.append(Problem("note", "splits", split, "", "", message))

@@ -30,7 +30,6 @@ class Step:
     ranges: bool = True
     if_range: bool = True
     etag: str | None = '"one"'
-    modified: str | None = None
     chunked: bool = False
     piece: int | None = None  # of what a range asks for, so many bytes at most
     shift: int = 0  # the rest that is sent starts so many bytes too late
@@ -115,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
         entry.status = step.status or (404 if body is None else 200)
         whole = body if entry.status == 200 else b"no such luck"
         body, headers = whole, dict(step.headers)
-        stale = step.if_range and if_range not in (None, step.etag, step.modified)
+        stale = step.if_range and if_range not in (None, step.etag)
         if entry.status == 200 and asked and step.ranges and not stale:
             if start >= len(whole):
                 entry.status, body = 416, b"nothing left"
@@ -125,11 +124,9 @@ class _Handler(BaseHTTPRequestHandler):
                 body = whole[first : int(end) + 1 if end else None][: step.piece]
                 entry.status = 206
                 headers["Content-Range"] = f"bytes {first}-{first + len(body) - 1}/{len(whole)}"
-        headers |= {name: v for name, v in self.validators(step, entry.status) if v is not None}
+        if step.etag and entry.status < 300:
+            headers["ETag"] = step.etag
         self.send(step, entry, body, headers)
-
-    def validators(self, step: Step, status: int) -> list[tuple[str, str | None]]:
-        return [("ETag", step.etag), ("Last-Modified", step.modified)] if status < 300 else []
 
     def send(self, step: Step, entry: Request, body: bytes, headers: dict[str, str]) -> None:
         """The head of the answer, and as much of the body as the step allows."""

@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 from utils import data, fetching, system
 from utils.system import console, values
 from utils.system.project import PROJECT
+from utils.system.size import LARGEST, SMALLEST, Size
 
 if TYPE_CHECKING:
     import pandas as pd
 
 STANDARD = PROJECT / "Data" / "ISIC2017"
-LARGEST = 8192  # px, side of what is prepared
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -88,9 +88,7 @@ def _add_verify(command: argparse.ArgumentParser) -> None:
 
 def _add_prepare(command: argparse.ArgumentParser) -> None:
     sizes = "px: 256 for squares, 336x224 for width x height; default 256"
-    command.add_argument(
-        "--sizes", nargs="+", type=_size, default=[system.Size(256, 256)], help=sizes
-    )
+    command.add_argument("--sizes", nargs="+", type=_size, default=[Size(256, 256)], help=sizes)
     command.add_argument(
         "--train-list", choices=data.TRAIN_LISTS, default="official", help="default official"
     )
@@ -98,7 +96,7 @@ def _add_prepare(command: argparse.ArgumentParser) -> None:
 
 def _add_patches(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--side", type=_between(32, LARGEST), default=256, help="px of each crop; default 256"
+        "--side", type=_between(SMALLEST, LARGEST), default=256, help="px of each crop; default 256"
     )
     command.add_argument(
         "--seed", type=_between(0, 2**32 - 1), default=0, help="another number, other crops"
@@ -118,10 +116,10 @@ def _between(least: int, most: int) -> Callable[[str], int]:
     return number
 
 
-def _size(text: str) -> "system.Size":
+def _size(text: str) -> Size:
     """256 or 336x224 as width and height."""
     try:
-        return system.Size.parse(text, 32, LARGEST)
+        return Size.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

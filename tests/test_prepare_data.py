@@ -192,7 +192,7 @@ def test_a_folder_without_data_is_said(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["prepare", "--sizes", "12"], "'12' is no size; expected px such as 256, or 336x224"),
+        (["prepare", "--sizes", "12"], "'12'; expected px such as 256, or '336x224'"),
         (["download", "--parts", "all"], "invalid choice: 'all'"),
         (["patches", "--side", "0"], "'0'; expected a whole number, at least 32"),
         (["patches", "--seed", "-1"], "expected a whole number, at least 0"),

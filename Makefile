@@ -12,7 +12,7 @@ WORKERS ?= 3
 # Many tests start a python: compiled once, also where this variable says not to keep what is.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all lint notebook bench referee compiler clean
+.PHONY: demo test test-all coverage lint lock notebook bench referee compiler clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -24,10 +24,21 @@ test: $(STAMP)
 test-all: $(STAMP)
 	$(PYTEST) -m "slow or not slow"
 
+# Statements and branches that `make test` runs, in the processes that it starts, too.
+coverage: $(STAMP)
+	$(PYTEST) --cov --cov-report=term:skip-covered
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/nbstripout --verify *.ipynb
+	$(BIN)/mypy
+
+# After a change of requirements*.txt. Versions that still fit stay; `rm requirements.lock` first
+# to take the newest of what the project's own packages need.
+lock: $(STAMP)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --no-header requirements-dev.txt -o requirements.lock
 
 notebook: $(STAMP)
 	$(BIN)/jupyter lab
@@ -42,14 +53,16 @@ referee: $(REFEREE)
 	@echo "the official scorer's answers: $(GOLDEN)"
 
 clean:
-	rm -rf .venv .venv-referee build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-referee build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
+# Exactly the files whose hashes the lock has, for python 3.11 to 3.14 on any platform.
+$(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { \
 	  echo "python 3.11 to 3.14 is needed, '$(PYTHON)' is another; use: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -r requirements-dev.txt -e .
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
 $(REFEREE): tests/referee/requirements.txt | $(STAMP)

@@ -183,6 +183,17 @@ def test_requirements_are_exact_and_name_no_place() -> None:
             assert re.fullmatch(r"[a-z0-9-]+==[0-9.]+|#.*|-r requirements\.txt", line), line
 
 
+def test_the_lock_has_every_required_version_with_hashes_and_names_no_place() -> None:
+    lock = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
+    entries = re.split(r"\n(?=\S)", lock.strip())
+    locked = {re.match(r"[a-z0-9-]+==\S+", entry)[0] for entry in entries}
+    for name in ("requirements.txt", "requirements-dev.txt"):
+        wanted = set(re.findall(r"^[a-z0-9-]+==.+", (PROJECT / name).read_text(), re.M))
+        assert wanted <= locked, "a version changed: make lock"
+    assert all("--hash=sha256:" in entry for entry in entries)
+    assert "://" not in lock
+
+
 def test_tracked_files_name_no_path_of_one_machine() -> None:
     files = subprocess.run(
         ["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=False

@@ -14,6 +14,7 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -53,7 +54,7 @@ def options(name: str) -> list[str]:
 
 
 def build(
-    name: str, num_classes: int | None = None, weights: str | Path | None = None, **chosen: object
+    name: str, num_classes: int | None = None, weights: str | Path | None = None, **given: Any
 ) -> nn.Module:
     """A network by its name, in training mode, on the CPU.
 
@@ -63,7 +64,7 @@ def build(
             classifier and 1 for a segmenter.
         weights: None (random), "imagenet", or the path of a state dict (.pth, .safetensors). For a
             segmenter the file is that of a classifier, and its encoder takes what belongs to it.
-        chosen: options of this network, for instance attention="channel" for the ARL family, or
+        given: options of this network, for instance attention="channel" for the ARL family, or
             depth=34 for res_unet and arl_unet.
 
     Raises:
@@ -73,16 +74,16 @@ def build(
     _require_known(name)
     if num_classes is not None and num_classes < 1:
         raise ValueError(f"got num_classes={num_classes}, expected at least 1 (1 for one logit)")
-    unknown = [option for option in chosen if option not in options(name)]
+    unknown = [option for option in given if option not in options(name)]
     if unknown:
         known = ", ".join(options(name)) or "none"
         raise ValueError(
             f"got options {unknown} for {name}, which takes: {known}; leave out or rename them"
         )
-    path = locate(name, weights, **chosen)
+    path = locate(name, weights, **given)
     if num_classes is not None:
-        chosen["num_classes"] = num_classes
-    network = NETS[name](**chosen)
+        given["num_classes"] = num_classes
+    network: Any = NETS[name](**given)
     network.start = "random weights" if path is None else load(network, path).note
     return network
 

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from nets.resnet import DEPTHS, BasicBlock, Block, Bottleneck, ResNet
@@ -74,7 +75,7 @@ class AttendOnCPU(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: Any,  # torch's own type of it knows neither axes nor saved_tensors
         branch: Tensor,
         identity: Tensor,
         alpha: Tensor,
@@ -87,7 +88,7 @@ class AttendOnCPU(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         weights, identity, alpha = ctx.saved_tensors
         product = grad * weights
         to_identity = torch.add(grad, product, alpha=alpha.item())

@@ -14,6 +14,7 @@ and only the nine blocks with an identity shortcut have an alpha.
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import timm
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ def from_timm(name: str, num_classes: int) -> nn.Module:
     for its 1280 inputs: the first logits are noise of several units, and training begins by
     unlearning them.
     """
-    net = timm.create_model(name, pretrained=False, num_classes=num_classes)
+    net: Any = timm.create_model(name, pretrained=False, num_classes=num_classes)
     for layer in net.get_classifier().modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             layer.reset_parameters()
@@ -46,7 +47,7 @@ class Lite0(nn.Module):
 
     def __init__(self, num_classes: int = 3) -> None:
         super().__init__()
-        net = from_timm("tf_efficientnet_lite0", num_classes)
+        net: Any = from_timm("tf_efficientnet_lite0", num_classes)
         self.normalise = Normalise(*HALF)
         self.conv_stem, self.bn1 = net.conv_stem, net.bn1
         self.blocks = net.blocks

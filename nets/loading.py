@@ -14,7 +14,7 @@ from nets.weights import WeightsError
 
 
 class Loaded(NamedTuple):
-    """What of a network and its weight file found no counterpart, by key."""
+    """The keys of a network and of its weight file that have no counterpart in the other."""
 
     missing: list[str]  # in the file: the network keeps its initial values
     spare: list[str]  # in the network: the file's values are left out
@@ -26,7 +26,7 @@ def load(network: nn.Module, path: Path) -> Loaded:
 
     Only the head (dropped where its number of classes differs), alpha, and BN's batch counter,
     which files older than 2018 lack, may be missing; only the keys in a segmenter's `spare` may be
-    left out. Nothing is copied if anything else differs, or if what is there are no numbers.
+    left out. Nothing is copied if anything else differs, or if a value is no finite number.
 
     Raises:
         WeightsError: the file cannot be read, or does not fit.
@@ -36,8 +36,8 @@ def load(network: nn.Module, path: Path) -> Loaded:
     state, entry = read(path)
     state, prefix = unprefixed(state, own)
     file = f"{path}{unwrapped(entry, prefix)}"
-    if hasattr(network, "translate"):
-        state = network.translate(state)
+    if translate := getattr(network, "translate", None):
+        state = translate(state)
     # Older files keep alpha as a vector of one number.
     state = {k: v.reshape(()) if is_alpha(k) and v.numel() == 1 else v for k, v in state.items()}
     no_place = set(getattr(network, "spare", ()))
@@ -55,7 +55,7 @@ def load(network: nn.Module, path: Path) -> Loaded:
 def require_fit(
     network: nn.Module, file: str, own: dict[str, Tensor], used: dict[str, Tensor]
 ) -> None:
-    """WeightsError where a tensor has no counterpart that it needs, or one of another shape."""
+    """WeightsError where a tensor lacks its counterpart, or has one of another shape."""
     problems = {
         "missing": [key for key in own if key not in used and not may_be_missing(key)],
         "unexpected": [key for key in used if key not in own],
@@ -66,7 +66,7 @@ def require_fit(
 
 
 def require_numbers(file: str, own: dict[str, Tensor], used: dict[str, Tensor]) -> None:
-    """WeightsError where a tensor that fits holds what no training leaves behind."""
+    """WeightsError where a tensor of the right shape holds values that no training produces."""
     floats = [key for key in used if own[key].is_floating_point()]
     other = [key for key in floats if not is_plain_float(used[key])]
     # As they will be: a float64 may be too large for a float32.
@@ -81,13 +81,13 @@ def require_numbers(file: str, own: dict[str, Tensor], used: dict[str, Tensor]) 
     if any(problems.values()):
         found = "; ".join(f"{what} in {listed(k)}" for what, k in problems.items() if k)
         raise WeightsError(
-            f"{file} is refused: it holds {found}; no network computes with these: fetch it "
+            f"{file} is refused: it holds {found}; no network can compute with these: fetch it "
             "again, or take the weights of another epoch or run"
         )
 
 
 def unwrapped(entry: str, prefix: str) -> str:
-    """What was taken off a file to find its weights, in words."""
+    """Where in a file its weights were found, in words."""
     words = [f"its entry {entry!r}"] * bool(entry) + [f"names without {prefix!r}"] * bool(prefix)
     return f" ({', '.join(words)})" if words else ""
 
@@ -95,7 +95,7 @@ def unwrapped(entry: str, prefix: str) -> str:
 def left_out(
     own: dict[str, Tensor], state: dict[str, Tensor], missing: list[str], spare: list[str]
 ) -> str:
-    """What was not used of a file, and what it lacks, in words."""
+    """What of a file was not used, and what it lacks, in words."""
     heads = [key for key in spare if is_head(key) and key in own]
     counts = f" ({len(state[heads[0]])} classes there, {len(own[heads[0]])} here)" if heads else ""
     learned = [key for key in missing if not key.endswith(".num_batches_tracked")]
@@ -106,7 +106,7 @@ def left_out(
 def grouped(keys: list[str], among: Collection[str]) -> list[str]:
     """`layer4.*` for keys that are all there is of a part, and one entry for every alpha."""
     others = [key for key in among if key not in keys]
-    groups = {}
+    groups: dict[str, None] = {}
     for key in keys:
         names = key.split(".")
         stems = [".".join(names[:count]) + "." for count in range(1, len(names))]
@@ -136,7 +136,7 @@ def listed(keys: list[str]) -> str:
 
 
 def differs(own: Tensor | None, other: Tensor) -> bool:
-    """Whether a tensor of ours has another shape than the file's (False where we have none)."""
+    """Whether our tensor and the file's differ in shape (False where we have none)."""
     return own is not None and own.shape != other.shape
 
 

@@ -19,6 +19,9 @@ HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 class Normalise(nn.Module):
     """Subtract the mean and divide by the standard deviation of each colour channel."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         # Not persistent: the state dict keeps exactly the names of the published weight files.
@@ -30,7 +33,7 @@ class Normalise(nn.Module):
 
         The result has the network's own floating type, whatever came in.
         """
-        # Checked here because a grey image would be broadcast to three channels without a word.
+        # Checked here because a grey image would be broadcast to three channels silently.
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(
                 f"got images of shape {tuple(images.shape)}, expected (B, 3, H, W): "

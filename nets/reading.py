@@ -1,4 +1,4 @@
-"""A weight file as named tensors, whatever it is wrapped in.
+"""A weight file as named tensors, however it is wrapped.
 
 A file is never allowed to run code: only plain tensors are read, see
 https://pytorch.org/docs/stable/notes/serialization.html.
@@ -49,7 +49,7 @@ def _parsed(path: Path) -> Any:
         raise
     except OSError as error:
         raise WeightsError(
-            f"{path} cannot be read ({error}); mend that, or name another file"
+            f"{path} cannot be read ({error}); make it readable, or name another file"
         ) from error
     except Exception as error:  # torch raises whatever its parser stumbles over
         reason, cure = "it is damaged or no weight file", "fetch it again"
@@ -66,7 +66,7 @@ def _is_state(content: object) -> bool:
 
 
 def unprefixed(state: dict[str, Tensor], own: Iterable[str]) -> tuple[dict[str, Tensor], str]:
-    """The tensors without what stands before every name, and that prefix.
+    """The tensors without the prefix that all their names share, and that prefix.
 
     Wrappers leave it there: `module.` of DataParallel, `_orig_mod.` of torch.compile, `model.` of
     Lightning. A part that the network, whose names are `own`, has itself is no wrapper.

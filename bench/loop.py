@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import pandas as pd
 import torch
@@ -12,60 +13,49 @@ import nets
 from bench import tasks
 from bench.report import Result, compare
 from bench.settings import Settings
-from bench.timing import median, ratio, seconds
+from bench.timing import ratio, timer
 from bench.training import training_step
-from experiments import Row
 from utils import data, logger, model
 from utils.data import loaders, store
 
 AIMS = {"arl18": 0.95}  # of the rate on a ready batch
 
 
-def training_loop(row: Row, count: int, data_dir: Path, settings: Settings) -> Result:
+def training_loop(
+    experiment: tasks.Trained, count: int, data_dir: Path, settings: Settings
+) -> Result:
     """`model.fit` on count batches of the prepared set; after each epoch as many of a ready one."""
-    row = replace(
-        row,
+    experiment = replace(
+        experiment,
         epochs=settings.rounds + 1,  # the first warms up
         select_score="epoch",
         compile_network=settings.compile and settings.device.type == "cuda",
     )
-    rows = data.read(data_dir)
-    prepared = store.prepare(data_dir, rows, row.stored_size)
-    chosen = rows[rows["split"] == "train"].head(count * row.batch_size)
-    images = tasks.training_set(row, prepared, chosen)
-    loader = loaders.training_loader(images, row.batch_size, row.workers)
+    images, batch = data.read(data_dir), experiment.batch_size
+    prepared = store.prepare(data_dir, images, experiment.stored_size)
+    images = images[images["split"] == "train"].head(count * batch)
+    trained = tasks.training_set(experiment, prepared, images)
+    loader = loaders.training_loader(trained, batch, experiment.workers)
     torch.manual_seed(0)
-    network = nets.build(row.network)
+    network = nets.build(experiment.network)
     ready: list[float] = []
-    with tempfile.TemporaryDirectory() as folder:
-        run = logger.start_run(Path(folder) / "run", row, {"fingerprint": "bench"})
-        score = _score(network, ready, len(loader), row, settings.device)
-        model.fit(network, tasks.criterion(row), loader, score, run, row)
-        timing = pd.read_csv(run / "timing.csv")
-    loop = (timing["seconds"] / len(loader)).tolist()[1:]
-    times = {"ready batch": ready[1:], "loop": loop}
-    waiting = 1 - ratio(times["ready batch"], times["loop"])
-    return compare(
-        f"{row.network} training loop, share of the rate on a ready batch",
-        times,
-        "ready batch",
-        "loop",
-        per=row.batch_size,
-        aim=AIMS.get(row.network),
-        note=f"{row.batch_size / median(loop):.1f} images/s, {waiting:.1%} of the time not spent "
-        f"in steps, {loader.num_workers} workers",
-    )
 
-
-def _score(
-    network: torch.nn.Module, ready: list[float], steps: int, row: Row, device: torch.device
-) -> Callable[..., dict[str, float]]:
-    """What `fit` calls after each epoch: time the network that it trains on a ready batch."""
-
-    def score(_predict: model.training.Predict) -> dict[str, float]:
-        step = training_step(network, row, device)
-        step()
-        ready.append(seconds(step, steps, device))
+    def time_ready_batch(_predict: Callable) -> dict[str, float]:
+        """What `fit` calls after each epoch: the network that it trains, on a ready batch."""
+        step = training_step(network, experiment, settings.device)
+        ready.append(timer(step).timeit(len(loader)).mean)
         return {"epoch": float(len(ready))}
 
-    return score
+    with tempfile.TemporaryDirectory() as folder:
+        run = logger.start_run(Path(folder) / "run", experiment, {"fingerprint": "bench"})
+        loss = tasks.criterion(experiment)
+        model.fit(network, loss, loader, time_ready_batch, run, experiment)
+        seconds = pd.read_csv(run / "timing.csv")["seconds"]
+    ours = (seconds / len(loader)).tolist()[1:]
+    times = {"ready batch": ready[1:], "loop": ours}
+    note = f"{batch / median(ours):.1f} images/s, {1 - ratio(ready[1:], ours):.1%} of the time "
+    note += f"not spent in steps, {loader.num_workers} workers"
+    name = f"{experiment.network} training loop, share of the rate on a ready batch"
+    return compare(
+        name, times, "ready batch", "loop", batch, aim=AIMS.get(experiment.network), note=note
+    )

@@ -2,9 +2,10 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from bench.timing import median, ratio
+from bench.timing import ratio
 from utils.system.files import write_json
 
 HEAD = ("measure", "compared", "ours", "unit", "ratio", "aim", "verdict", "note")
@@ -15,7 +16,7 @@ NUMBERS = ("compared", "ours", "ratio")
 class Result:
     """One line of the table.
 
-    what is compared with ours, and ours, are medians in `unit`; `ratio` is what `aim` is about.
+    What is compared with ours, and ours, are medians in `unit`; `ratio` is what `aim` is about.
     Every time is in `times`, seconds of one call by contender.
     """
 
@@ -23,7 +24,7 @@ class Result:
     compared: float | None
     ours: float | None
     unit: str
-    ratio: float | None
+    ratio: float | None = None
     aim: float | None = None
     at_most: bool = False  # the aim is an upper bound
     note: str = ""
@@ -39,58 +40,48 @@ class Result:
 
 
 def compare(
-    measure: str,
-    times: dict[str, list[float]],
-    above: str,
-    below: str,
-    *,
-    per: float = 1.0,
-    ours: str | None = None,
-    **more: Any,
+    measure: str, times: dict[str, list[float]], above: str, below: str, per: float, **more: Any
 ) -> Result:
     """The result of times[above] / times[below], in ms for each of `per` images.
 
-    ours names which of the two is ours; the one below is when nothing is said.
+    Ours is the one below; where the ratio is to be `at_most` the aim, the one above.
     """
-    ours = ours or below
-    other = above if ours == below else below
-    values = {name: median(times[name]) * 1e3 / per for name in (ours, other)}
+    other, ours = (below, above) if more.get("at_most") else (above, below)
+    compared, own = (median(times[name]) * 1e3 / per for name in (other, ours))
     kept = {name: times[name] for name in (above, below)}
+    share = ratio(times[above], times[below])
+    return Result(measure, compared, own, "ms/image", share, times=kept, **more)
+
+
+def rate(measure: str, times: list[float], count: int, note: str) -> Result:
+    """How many of `count` images a second are done; compared with nothing."""
     return Result(
-        measure,
-        values[other],
-        values[ours],
-        "ms/image",
-        ratio(times[above], times[below]),
-        times=kept,
-        **more,
+        measure, None, count / median(times), "images/s", note=note, times={"ours": times}
     )
 
 
 def table(results: list[Result]) -> str:
     """The results as plain text, a line each, words to the left and numbers to the right."""
-    lines = [HEAD, *(_cells(result) for result in results)]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(HEAD))]
-    text = [
-        "  ".join(
-            cell.rjust(width) if name in NUMBERS else cell.ljust(width)
-            for cell, width, name in zip(line, widths, HEAD, strict=True)
-        ).rstrip()
-        for line in lines
-    ]
-    return "\n".join([text[0], "-" * max(map(len, text)), *text[1:]])
+    lines = [HEAD, *map(_cells, results)]
+    columns = []
+    for name, *cells in zip(*lines, strict=True):
+        pad = str.rjust if name in NUMBERS else str.ljust
+        columns.append([pad(cell, max(map(len, (name, *cells)))) for cell in (name, *cells)])
+    head, *text = ("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
+    return "\n".join([head, "-" * max(map(len, (head, *text))), *text])
 
 
 def line(result: Result) -> str:
     """One result by itself, for the log while the others are measured."""
-    return "  ".join(cell for cell in _cells(result) if cell)
+    return "  ".join(filter(None, _cells(result)))
 
 
 def _cells(result: Result) -> tuple[str, ...]:
     aim = "" if result.aim is None else f"{'≤' if result.at_most else '≥'} {result.aim:g}"
-    numbers = (_number(result.compared), _number(result.ours))
-    ratio_ = _number(result.ratio)
-    return (result.measure, *numbers, result.unit, ratio_, aim, result.verdict, result.note)
+    compared, ours, times = map(_number, (result.compared, result.ours, result.ratio))
+    return (
+        result.measure, compared, ours, result.unit, times, aim, result.verdict, result.note
+    )  # fmt: skip
 
 
 def _number(value: float | None) -> str:

@@ -1,13 +1,17 @@
-"""How large the measurements are."""
+"""How large the measurements are, and of which images."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple, cast
 
+import pandas as pd
 import torch
 
 import experiments
+from experiments import ClassificationRow, SegmentationRow
+from utils import data
 
-# The rows from scratch, where there are two.
+# The experiments from scratch, where there are two.
 SEGMENTERS = {"unet": "seg-1", "dense_unet": "seg-2", "arl_unet": "seg-5", "lite_unet": "seg-6"}
 
 
@@ -32,17 +36,21 @@ class Settings:
         default_factory=lambda: torch.device("cuda" if torch.cuda.is_available() else "cpu")
     )
 
-    def row(self, profile: str = "best") -> experiments.Row:
-        """A row of the experiments at this size: whose recipe, data and loss are measured."""
-        return experiments.get(
-            "1-5", profile, image_size=self.image_size, batch_size=self.batch_size, weights="none"
+    def classifier(self, profile: str = "best") -> ClassificationRow:
+        """An experiment at this size: whose recipe, data and loss are measured."""
+        size, batch = self.image_size, self.batch_size
+        experiment = experiments.get(
+            "1-5", profile, image_size=size, batch_size=batch, weights="none"
         )
+        return cast(ClassificationRow, experiment)
 
-    def segmenter(self, network: str) -> experiments.Row:
+    def segmenter(self, network: str) -> SegmentationRow:
         """The same for a network of SEGMENTERS."""
         size, batch = self.mask_size, self.mask_batch_size
-        name = SEGMENTERS[network]
-        return experiments.get(name, image_size=size, batch_size=batch, weights="none")
+        experiment = experiments.get(
+            SEGMENTERS[network], image_size=size, batch_size=batch, weights="none"
+        )
+        return cast(SegmentationRow, experiment)
 
 
 QUICK = Settings(
@@ -59,3 +67,26 @@ QUICK = Settings(
     images=8,
     memory_counts=(16, 64),
 )
+
+
+class Source(NamedTuple):
+    """Where images are read from; only for originals, which take time to decode, there are aims."""
+
+    name: str
+    folder: Path
+    originals: bool = False
+
+    def images(self, settings: Settings) -> pd.DataFrame:
+        """All originals, or the first images of another set."""
+        images = data.read(self.folder)
+        return images if self.originals else images.head(settings.images)
+
+    def aim(self, ratio: float) -> float | None:
+        return ratio if self.originals else None
+
+
+def sources(data_dir: Path, settings: Settings) -> list[Source]:
+    """The set at hand, whose files may be small already, and the originals where there are some."""
+    at_hand = Source(data.note(data_dir), data_dir)
+    fullres = settings.fullres
+    return [at_hand, *([Source("originals", fullres, originals=True)] if fullres else [])]

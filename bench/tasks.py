@@ -4,36 +4,43 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from experiments import Row, SegmentationRow
+from experiments import ClassificationRow, SegmentationRow
 from utils import data, loss
 from utils.data import loaders, patches
 from utils.data.store import Store
 
-
-def criterion(row: Row) -> nn.Module:
-    """The row's loss."""
-    return loss.build(row.loss, row.class_weights, row.gamma)
+Trained = ClassificationRow | SegmentationRow
 
 
-def ready_batch(row: Row, device: torch.device) -> tuple[Tensor, Tensor]:
+def criterion(experiment: Trained) -> nn.Module:
+    """The experiment's loss."""
+    return loss.build(experiment.loss, experiment.class_weights, experiment.gamma)
+
+
+def ready_batch(experiment: Trained, device: torch.device) -> tuple[Tensor, Tensor]:
     """Noise as `loaders.collate` gives images: (B, 3, H, W) uint8, channels_last; and its labels.
 
     Labels are (B,) classes, or for a segmenter (B, H, W) uint8 masks of 0/1, half of it lesion.
     """
-    if isinstance(row, SegmentationRow):
-        width, height = row.image_size
-        labels = torch.randint(0, 2, (row.batch_size, height, width), dtype=torch.uint8)
+    count = experiment.batch_size
+    if experiment.task == "masks":
+        width, height = experiment.image_size
+        labels = torch.randint(0, 2, (count, height, width), dtype=torch.uint8)
     else:
-        width = height = row.image_size
-        labels = torch.arange(row.batch_size) % row.num_classes
-    images = torch.randint(0, 256, (row.batch_size, height, width, 3), dtype=torch.uint8)
+        width = height = experiment.image_size
+        labels = torch.arange(count) % experiment.num_classes
+    images = torch.randint(0, 256, (count, height, width, 3), dtype=torch.uint8)
     return images.to(device).movedim(-1, -3), labels.to(device)
 
 
-def training_set(row: Row, prepared: Store, rows: pd.DataFrame) -> loaders.LesionDataset:
-    """The row's augmented images from the store."""
-    if isinstance(row, SegmentationRow):
-        transform = data.masks.training_transform(row.image_size, row.colour)
-        return data.masks.TrainingMasks(prepared, rows, transform, row.seed)
-    transform = patches.training_transform(row.image_size, row.patch_scales, row.colour)
-    return patches.TrainingPatches(prepared, rows, transform, row.seed)
+def training_set(
+    experiment: Trained, prepared: Store, images: pd.DataFrame
+) -> loaders.LesionDataset:
+    """The experiment's augmented images from the store."""
+    if experiment.task == "masks":
+        transform = data.masks.training_transform(experiment.image_size, experiment.colour)
+        return data.masks.TrainingMasks(prepared, images, transform, experiment.seed)
+    transform = patches.training_transform(
+        experiment.image_size, experiment.patch_scales, experiment.colour
+    )
+    return patches.TrainingPatches(prepared, images, transform, experiment.seed)

@@ -402,7 +402,7 @@ def test_what_was_not_used_of_a_file_is_told(
 
 
 def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"cannot be read \(.*directory.*mend that, or name"):
+    with pytest.raises(WeightsError, match=r"cannot be read \(.*directory.*make it readable"):
         loading.read(tmp_path)
 
 

@@ -311,7 +311,7 @@ def test_peak_memory_sees_what_was_held_and_let_go(tmp_path: Path) -> None:
 
 
 def test_the_command_line_is_read_before_torch_is_loaded() -> None:
-    code = "import sys; from bench import __main__ as b; b.arguments([]); print('torch' in sys.modules)"
+    code = "import sys, bench.__main__ as b; b.arguments([]); print('torch' in sys.modules)"
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, check=True
     )

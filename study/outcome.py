@@ -10,11 +10,11 @@ from study.plan import TRAINING, Plan
 from utils import logger
 from utils.logger import outputs
 from utils.system import errors
-from utils.system.project import PROJECT
+from utils.system.project import NOTEBOOKS
 
 EVALUATION = {
-    experiments.ClassificationRow: PROJECT / "Evaluation-Cls.ipynb",
-    experiments.SegmentationRow: PROJECT / "Evaluation-Seg.ipynb",
+    experiments.ClassificationRow: NOTEBOOKS / "Evaluation-Cls.ipynb",
+    experiments.SegmentationRow: NOTEBOOKS / "Evaluation-Seg.ipynb",
 }
 
 Runs = dict[str, logger.RunFolder]  # by name

@@ -16,11 +16,11 @@ from study.standing import likeness, measured, standing
 from utils import data, logger
 from utils.model import encoder
 from utils.system import errors, project, values
-from utils.system.project import PROJECT
+from utils.system.project import NOTEBOOKS
 
 TRAINING = {
-    experiments.ClassificationRow: PROJECT / "ARL-CNN.ipynb",
-    experiments.SegmentationRow: PROJECT / "Segmentation.ipynb",
+    experiments.ClassificationRow: NOTEBOOKS / "ARL-CNN.ipynb",
+    experiments.SegmentationRow: NOTEBOOKS / "Segmentation.ipynb",
 }
 OWN = ("experiment", "profile", "data_dir", "run_dir", "seed", "resume")  # not for overrides
 

@@ -2,11 +2,17 @@
 
 import json
 import subprocess
+import sysconfig
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-PROJECT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[2]
+# In a checkout all lies side by side. Installed by pip, data and runs go to the working folder,
+# as nobody looks for them among the packages, and the notebooks lie where pip puts data files.
+_INSTALLED = Path(sysconfig.get_path("purelib")).resolve() == _ROOT
+PROJECT = Path.cwd() if _INSTALLED else _ROOT
+NOTEBOOKS = Path(sysconfig.get_path("data"), "share/skin-lesion-suite") if _INSTALLED else _ROOT
 
 
 def git_revision() -> str:

@@ -36,7 +36,8 @@ class ResidualUNet(Segmenter):
         # No gradient would reach what comes after the fourth map; and images arrive normalised.
         for name in ("normalise", "layer4", "avgpool", "fc"):
             delattr(self.encoder, name)
-        self.spare = [key for key in whole if key not in self.encoder.state_dict()]
+        kept = self.encoder.state_dict()
+        self.spare = [key for key in whole if key not in kept]
         self.decoder = Decoder(self.encoder.feature_channels[:4], DECODER)
         self.head = nn.Conv2d(DECODER[-1], num_classes, 3, padding=1)
 

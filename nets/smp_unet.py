@@ -57,7 +57,8 @@ class DenseUNet(SmpUNet):
         layers: Any = self.encoder.features
         # smp keeps what lies beyond the fourth map, ReLU of transition3, without using it.
         del layers.transition3.conv, layers.transition3.pool, layers.denseblock4, layers.norm5
-        self.spare = [key for key in whole if key not in self.encoder.state_dict()]
+        kept = self.encoder.state_dict()
+        self.spare = [key for key in whole if key not in kept]
         self.spare += ["classifier.weight", "classifier.bias"]
 
     def logits(self, x: Tensor) -> Tensor:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from copy import deepcopy
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
 import torch
+from networks import count, empty, network, pictures, settled
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -24,38 +24,10 @@ PUBLISHED = {**SMP, "encoder_depth": 4, "decoder_channels": (512, 256, 128, 64)}
 STRIDES = {name: 32 if name == "lite_unet" else 16 for name in NAMES}
 
 
-def pictures(*shape: int, seed: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-
-
-def settled(network: nn.Module) -> nn.Module:
-    """In evaluation mode, with BN statistics and affine weights that are no longer 0 and 1."""
-    generator = torch.Generator().manual_seed(1)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            for value in (module.bias.data, module.running_mean):
-                value.copy_(torch.randn(value.shape, generator=generator) * 0.1)
-            for value in (module.weight.data, module.running_var):
-                value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
-    return network.eval()
-
-
-@cache
-def network(name: str) -> nn.Module:
-    """A settled network for tests that leave it as it is: they share it, as building takes long."""
-    torch.manual_seed(0)
-    return settled(nets.build(name))
-
-
 def but(names: str) -> list:
     """All segmenters, these only in the slow tests: they are large, and share the others' code."""
     slow = names.split()
     return [pytest.param(n, marks=pytest.mark.slow) if n in slow else n for n in NAMES]
-
-
-def count(network: nn.Module) -> int:
-    return sum(p.numel() for p in network.parameters())
 
 
 def test_unet_has_the_well_known_31_million_parameters() -> None:
@@ -65,7 +37,7 @@ def test_unet_has_the_well_known_31_million_parameters() -> None:
     for low, high in pairwise(widths):
         convs += 9 * (high * low + low * low) + 4 * low  # high = low of the skip + low from below
         convs += 4 * high * low + low  # the 2x2 convolution that enlarges, and its bias
-    assert count(network("unet")) == convs + 64 + 1 == 31_037_633
+    assert count(empty("unet")) == convs + 64 + 1 == 31_037_633
 
 
 @pytest.mark.parametrize(
@@ -85,10 +57,11 @@ def test_unet_has_the_well_known_31_million_parameters() -> None:
 def test_parameters_are_smps_without_what_it_leaves_unused(
     name: str, encoder: str, settings: dict, unused: tuple[str, ...]
 ) -> None:
-    theirs, ours = smp.Unet(encoder, **settings), network(name)
+    with torch.device("meta"):
+        theirs = smp.Unet(encoder, **settings)
     left_out = sum(count(theirs.encoder.get_submodule(part)) for part in unused)
     alphas = 6 if name == "arl_unet" else 0
-    assert count(ours) == count(theirs) - left_out + alphas
+    assert count(empty(name)) == count(theirs) - left_out + alphas
 
 
 def smps_name(key: str) -> str:
@@ -172,7 +145,7 @@ def test_unet_against_the_papers_figure() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_any_size_gives_as_many_logits(name: str) -> None:
     with torch.no_grad():
-        for size in ((1, 1), (1, 40), (37, 53), (64, 32), (224, 336)):
+        for size in ((1, 1), (1, 40), (37, 53), (64, 32)):
             logits = network(name)(pictures(1, 3, *size))
             assert logits.shape == (1, 1, *size)
             assert torch.isfinite(logits).all()
@@ -186,21 +159,6 @@ def test_odd_sizes_are_as_if_the_border_went_on(name: str) -> None:
     continued = torch.from_numpy(continued)[..., : -(-37 // stride) * stride, :]
     with torch.no_grad():
         assert torch.equal(network(name)(images), network(name)(continued)[..., :37, :53])
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_bytes_and_floats_give_the_same(name: str) -> None:
-    images = pictures(2, 3, 40, 64)
-    with torch.no_grad():
-        assert torch.equal(network(name)(images), network(name)(images.float() / 255))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_network_normalises_as_its_weights_were_trained(name: str) -> None:
-    mean, std = HALF if name == "lite_unet" else IMAGENET
-    normalise = network(name).normalise
-    torch.testing.assert_close(normalise.mean.flatten(), torch.tensor(mean))
-    torch.testing.assert_close(normalise.std.flatten(), torch.tensor(std))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -263,17 +221,14 @@ def test_the_attention_options_reach_every_block() -> None:
 
 
 @pytest.mark.parametrize("family", ["res_unet", "arl_unet"])
-@pytest.mark.parametrize(
-    "depth", [14, 34, *(pytest.param(d, marks=pytest.mark.slow) for d in (18, 50, 101, 152))]
-)
+@pytest.mark.parametrize("depth", DEPTHS)
 def test_every_depth(family: str, depth: int) -> None:
-    with torch.device("meta"):
-        empty = nets.build(family, depth=depth)
-        assert empty(torch.empty(2, 3, 32, 48)).shape == (2, 1, 32, 48)
+    built = empty(family, depth=depth)
+    assert built(torch.empty(2, 3, 32, 48, device="meta")).shape == (2, 1, 32, 48)
     kind, counts = DEPTHS[depth]
-    blocks = [module for module in empty.encoder.modules() if isinstance(module, kind)]
+    blocks = [module for module in built.encoder.modules() if isinstance(module, kind)]
     assert len(blocks) == sum(counts[:3])
-    assert not [key for key in empty.state_dict() if "layer4" in key or "fc." in key]
+    assert not [key for key in built.state_dict() if "layer4" in key or "fc." in key]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -304,67 +259,3 @@ def test_channels_last_and_bfloat16(name: str) -> None:
     assert orders == [True, True]
     assert coarse.dtype == torch.bfloat16
     assert (coarse - expected).abs().mean() < 0.1 * expected.std()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_hooks_see_what_a_layer_gave(name: str) -> None:
-    """No later layer may overwrite a map in place: Grad-CAM would read rubbish, or raise."""
-    watched, kept = deepcopy(network(name)), []
-
-    def keep(_layer: nn.Module, _inputs: tuple, output: Tensor) -> None:
-        kept.append((output, output.detach().clone()))
-
-    for module in watched.modules():
-        if isinstance(module, nn.BatchNorm2d | nn.Conv2d):
-            module.register_forward_hook(keep)
-            module.register_full_backward_hook(lambda *_: None)
-    watched(torch.rand(1, 3, 32, 32, requires_grad=True)).sum().backward()
-    assert len(kept) > 30
-    assert all(torch.equal(output, copy) for output, copy in kept)
-
-
-@pytest.mark.parametrize("name", but("unet dense_unet arl_unet"))
-def test_exports_with_a_dynamic_batch(name: str) -> None:
-    exact = deepcopy(network(name)).double()
-    batch = torch.export.Dim("batch", min=1, max=64)
-    program = torch.export.export(
-        exact, (pictures(2, 3, 40, 64),), dynamic_shapes=({0: batch},)
-    ).module()
-    with torch.no_grad():
-        for images in (1, 3):
-            images = pictures(images, 3, 40, 64, seed=images)
-            torch.testing.assert_close(program(images), exact(images), rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_grey_images_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"\(2, 1, 8, 8\), expected \(B, 3, H, W\).* grey images"):
-        network(name)(torch.zeros(2, 1, 8, 8))
-
-
-@pytest.mark.parametrize("name", but("dense_unet"))
-def test_numbers_of_classes(name: str) -> None:
-    # A segmenter has one logit a pixel unless told otherwise, a classifier three an image.
-    for chosen, logits in ((None, 1), (1, 1), (3, 3)):
-        asked = nets.build(name, num_classes=chosen).eval()
-        assert asked(pictures(1, 3, 32, 32)).shape == (1, logits, 32, 32)
-    assert nets.build("resnet14").fc.out_features == 3
-
-
-def test_options_and_depths_that_do_not_exist() -> None:
-    assert {name: nets.options(name) for name in NAMES} == {
-        "unet": [],
-        "dense_unet": [],
-        "res_unet": ["depth"],
-        "arl_unet": ["depth", "attention", "alpha", "train_alpha"],
-        "lite_unet": [],
-    }
-    for name in ("res_unet", "arl_unet"):
-        with pytest.raises(ValueError, match=r"got depth=17, expected one of 14, 18, 34, 50, 101"):
-            nets.build(name, depth=17)
-    with pytest.raises(ValueError, match=r"\['depth'\] for dense_unet, which takes: none"):
-        nets.build("dense_unet", depth=18)
-    with pytest.raises(ValueError, match=r"attention='position', expected one of \['spatial', 'c"):
-        nets.build("arl_unet", attention="position")
-    with pytest.raises(ValueError, match=r"got num_classes=0, expected at least 1"):
-        nets.build("unet", num_classes=0)

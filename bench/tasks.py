@@ -33,9 +33,7 @@ def ready_batch(experiment: Trained, device: torch.device) -> tuple[Tensor, Tens
     return images.to(device).movedim(-1, -3), labels.to(device)
 
 
-def training_set(
-    experiment: Trained, prepared: Store, images: pd.DataFrame
-) -> loaders.LesionDataset:
+def training_set(experiment: Trained, prepared: Store, images: pd.DataFrame) -> loaders.TrainingSet:
     """The experiment's augmented images from the store."""
     if experiment.task == "masks":
         transform = data.masks.training_transform(experiment.image_size, experiment.colour)

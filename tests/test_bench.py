@@ -45,6 +45,15 @@ def images() -> torch.Tensor:
     return torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=generator)
 
 
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every file that PIL opens."""
+    files: list[str] = []
+    original = Image.open
+    monkeypatch.setattr(Image, "open", lambda path: (files.append(str(path)), original(path))[1])
+    return files
+
+
 class TestBaseline:
     @pytest.mark.parametrize("name", baseline.NETWORKS)
     def test_is_our_network_with_the_softmax_over_channels(self, name, images) -> None:
@@ -75,15 +84,8 @@ class TestBaseline:
         losses = [step() for _ in range(6)]
         assert losses[-1] < losses[0] / 2
 
-    def test_decodes_every_file_in_every_epoch_and_for_every_view(
-        self, demo_set: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_decodes_every_file_in_every_epoch_and_for_every_view(self, demo_set, opened) -> None:
         paths = [str(path) for path in sorted(demo_set.glob("*Test*_Data/*.jpg"))]
-        opened = []
-        original = Image.open
-        monkeypatch.setattr(
-            Image, "open", lambda path: (opened.append(str(path)), original(path))[1]
-        )
         epoch, views = (make(paths, 32, 4) for make in (baseline.data_epoch, baseline.nine_views))
         epoch(), epoch()
         assert sorted(opened) == sorted(2 * paths)
@@ -147,16 +149,9 @@ class TestBaselineWithMasks:
             assert ((pixels[0] > 0) == (drawn[0] > 127)).double().mean() > 0.97
         assert len({drawn.sum().item() for _, drawn in seen}) > 4
 
-    def test_decodes_both_files_in_every_epoch(
-        self, demo_rows, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_decodes_both_files_in_every_epoch(self, demo_rows, opened) -> None:
         table = demo_rows.head(5)
         pairs = list(zip(table["image"], table["mask"], strict=True))
-        opened = []
-        original = Image.open
-        monkeypatch.setattr(
-            Image, "open", lambda path: (opened.append(str(path)), original(path))[1]
-        )
         epoch = baseline_seg.data_epoch(pairs, (48, 32), 4)
         epoch(), epoch()
         assert sorted(opened) == sorted(2 * [str(path) for pair in pairs for path in pair])

@@ -11,7 +11,7 @@ from bench.settings import Settings
 from bench.timing import alternate, median
 from utils import data
 from utils.data import store
-from utils.evaluation import full_size
+from utils.evaluation import full_size, mask_settings
 from utils.model import recipe
 
 
@@ -30,7 +30,7 @@ def _measure(what: str, rows: pd.DataFrame, settings: Settings) -> Result:
     row = settings.segmenter("lite_unet")
     network = nets.build("lite_unet", 1).to(settings.device)
     precision = recipe.choose_precision("auto", network, settings.device)
-    how = full_size.mask_settings(row, precision, views=1, clean_up=False)
+    how = mask_settings(row, precision, views=1, clean_up=False)
     with tempfile.TemporaryDirectory() as folder:
         prepared = store.prepare(Path(folder), rows, row.stored_size)
         images = data.masks.TestImages(prepared, rows, row.image_size, row.test_image)

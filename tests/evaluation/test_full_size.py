@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import experiments
-from utils import data, model
+from utils import data, evaluation, model
 from utils.data import loaders
 from utils.evaluation import full_size
-from utils.evaluation.full_size import MaskSettings
+from utils.evaluation.settings import MaskSettings
 from utils.model.forward import VIEWS
 from utils.system.errors import DataError
 from utils.visualize import mask_cases
@@ -220,12 +220,14 @@ def test_a_mask_that_cannot_be_read_is_named(demo_store, tested, tmp_path):
 )
 def test_a_way_that_no_row_could_have_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        full_size.mask_settings(experiments.get("seg-6"), "fp32", **changes)
+        evaluation.mask_settings(experiments.get("seg-6"), "fp32", **changes)
 
 
 def test_files_are_named_by_what_was_changed():
-    assert full_size.suffix(views=None, threshold=None, clean_up=None) == ""
-    assert full_size.suffix(views=8, threshold=0.4, clean_up=True) == "-8-views-threshold-0.4-clean"
+    assert evaluation.suffix(views=None, threshold=None, clean_up=None) == ""
+    assert (
+        evaluation.suffix(views=8, threshold=0.4, clean_up=True) == "-8-views-threshold-0.4-clean"
+    )
 
 
 @pytest.mark.parametrize("original", [(542, 722), (767, 1022), (1129, 1504)])
@@ -243,7 +245,7 @@ def test_a_centre_crop_is_put_back_where_it_was_cut(original):
 
 def test_a_case_has_the_proportions_of_the_photo(demo_store, tested):
     row = experiments.get("seg-6", "demo", image_size=(64, 64))
-    how = full_size.mask_settings(row, "fp32", views=1)
+    how = evaluation.mask_settings(row, "fp32", views=1)
     lines = pd.DataFrame({"id": tested["id"][:2], "width": [100, 90], "height": [50, 90]})
     lines["jaccard"] = 0.5
     wide, square = mask_cases.cases(Darkness(), demo_store, tested, lines, row, how)

@@ -9,9 +9,9 @@ from sklearn.metrics import roc_auc_score
 
 import experiments
 from utils.data.splits import CLASSES
-from utils.evaluation import label_results
-from utils.evaluation.label_scores import classification_scores
-from utils.evaluation.paired import paired_difference
+from utils.evaluation import ranking, results, score_files, score_tables
+from utils.evaluation.conventions import classification_scores
+from utils.evaluation.paired import label_differences, paired_difference
 from utils.logger.run import RunFolder
 from utils.system.errors import RunError
 
@@ -43,16 +43,16 @@ def run(tmp_path) -> RunFolder:
 @pytest.mark.parametrize("columns", [3, 1])
 def test_predictions_are_computed_once_and_then_read(run, columns):
     drawn = probabilities_of(columns=columns)
-    first = label_results.predictions(run, "test", rows_of(), lambda: drawn)
+    first = results.predictions(run, "test", rows_of(), lambda: drawn)
     assert first.columns.tolist() == ["id", "label", *CLASSES[:columns]]
     assert first["id"].tolist() == rows_of()["id"].tolist()
     np.testing.assert_array_equal(first[list(CLASSES[:columns])], drawn)
-    again = label_results.predictions(run, "test", rows_of(), refuse)
+    again = results.predictions(run, "test", rows_of(), refuse)
     pd.testing.assert_frame_equal(again, first, check_exact=True)
 
 
 def test_predictions_are_a_file_that_others_can_read(run):
-    label_results.predictions(run, "validation", rows_of(), probabilities_of)
+    results.predictions(run, "validation", rows_of(), probabilities_of)
     lines = (run / "predictions-validation.csv").read_text().splitlines()
     assert lines[0] == "id,label,melanoma,seborrheic_keratosis,benign"
     assert len(lines) == 31
@@ -61,21 +61,21 @@ def test_predictions_are_a_file_that_others_can_read(run):
     assert sum(map(float, numbers)) == pytest.approx(1, abs=1e-6)
     # Another split is another file.
     with pytest.raises(AssertionError, match="predicted again"):
-        label_results.predictions(run, "test", rows_of(), refuse)
+        results.predictions(run, "test", rows_of(), refuse)
 
 
 def test_predictions_of_other_images_are_refused(run):
-    label_results.predictions(run, "test", rows_of(20), lambda: probabilities_of(20))
+    results.predictions(run, "test", rows_of(20), lambda: probabilities_of(20))
     named = "ISIC_0000020, ISIC_0000021, ISIC_0000022, ISIC_0000023, ISIC_0000024 "
     with pytest.raises(RunError, match=rf"{named}… \(10 in all\).*Remove that file to predict"):
-        label_results.predictions(run, "test", rows_of(30), refuse)
+        results.predictions(run, "test", rows_of(30), refuse)
     with pytest.raises(RunError, match=r"on one side: ISIC_0000019\."):
-        label_results.predictions(run, "test", rows_of(19), refuse)
+        results.predictions(run, "test", rows_of(19), refuse)
 
 
 def test_predictions_that_fail_leave_no_file(run):
     with pytest.raises(AssertionError, match="predicted again"):
-        label_results.predictions(run, "test", rows_of(), refuse)
+        results.predictions(run, "test", rows_of(), refuse)
     assert not (run / "predictions-test.csv").exists()
 
 
@@ -85,8 +85,8 @@ def test_predictions_that_fail_leave_no_file(run):
 @pytest.mark.parametrize("columns", [3, 1])
 def test_scores_are_written_as_they_are(run, columns):
     rows, drawn = rows_of(), probabilities_of(columns=columns)
-    table = label_results.predictions(run, "test", rows, lambda: drawn)
-    found = label_results.scores(run, "test", table, "synthetic demo data")
+    table = results.predictions(run, "test", rows, lambda: drawn)
+    found = score_files.label_scores(run, "test", table, "synthetic demo data")
 
     def strict(name):
         raise AssertionError(f"{name} is no JSON")
@@ -100,25 +100,27 @@ def test_scores_are_written_as_they_are(run, columns):
 
 def test_scores_on_the_images_that_chose_the_epoch_say_so(run):
     run.save_json("config.json", {"row": {"select_on": "validation"}})
-    table = label_results.predictions(run, "validation", rows_of(), probabilities_of)
-    flattering = label_results.summary(label_results.scores(run, "validation", table, "ISIC 2017"))
+    table = results.predictions(run, "validation", rows_of(), probabilities_of)
+    flattering = score_tables.summary(
+        score_files.label_scores(run, "validation", table, "ISIC 2017")
+    )
     assert "chosen on these very images" in flattering
-    assert "chosen on" not in label_results.summary(
-        label_results.scores(run, "test", table, "ISIC 2017")
+    assert "chosen on" not in score_tables.summary(
+        score_files.label_scores(run, "test", table, "ISIC 2017")
     )
 
 
 def test_scores_repeat(run):
-    table = label_results.predictions(run, "test", rows_of(), probabilities_of)
-    first = label_results.scores(run, "test", table, "ISIC 2017")
-    again = label_results.predictions(run, "test", rows_of(), refuse)
-    assert label_results.scores(run, "test", again, "ISIC 2017") == first
+    table = results.predictions(run, "test", rows_of(), probabilities_of)
+    first = score_files.label_scores(run, "test", table, "ISIC 2017")
+    again = results.predictions(run, "test", rows_of(), refuse)
+    assert score_files.label_scores(run, "test", again, "ISIC 2017") == first
 
 
 def test_scores_without_a_class_are_null(run):
     rows = rows_of().assign(label=2)
-    table = label_results.predictions(run, "test", rows, probabilities_of)
-    found = label_results.scores(run, "test", table, "ISIC 2017")
+    table = results.predictions(run, "test", rows, probabilities_of)
+    found = score_files.label_scores(run, "test", table, "ISIC 2017")
     assert found["official"]["melanoma"]["auc"]["value"] is None
     assert "NaN" not in (run / "scores-test.json").read_text()
 
@@ -133,7 +135,7 @@ def test_summary_by_hand():
         "mean_auc": score(0.85, 0.75, 0.9),
     }
     found = {"data": "synthetic demo data", "split": "test", "n": 8, "official": official}
-    assert label_results.summary(found).splitlines() == [
+    assert score_tables.summary(found).splitlines() == [
         "synthetic demo data, test split, 8 images, 95 % intervals:",
         "  AUC melanoma: 0.800 [0.700, 0.900]",
         "  AUC seborrheic keratosis: undefined (a class is missing)",
@@ -146,13 +148,13 @@ def test_summary_by_hand():
 
 def scored(run: RunFolder, columns: int = 3) -> dict:
     drawn = probabilities_of(columns=columns)
-    table = label_results.predictions(run, "test", rows_of(), lambda: drawn)
-    return label_results.scores(run, "test", table, "ISIC 2017")
+    table = results.predictions(run, "test", rows_of(), lambda: drawn)
+    return score_files.label_scores(run, "test", table, "ISIC 2017")
 
 
 def test_comparison_on_synthetic_data_shows_ours_alone(run):
     found = scored(run) | {"data": "synthetic demo data"}
-    table = label_results.comparison(found, experiments.get("1-1"))
+    table = score_tables.label_comparison(found, experiments.get("1-1"))
     assert table.index.tolist() == [
         ("ours, row 1-1 (synthetic demo data, test split)", "synthetic images")
     ]
@@ -160,7 +162,7 @@ def test_comparison_on_synthetic_data_shows_ours_alone(run):
 
 def test_comparison_with_two_studies(run):
     found = scored(run)
-    table = label_results.comparison(found, experiments.get("1-1"))
+    table = score_tables.label_comparison(found, experiments.get("1-1"))
     assert table.columns.tolist() == [
         "M AUC", "M ACC", "M SE", "M SP", "SK AUC", "SK ACC", "SK SE", "SK SP",
     ]  # fmt: skip
@@ -182,7 +184,7 @@ def test_comparison_with_two_studies(run):
 
 
 def test_comparison_of_a_network_that_knows_melanoma_alone(run):
-    table = label_results.comparison(scored(run, columns=1), experiments.get("1-4"))
+    table = score_tables.label_comparison(scored(run, columns=1), experiments.get("1-4"))
     assert table.index.get_level_values("trained on").tolist() == [
         "official list", "2000 official images",
     ]  # fmt: skip
@@ -195,7 +197,7 @@ def test_comparison_of_a_network_that_knows_melanoma_alone(run):
 
 def test_comparison_without_a_study(run):
     row = experiments.get("3-1", train_list="extended")
-    table = label_results.comparison(scored(run), row)
+    table = score_tables.label_comparison(scored(run), row)
     assert table.index.tolist() == [("ours, row 3-1 (ISIC 2017, test split)", "extended list")]
     assert table.notna().all().all()
 
@@ -216,14 +218,14 @@ def test_telling_cases_by_hand():
         ],
         columns=["id", "label", *CLASSES],
     )
-    chosen = label_results.telling_cases(table, each=3)
+    chosen = ranking.telling_cases(table, each=3)
     # Right: the surest of each class before the second of any; wrong: the surest first.
     assert chosen["id"].tolist() == [
         "sure-b1", "sure-m", "weak-k", "worst-m", "wrong-b", "wrong-k",
     ]  # fmt: skip
     assert chosen.columns.tolist() == table.columns.tolist()
-    assert label_results.telling_cases(table, each=4)["id"].tolist()[3] == "sure-b2"
-    assert label_results.telling_cases(table, each=1)["id"].tolist() == ["sure-b1", "worst-m"]
+    assert ranking.telling_cases(table, each=4)["id"].tolist()[3] == "sure-b2"
+    assert ranking.telling_cases(table, each=1)["id"].tolist() == ["sure-b1", "worst-m"]
 
 
 def test_telling_cases_of_melanoma_against_the_rest():
@@ -238,7 +240,7 @@ def test_telling_cases_of_melanoma_against_the_rest():
         ],
         columns=["id", "label", "melanoma"],
     )
-    chosen = label_results.telling_cases(table)
+    chosen = ranking.telling_cases(table)
     assert chosen["id"].tolist() == [
         "sure-b", "sure-k", "sure-m", "weak-m", "missed-m", "alarm-k",
     ]  # fmt: skip
@@ -246,8 +248,8 @@ def test_telling_cases_of_melanoma_against_the_rest():
 
 def test_telling_cases_where_nothing_is_wrong():
     table = rows_of(6).assign(**dict(zip(CLASSES, np.eye(3)[np.arange(6) % 3].T, strict=True)))
-    assert len(label_results.telling_cases(table)) == 4
-    assert label_results.telling_cases(table, each=9)["id"].nunique() == 6
+    assert len(ranking.telling_cases(table)) == 4
+    assert ranking.telling_cases(table, each=9)["id"].nunique() == 6
 
 
 TABLE = pd.DataFrame(
@@ -263,23 +265,23 @@ TABLE = pd.DataFrame(
 
 
 def test_confident_mistakes_by_hand():
-    wrong = label_results.confident_mistakes(TABLE)
+    wrong = ranking.confident_mistakes(TABLE)
     assert wrong.columns.tolist() == [*TABLE.columns, "predicted", "sureness"]
     assert wrong["id"].tolist() == ["worst", "wrong", "tie"]
     assert wrong["predicted"].tolist() == ["benign", "melanoma", "melanoma"]
     assert wrong["sureness"].tolist() == [0.95, 0.80, 0.40]
     assert wrong.index.tolist() == [0, 1, 2]
-    pd.testing.assert_frame_equal(label_results.confident_mistakes(TABLE, each=2), wrong[:2])
-    assert len(label_results.confident_mistakes(TABLE[:2])) == 0
+    pd.testing.assert_frame_equal(ranking.confident_mistakes(TABLE, each=2), wrong[:2])
+    assert len(ranking.confident_mistakes(TABLE[:2])) == 0
 
 
 def test_least_certain_by_hand():
-    close = label_results.least_certain(TABLE)
+    close = ranking.least_certain(TABLE)
     assert close.columns.tolist() == [*TABLE.columns, "predicted", "margin"]
     assert close["id"].tolist() == ["tie", "close", "wrong", "right", "worst"]
     assert close["margin"].tolist() == pytest.approx([0, 0.02, 0.7, 0.85, 0.92])
     assert close["predicted"][1] == "seborrheic keratosis"
-    pd.testing.assert_frame_equal(label_results.least_certain(TABLE, each=2), close[:2])
+    pd.testing.assert_frame_equal(ranking.least_certain(TABLE, each=2), close[:2])
 
 
 def test_cases_of_melanoma_against_the_rest():
@@ -287,12 +289,12 @@ def test_cases_of_melanoma_against_the_rest():
         [("missed", 0, 0.05), ("alarm", 1, 0.80), ("sure", 2, 0.01), ("weak", 0, 0.60)],
         columns=["id", "label", "melanoma"],
     )
-    wrong = label_results.confident_mistakes(table)
+    wrong = ranking.confident_mistakes(table)
     assert wrong[["id", "predicted"]].to_numpy().tolist() == [
         ["missed", "the rest"], ["alarm", "melanoma"],
     ]  # fmt: skip
     assert wrong["sureness"].tolist() == pytest.approx([0.95, 0.80])
-    close = label_results.least_certain(table)
+    close = ranking.least_certain(table)
     assert close["id"].tolist() == ["weak", "alarm", "missed", "sure"]
     assert close["margin"].tolist() == pytest.approx([0.2, 0.6, 0.9, 0.98])
 
@@ -321,7 +323,7 @@ def test_runs_side_by_side_with_each_study_once():
     found = {name: scores | OFFICIAL_TEST for name, scores in found.items()}
     found["c"] = found["b"]
     rows = {"a": experiments.get("1-3"), "b": experiments.get("2-4"), "c": experiments.get("1-4")}
-    table = label_results.side_by_side(found, rows)
+    table = score_tables.label_points(found, rows)
     assert table.columns.tolist() == ["run", "metric", "value", "low", "high", "published"]
     official = found["a"]["official"]
     for metric, score in (
@@ -341,19 +343,19 @@ def test_runs_side_by_side_with_each_study_once():
     assert studies["value"].tolist() == pytest.approx([0.882, 0.955, 0.9185, 0.872])
     for other in ({"n": 150}, {"split": "validation"}, {"data": "synthetic demo data"}):
         elsewhere = {name: scores | other for name, scores in found.items()}
-        assert not label_results.side_by_side(elsewhere, rows)["published"].any()
+        assert not score_tables.label_points(elsewhere, rows)["published"].any()
     assert studies[["low", "high"]].isna().all().all()
 
 
 def test_side_by_side_where_a_class_is_missing():
-    table = label_results.side_by_side({"a": scores_of(table_of(0).query("label != 1"))}, {})
+    table = score_tables.label_points({"a": scores_of(table_of(0).query("label != 1"))}, {})
     assert table["value"].isna().tolist() == [False, True, True]
     assert table["value"].dtype == table["low"].dtype == float
 
 
 def test_differences_are_those_of_the_paired_comparison():
     tables = {"a": table_of(0), "b": table_of(1), "c": table_of(2, columns=1)}
-    found = label_results.differences(tables)
+    found = label_differences(tables)
     assert found.columns.tolist() == ["AUC melanoma", "AUC seborrheic keratosis", "mean AUC"]
     assert found.index.tolist() == ["b", "c"]
     assert found.index.name == "run"
@@ -369,6 +371,6 @@ def test_differences_are_those_of_the_paired_comparison():
 
 def test_differences_that_are_undefined():
     tables = {name: table_of(seed).query("label != 1") for seed, name in enumerate("ab")}
-    found = label_results.differences(tables)
+    found = label_differences(tables)
     assert found.loc["b"].tolist()[1:] == ["undefined", "undefined"]
     assert found.loc["b", "AUC melanoma"] != "undefined"

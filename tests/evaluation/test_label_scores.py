@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
 from utils.data.splits import CLASSES
-from utils.evaluation import label_scores, resampling
+from utils.evaluation import conventions, resampling, score_tables
 from utils.evaluation.intervals import hanley_mcneil
 from utils.evaluation.labels import auc, coursework, official
 
@@ -209,7 +209,7 @@ def test_auc_interval_against_scipy():
 def test_narrower_with_more_images():
     widths = []
     for n in (100, 400, 1600):
-        scores = label_scores.classification_scores(*study(n), resamples=500)
+        scores = conventions.classification_scores(*study(n), resamples=500)
         area = scores["official"][MELANOMA]["auc"]
         widths.append(area["high"] - area["low"])
     # Four times the images, half the width, give or take the draw.
@@ -244,7 +244,7 @@ def leaves(tree: dict, path: tuple = ()) -> dict[tuple, dict]:
 
 def test_scores_layout_and_values():
     labels, probabilities = study(300)
-    scores = label_scores.classification_scores(labels, probabilities, resamples=200, seed=3)
+    scores = conventions.classification_scores(labels, probabilities, resamples=200, seed=3)
     assert list(scores) == ["n", "counts", "resamples", "seed", "level", "official", "coursework"]
     assert scores["n"] == 300
     assert scores["counts"] == {name: int((labels == i).sum()) for i, name in enumerate(CLASSES)}
@@ -263,14 +263,14 @@ def test_scores_layout_and_values():
 
 def test_scores_repeat():
     labels, probabilities = study(100)
-    first = label_scores.classification_scores(labels, probabilities, 100)
-    assert label_scores.classification_scores(labels, probabilities, 100) == first
-    assert label_scores.classification_scores(labels, probabilities, 100, seed=1) != first
+    first = conventions.classification_scores(labels, probabilities, 100)
+    assert conventions.classification_scores(labels, probabilities, 100) == first
+    assert conventions.classification_scores(labels, probabilities, 100, seed=1) != first
 
 
 def test_areas_are_stratified():
     labels, probabilities = study(80)
-    found = label_scores.classification_scores(labels, probabilities, 300, seed=2)
+    found = conventions.classification_scores(labels, probabilities, 300, seed=2)
     melanoma = labels == 0
     values = resampling.bootstrap(
         lambda weights: auc(melanoma, probabilities[:, 0], weights), labels, 300, 2
@@ -282,7 +282,7 @@ def test_areas_are_stratified():
 
 def test_shares_have_wilson_intervals():
     labels, probabilities = study(150)
-    found = label_scores.classification_scores(labels, probabilities, 20)
+    found = conventions.classification_scores(labels, probabilities, 20)
     answers = {
         "official": [column > 0.5 for column in probabilities.T],
         "coursework": [probabilities.argmax(axis=1) == index for index in range(3)],
@@ -309,7 +309,7 @@ def test_shares_have_wilson_intervals():
 def test_no_share_is_without_width():
     # All right, all six of them: that is no certainty.
     labels = np.array([0, 0, 1, 1, 2, 2])
-    found = label_scores.classification_scores(labels, np.eye(3)[labels], 20)
+    found = conventions.classification_scores(labels, np.eye(3)[labels], 20)
     leaf = found["official"][MELANOMA]["sensitivity"]
     assert (leaf["value"], leaf["high"]) == (1, 1)
     assert leaf["low"] < 0.4
@@ -319,7 +319,7 @@ def test_no_area_is_without_width():
     # Melanomas are told apart wholly, keratoses not at all; nothing of it is certain.
     labels = np.array([0, 0, 1, 1, 2, 2])
     probabilities = np.array([[0.8, 0.1, 0.1], [0, 0, 1], [0, 0.5, 0.5]])[labels]
-    areas = label_scores.classification_scores(labels, probabilities, 20)["official"]
+    areas = conventions.classification_scores(labels, probabilities, 20)["official"]
     first, second = areas[MELANOMA]["auc"], areas[KERATOSIS]["auc"]
     assert first == {"value": 1, **hanley_mcneil(1, 2, 4)._asdict()}
     assert second == {"value": 0, **hanley_mcneil(0, 2, 4)._asdict()}
@@ -332,29 +332,29 @@ def test_no_area_is_without_width():
 
 def test_melanoma_alone():
     labels, probabilities = study(100)
-    scores = label_scores.classification_scores(labels, probabilities[:, :1], 100)
+    scores = conventions.classification_scores(labels, probabilities[:, :1], 100)
     assert list(scores["official"]) == list(scores["coursework"]) == [MELANOMA]
     assert sum(scores["counts"].values()) == 100
-    assert label_scores.table(scores).shape == (2, 4)
+    assert score_tables.label_table(scores).shape == (2, 4)
 
 
 def test_a_missing_class_is_none():
     labels, probabilities = [0, 0, 2, 2], np.full((4, 3), 1 / 3)
-    scores = label_scores.classification_scores(labels, probabilities, 50)
+    scores = conventions.classification_scores(labels, probabilities, 50)
     undefined = {"value": None, "low": None, "high": None}
     assert scores["official"][KERATOSIS]["auc"] == undefined
     assert scores["official"][KERATOSIS]["sensitivity"] == undefined
     assert scores["official"]["mean_auc"] == undefined
     assert scores["official"][MELANOMA]["auc"] == {"value": 0.5, "low": 0.5, "high": 0.5}
     json.dumps(scores, allow_nan=False)
-    cells = label_scores.table(scores)
+    cells = score_tables.label_table(scores)
     assert cells.loc[("official (score > 0.5)", "seborrheic keratosis"), "AUC"] == "undefined"
 
 
 def test_table():
     labels, probabilities = study(200)
-    scores = label_scores.classification_scores(labels, probabilities, 100)
-    cells = label_scores.table(scores, digits=2)
+    scores = conventions.classification_scores(labels, probabilities, 100)
+    cells = score_tables.label_table(scores, digits=2)
     assert list(cells.columns) == ["AUC", "ACC", "SE", "SP"]
     names = ["melanoma", "seborrheic keratosis"]
     assert list(cells.index) == [
@@ -370,7 +370,7 @@ def test_table():
     ]
     assert cells.loc[("coursework (argmax)", "all classes")].tolist()[::2] == ["", ""]
     # The table is made from the file as well as from the scores in memory.
-    assert label_scores.table(json.loads(json.dumps(scores)), digits=2).equals(cells)
+    assert score_tables.label_table(json.loads(json.dumps(scores)), digits=2).equals(cells)
 
 
 @pytest.mark.parametrize(
@@ -388,4 +388,4 @@ def test_bootstrap_refuses(strata, resamples, message):
 
 def test_scores_refuse_what_the_metrics_refuse():
     with pytest.raises(ValueError, match=r"outside \[0, 1\]"):
-        label_scores.classification_scores([0], [[2.0, -1.0, 0.0]])
+        conventions.classification_scores([0], [[2.0, -1.0, 0.0]])

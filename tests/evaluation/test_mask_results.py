@@ -8,12 +8,16 @@ import pytest
 
 import experiments
 from utils import evaluation
-from utils.evaluation import full_size, mask_results
-from utils.evaluation.full_size import THRESHOLDS, MaskSettings, Result, counts_of
+from utils.evaluation import ranking, results, score_files, score_tables
+from utils.evaluation.counts import counts_of
+from utils.evaluation.full_size import THRESHOLDS
+from utils.evaluation.paired import mask_differences
+from utils.evaluation.results import Result
+from utils.evaluation.settings import MaskSettings
 from utils.logger.run import RunFolder
 from utils.system.errors import RunError
 
-HOW = MaskSettings(batch_size=4)
+SETTINGS = MaskSettings(batch_size=4)
 
 
 def result_of(ids, seed: int = 0) -> Result:
@@ -42,14 +46,12 @@ def run(tmp_path):
 
 def test_what_is_there_is_read(run, rows):
     calls = []
-    first = mask_results.results(
-        run, "test", rows, lambda: calls.append(1) or result_of(rows["id"])
-    )
-    second = mask_results.results(run, "test", rows, lambda: calls.append(1))
+    first = results.per_image(run, "test", rows, lambda: calls.append(1) or result_of(rows["id"]))
+    second = results.per_image(run, "test", rows, lambda: calls.append(1))
     assert calls == [1]
     for one, other in zip(first, second, strict=True):
         pd.testing.assert_frame_equal(one, other, check_exact=True)
-    backwards = mask_results.results(run, "test", rows.iloc[::-1], lambda: calls.append(1))
+    backwards = results.per_image(run, "test", rows.iloc[::-1], lambda: calls.append(1))
     assert backwards.per_image["id"].tolist() == rows["id"].tolist()[::-1]
 
 
@@ -60,20 +62,20 @@ def test_masks_that_are_asked_for_later_are_written_then(run, rows, tmp_path):
         calls.append(1)
         (tmp_path / "masks").mkdir(exist_ok=True)
         for name in rows["id"]:
-            (tmp_path / "masks" / full_size.mask_name(name)).touch()
+            (tmp_path / "masks" / results.mask_name(name)).touch()
         return result_of(rows["id"])
 
-    mask_results.results(run, "test", rows, evaluate)
+    results.per_image(run, "test", rows, evaluate)
     (tmp_path / "masks/ISIC_3_segmentation.png").unlink()
     for _ in range(2):
-        mask_results.results(run, "test", rows, evaluate, tmp_path / "masks")
+        results.per_image(run, "test", rows, evaluate, tmp_path / "masks")
     assert len(calls) == 2
 
 
 def test_a_result_half_written_is_made_again(run, rows):
-    mask_results.results(run, "test", rows, lambda: result_of(rows["id"]))
+    results.per_image(run, "test", rows, lambda: result_of(rows["id"]))
     (run / "thresholds-test.csv").unlink()
-    mask_results.results(run, "test", rows, lambda: result_of(rows["id"]))
+    results.per_image(run, "test", rows, lambda: result_of(rows["id"]))
     assert (run / "thresholds-test.csv").exists()
 
 
@@ -88,25 +90,25 @@ def test_a_result_half_written_is_made_again(run, rows):
     ],
 )
 def test_a_damaged_file_names_the_cure(run, rows, damage, message):
-    mask_results.results(run, "test", rows, lambda: result_of(rows["id"]))
+    results.per_image(run, "test", rows, lambda: result_of(rows["id"]))
     file = run / "per-image-test.csv"
     file.write_text(damage(file.read_text()))
     with pytest.raises(RunError, match=message):
-        mask_results.results(run, "test", rows, lambda: result_of(rows["id"]))
+        results.per_image(run, "test", rows, lambda: result_of(rows["id"]))
 
 
 def test_scores_are_written_in_all_conventions(run, rows):
     row = {"select_on": "validation", "threshold": 0.5, "views": 1}
     run.save_json("config.json", {"row": row})
     table = result_of(rows["id"]).per_image
-    found = mask_results.scores(run, "validation", table, "ISIC 2017", HOW)
+    found = score_files.mask_scores(run, "validation", table, "ISIC 2017", SETTINGS)
     assert json.loads((run / "scores-validation.json").read_text()) == found
     assert found["official"]["jaccard"]["value"] == pytest.approx(table["jaccard"].mean())
     assert found["lesion"]["jaccard"]["value"] == pytest.approx(
         table["tp"].sum() / table[["tp", "fp", "fn"]].sum().sum()
     )
     assert (found["threshold"], found["views"], found["n"]) == (0.5, 1, 8)
-    lines = mask_results.summary(found).splitlines()
+    lines = score_tables.summary(found).splitlines()
     assert lines[0] == "ISIC 2017, validation split, 8 images, 95 % intervals:"
     assert lines[1].startswith(f"  mean Jaccard: {table['jaccard'].mean():.3f} [")
     assert lines[-1].strip().startswith("the epoch was chosen on these very images")
@@ -114,18 +116,20 @@ def test_scores_are_written_in_all_conventions(run, rows):
 
 def test_another_way_to_make_masks_says_so(run, rows):
     run.save_json("config.json", {"row": {"select_on": "validation"}})
-    how = MaskSettings(batch_size=4, views=8, threshold=0.4, clean_up=True)
+    settings = MaskSettings(batch_size=4, views=8, threshold=0.4, clean_up=True)
     table = result_of(rows["id"]).per_image
-    found = mask_results.scores(run, "validation-8-views", table, "ISIC 2017", how)
+    found = score_files.mask_scores(run, "validation-8-views", table, "ISIC 2017", settings)
     assert (found["split"], found["views"], found["threshold"]) == ("validation", 8, 0.4)
-    first, *_, last = mask_results.summary(found).splitlines()
+    first, *_, last = score_tables.summary(found).splitlines()
     assert first.startswith("ISIC 2017, validation split, 8 views, cleaned up, 8 images")
     assert "the scores flatter" in last
 
 
 def test_published_rows_stand_in_their_own_convention(run, rows):
-    found = mask_results.scores(run, "test", result_of(rows["id"]).per_image, "ISIC 2017", HOW)
-    table = mask_results.comparison(found, experiments.get("seg-3"))
+    found = score_files.mask_scores(
+        run, "test", result_of(rows["id"]).per_image, "ISIC 2017", SETTINGS
+    )
+    table = score_tables.mask_comparison(found, experiments.get("seg-3"))
     (pooled, ours), *_ = table.index
     assert pooled.startswith("coursework")
     assert ours == "this run (ISIC 2017, test)"
@@ -137,9 +141,9 @@ def test_published_rows_stand_in_their_own_convention(run, rows):
     assert official.loc["Yuan, 1st of the challenge", "JSI"] == "0.7650"
     assert "coursework, Dense-UNet pretrained" not in official.index
     assert official.loc["MB-DCNN, TMI 2020", "SE"] == ""
-    lite = mask_results.comparison(found, experiments.get("seg-6"))
+    lite = score_tables.mask_comparison(found, experiments.get("seg-6"))
     assert len(set(lite.index.get_level_values(0))) == 1  # nothing pooled was published for it
-    alone = mask_results.comparison(
+    alone = score_tables.mask_comparison(
         found | {"data": "synthetic demo data"}, experiments.get("seg-3")
     )
     assert alone["trained on"].tolist() == ["synthetic images"] * 2  # ours in two conventions
@@ -147,14 +151,16 @@ def test_published_rows_stand_in_their_own_convention(run, rows):
 
 def test_points_of_the_forest_plot(run, rows):
     found = {
-        name: mask_results.scores(run, "test", result_of(rows["id"], seed).per_image, "d", HOW)
+        name: score_files.mask_scores(
+            run, "test", result_of(rows["id"], seed).per_image, "d", SETTINGS
+        )
         for seed, name in enumerate(("a", "b"))
     }
-    assert not mask_results.points(found, dict.fromkeys(found, experiments.get("seg-1")))[
+    assert not score_tables.mask_points(found, dict.fromkeys(found, experiments.get("seg-1")))[
         "published"
     ].any()
     found = {name: scores | {"n": 600} for name, scores in found.items()}
-    table = mask_results.points(found, dict.fromkeys(found, experiments.get("seg-1")))
+    table = score_tables.mask_points(found, dict.fromkeys(found, experiments.get("seg-1")))
     ours, theirs = table[~table["published"]], table[table["published"]]
     assert ours["run"].unique().tolist() == ["a", "b"]
     assert (ours["low"] <= ours["value"]).all()
@@ -167,7 +173,7 @@ def test_differences_are_paired(rows):
     base = result_of(rows["id"]).per_image
     better = base.assign(tp=base["tp"] + base["fn"] // 2, fn=base["fn"] - base["fn"] // 2)
     better = better.assign(**evaluation.masks.per_image(counts_of(better)))
-    table = mask_results.differences({"a": base, "b": better.iloc[::-1], "c": base})
+    table = mask_differences({"a": base, "b": better.iloc[::-1], "c": base})
     gain = (better["jaccard"] - base["jaccard"]).mean()
     assert table.loc["b", "mean Jaccard"].startswith(f"{gain:+.3f} [")
     assert table.loc["b", "better on"] == f"{(better['fn'] < base['fn']).sum()} of 8 images"
@@ -176,7 +182,7 @@ def test_differences_are_paired(rows):
 
 def test_best_middle_and_worst(rows):
     table = result_of(rows["id"]).per_image
-    groups = mask_results.ranked(table, 2)
+    groups = ranking.ranked(table, 2)
     order = table.sort_values("jaccard", ascending=False)["id"].tolist()
     assert groups["best"]["id"].tolist() == order[:2]
     assert groups["median"]["id"].tolist() == order[3:5]
@@ -186,16 +192,16 @@ def test_best_middle_and_worst(rows):
 @pytest.mark.parametrize("images", range(1, 9))
 def test_no_image_is_among_the_best_and_the_worst(rows, images):
     table = result_of(rows["id"]).per_image.head(images)
-    groups = mask_results.ranked(table, 20)
-    shown = pd.concat(groups.values())["id"]
-    assert shown.is_unique
-    assert len(shown) == images - images % 3 if images >= 3 else images
+    groups = ranking.ranked(table, 20)
+    ssettingsn = pd.concat(groups.values())["id"]
+    assert ssettingsn.is_unique
+    assert len(ssettingsn) == images - images % 3 if images >= 3 else images
     assert list(groups) == ["best", "median", "worst"]
 
 
 def test_failures_are_below_the_challenges_threshold(rows):
     table = result_of(rows["id"]).per_image
-    failed = mask_results.failures(table)
+    failed = ranking.failures(table)
     assert 0 < len(failed) < len(table)
     assert (failed["jaccard"] < 0.65).all()
     assert failed["jaccard"].is_monotonic_increasing

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from utils.evaluation import mask_scores, paired
+from utils.evaluation import conventions, paired, score_tables
 from utils.evaluation.counts import Counts, count
 from utils.evaluation.masks import METRICS, coursework, lesion_pooled, official, per_image
 from utils.evaluation.resampling import bootstrap, percentile_interval
@@ -33,7 +33,7 @@ def taken(counts: Counts, rows: np.ndarray) -> Counts:
 
 def test_layout_and_values():
     counts = study()
-    scores = mask_scores.segmentation_scores(counts, resamples=200, seed=3)
+    scores = conventions.segmentation_scores(counts, resamples=200, seed=3)
     assert list(scores) == ["n", "resamples", "seed", "level", *FUNCTIONS]
     assert [scores[key] for key in ("n", "resamples", "seed", "level")] == [60, 200, 3, 0.95]
     assert json.loads(json.dumps(scores, allow_nan=False)) == scores
@@ -50,7 +50,7 @@ def test_layout_and_values():
 
 def test_intervals_equal_a_loop_over_the_same_images():
     counts = study(25)
-    scores = mask_scores.segmentation_scores(counts, resamples=150, seed=5)
+    scores = conventions.segmentation_scores(counts, resamples=150, seed=5)
     weights = bootstrap(lambda weights: weights, np.zeros(25), 150, seed=5).astype(int)
     drawn = [taken(counts, np.repeat(np.arange(25), row)) for row in weights]
     for convention, function in FUNCTIONS.items():
@@ -65,7 +65,7 @@ def test_intervals_equal_a_loop_over_the_same_images():
 
 def test_intervals_against_scipy():
     counts = study(80)
-    found = mask_scores.segmentation_scores(counts, resamples=10_000)
+    found = conventions.segmentation_scores(counts, resamples=10_000)
     cells = np.stack(counts)
 
     def pooled(rows: np.ndarray) -> float:
@@ -88,7 +88,7 @@ def test_intervals_against_scipy():
 def test_narrower_with_more_images():
     widths = []
     for n in (50, 200, 800):
-        overlap = mask_scores.segmentation_scores(study(n), resamples=500)["official"]["jaccard"]
+        overlap = conventions.segmentation_scores(study(n), resamples=500)["official"]["jaccard"]
         widths.append(overlap["high"] - overlap["low"])
     # Four times the images, half the width, give or take the draw.
     assert widths[0] / widths[1] == pytest.approx(2, rel=0.4)
@@ -97,9 +97,9 @@ def test_narrower_with_more_images():
 
 def test_repeats_from_the_seed():
     counts = study()
-    first = mask_scores.segmentation_scores(counts, 100)
-    assert mask_scores.segmentation_scores(counts, 100) == first
-    assert mask_scores.segmentation_scores(counts, 100, seed=1) != first
+    first = conventions.segmentation_scores(counts, 100)
+    assert conventions.segmentation_scores(counts, 100) == first
+    assert conventions.segmentation_scores(counts, 100, seed=1) != first
 
 
 def test_ten_thousand_resamples_take_seconds():
@@ -112,7 +112,7 @@ def test_ten_thousand_resamples_take_seconds():
 def test_undefined_is_none():
     # Neither the truth nor the prediction has a lesion in any image.
     empty = Counts(tp=[0], fp=[0], fn=[0], tn=[9])
-    scores = mask_scores.segmentation_scores(empty, 20)
+    scores = conventions.segmentation_scores(empty, 20)
     undefined = {"value": None, "low": None, "high": None}
     for convention in ("coursework", "lesion"):
         assert scores[convention]["sensitivity"] == undefined
@@ -120,12 +120,12 @@ def test_undefined_is_none():
         assert scores[convention]["accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
     assert all(scores["official"][metric]["value"] == 1 for metric in METRICS)
     json.dumps(scores, allow_nan=False)
-    assert mask_scores.table(scores).loc["JSI"].tolist()[1:] == ["undefined", "undefined"]
+    assert score_tables.mask_table(scores).loc["JSI"].tolist()[1:] == ["undefined", "undefined"]
 
 
 def test_table():
-    scores = mask_scores.segmentation_scores(study(), 100)
-    cells = mask_scores.table(scores, digits=2)
+    scores = conventions.segmentation_scores(study(), 100)
+    cells = score_tables.mask_table(scores, digits=2)
     assert list(cells.index) == ["ACC", "SE", "SP", "JSI", "DSC", "TJI"]
     assert [name.split()[0] for name in cells.columns] == ["official", "coursework", "lesion"]
     leaf = scores["coursework"]["dice"]
@@ -134,15 +134,15 @@ def test_table():
     assert cells.loc["TJI"].iloc[2] == ""
     assert (cells.iloc[:, :2] != "").all(axis=None)
     # The table is made from the file as well as from the scores in memory.
-    assert mask_scores.table(json.loads(json.dumps(scores)), digits=2).equals(cells)
-    assert len(mask_scores.table(scores).loc["ACC"].iloc[0]) == len("0.900 [0.800, 0.950]")
+    assert score_tables.mask_table(json.loads(json.dumps(scores)), digits=2).equals(cells)
+    assert len(score_tables.mask_table(scores).loc["ACC"].iloc[0]) == len("0.900 [0.800, 0.950]")
 
 
 def test_scores_refuse_what_the_metrics_and_the_bootstrap_refuse():
     with pytest.raises(ValueError, match="one entry an image"):
-        mask_scores.segmentation_scores(Counts([], [], [], []))
+        conventions.segmentation_scores(Counts([], [], [], []))
     with pytest.raises(ValueError, match="resamples is 0; expected at least 1"):
-        mask_scores.segmentation_scores(study(), resamples=0)
+        conventions.segmentation_scores(study(), resamples=0)
 
 
 # --- two runs ---
@@ -194,7 +194,7 @@ def test_difference_is_paired():
     found = paired.jaccard_difference(first, second)
     assert 0 < found.low < found.value < found.high
     # By themselves the runs are far less sure, for hard images are hard for both.
-    alone = mask_scores.segmentation_scores(first)["official"]["jaccard"]
+    alone = conventions.segmentation_scores(first)["official"]["jaccard"]
     assert found.high - found.low < 0.4 * (alone["high"] - alone["low"])
     turned = paired.jaccard_difference(second, first)
     assert (turned.value, turned.low, turned.high) == pytest.approx(

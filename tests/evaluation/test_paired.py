@@ -8,7 +8,7 @@ import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from utils.data.splits import CLASSES
-from utils.evaluation.label_scores import classification_scores
+from utils.evaluation.conventions import classification_scores
 from utils.evaluation.paired import Difference, paired_difference
 from utils.evaluation.resampling import bootstrap, bootstrap_p_value
 from utils.evaluation.significance import delong_test

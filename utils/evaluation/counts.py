@@ -8,6 +8,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 UNDEFINED = math.nan
@@ -40,6 +41,11 @@ def count(truth: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = N
         return Counts(*(number(cell.sum(axis=-1)) for cell in cells))
     weights = image_weights(weights, truth)
     return Counts(*(number(weights @ cell.astype(float)) for cell in cells))
+
+
+def counts_of(table: pd.DataFrame) -> Counts:
+    """The four columns of counts of a table as arrays (n,)."""
+    return Counts(*(table[name].to_numpy(dtype=float) for name in Counts._fields))
 
 
 def accuracy(counts: Counts, empty: float = UNDEFINED) -> Number:

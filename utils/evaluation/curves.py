@@ -2,7 +2,7 @@
 
 A band is pointwise: at each place of the grid it holds 95 % of the resampled curves. It is not
 simultaneous: that the whole true curve lies inside is less likely than 95 %. Resamples are those
-behind an AUC in `evaluation.label_scores` (as many images of each class as there are), and the
+behind an AUC in a score file (as many images of each class as there are), and the
 interval of an AUC is the very one in scores-<split>.json. Averages and bands are vertical, at fixed
 false-positive rates: Fawcett, "An introduction to ROC analysis", 2006, section 8
 (https://doi.org/10.1016/j.patrec.2005.10.010).

@@ -3,9 +3,7 @@
 No set of masks is held in memory: each batch becomes counts of pixels and is forgotten.
 """
 
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,7 +17,9 @@ from utils.data.loaders import evaluation_loader
 from utils.data.masks import WHOLE, Region, TestImages, corners
 from utils.data.workers import faults_in_words
 from utils.evaluation import masks
-from utils.evaluation.counts import Counts
+from utils.evaluation.counts import Counts, counts_of
+from utils.evaluation.results import Result, mask_name
+from utils.evaluation.settings import MaskSettings
 from utils.model.forward import answers, probabilities
 from utils.system.errors import DataError
 from utils.system.files import write_atomic
@@ -83,31 +83,12 @@ def lesion(probability: np.ndarray, threshold: float = 0.5, clean_up: bool = Fal
     return filled.astype(bool)
 
 
-@dataclass(frozen=True)
-class MaskSettings:
-    """What of a row decides about a mask, and in which precision the network computes."""
-
-    batch_size: int
-    workers: int | None = None
-    precision: str = "fp32"
-    views: int = 1
-    threshold: float = 0.5
-    clean_up: bool = False
-
-
-class Result(NamedTuple):
-    """A row an image: counts and official scores; and the counts at each of THRESHOLDS."""
-
-    per_image: pd.DataFrame  # id, width, height, tp, fp, fn, tn, METRICS
-    thresholds: pd.DataFrame  # id, threshold, tp, fp, fn, tn
-
-
 @faults_in_words()
 def evaluate(
     network: nn.Module,
     images: TestImages,
     rows: pd.DataFrame,
-    how: MaskSettings,
+    settings: MaskSettings,
     masks_to: Path | None = None,
 ) -> Result:
     """Hold the predicted masks against the true ones at the original size.
@@ -116,16 +97,16 @@ def evaluate(
     `<id>_segmentation.png` with 0 and 255, as the challenge takes them.
     """
     per_image, thresholds = [], []
-    loader = evaluation_loader(images, how.batch_size, how.workers)
+    loader = evaluation_loader(images, settings.batch_size, settings.workers)
     sources = rows[["id", "mask"]].to_dict("records")
-    for index, probability in probabilities(network, loader, how.precision, how.views):
+    for index, probability in probabilities(network, loader, settings.precision, settings.views):
         row = sources[index]
         truth = true_mask(row["mask"])
         whole = at_original_size(probability, truth.shape, images.regions[index])
-        said = lesion(whole, how.threshold, how.clean_up)
+        said = lesion(whole, settings.threshold, settings.clean_up)
         size = {"id": row["id"], "width": truth.shape[1], "height": truth.shape[0]}
         per_image.append(size | pixels(truth, said))
-        for threshold, at in zip(THRESHOLDS, over_thresholds(truth, whole, how), strict=True):
+        for threshold, at in zip(THRESHOLDS, over_thresholds(truth, whole, settings), strict=True):
             thresholds.append({"id": row["id"], "threshold": threshold} | at)
         if masks_to is not None:
             _, png = cv2.imencode(".png", said.astype(np.uint8) * 255)
@@ -133,11 +114,6 @@ def evaluate(
     table = pd.DataFrame(per_image)
     scores = masks.per_image(counts_of(table))
     return Result(table.assign(**scores), pd.DataFrame(thresholds))
-
-
-def mask_name(image_id: str) -> str:
-    """What the challenge calls the mask of an image."""
-    return f"{image_id}_segmentation.png"
 
 
 def true_mask(path: str) -> np.ndarray:
@@ -151,10 +127,10 @@ def true_mask(path: str) -> np.ndarray:
 
 
 def over_thresholds(
-    truth: np.ndarray, probability: np.ndarray, how: MaskSettings
+    truth: np.ndarray, probability: np.ndarray, settings: MaskSettings
 ) -> list[dict[str, int]]:
     """tp, fp, fn, tn (H, W) at each of THRESHOLDS."""
-    if how.clean_up:
+    if settings.clean_up:
         return [pixels(truth, lesion(probability, at, clean_up=True)) for at in THRESHOLDS]
     both, found = np.zeros((2, len(THRESHOLDS)), int)
     for top in range(0, len(truth), STRIP):  # a strip stays in the cache for all thresholds
@@ -177,29 +153,3 @@ def pixels(truth: np.ndarray, said: np.ndarray) -> dict[str, int]:
 def _cells(size: int, lesions: int, found: int, both: int) -> dict[str, int]:
     tn = size - lesions - found + both
     return {"tp": both, "fp": found - both, "fn": lesions - both, "tn": tn}
-
-
-def counts_of(table: pd.DataFrame) -> Counts:
-    """The four columns of counts as arrays (n,)."""
-    return Counts(*(table[name].to_numpy(dtype=float) for name in Counts._fields))
-
-
-def mask_settings(row: Any, precision: str, **changes: Any) -> MaskSettings:
-    """The row's way from images to masks; precision is the one that the run was trained in.
-
-    changes (views, threshold, clean_up) take the place of the row's, None leaves it. ValueError for
-    a value that the row could not have.
-    """
-    row = replace(row, **{name: value for name, value in changes.items() if value is not None})
-    names = ("batch_size", "workers", "views", "threshold", "clean_up")
-    return MaskSettings(**{name: getattr(row, name) for name in names}, precision=precision)
-
-
-def suffix(**changes: Any) -> str:
-    """What file names say of changes to `mask_settings`: "-8-views-threshold-0.4"."""
-    words = []
-    for name, value in changes.items():
-        if value is not None:
-            known = {"views": f"{value}-views", "clean_up": "clean" if value else "unclean"}
-            words.append(known.get(name, f"{name}-{value}"))
-    return "".join(f"-{word}" for word in words)

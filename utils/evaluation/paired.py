@@ -5,7 +5,7 @@ the images serves both, so that this cancels out. For the AUCs of one class ther
 too, which agrees where there are many images: `evaluation.significance.delong_test`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +13,12 @@ import pandas as pd
 
 from utils.data.splits import CLASSES
 from utils.evaluation import masks
-from utils.evaluation.counts import Counts, Number
-from utils.evaluation.label_scores import CONVENTIONS, Key, flat_scores, strata_of
-from utils.evaluation.labels import epoch_scores
+from utils.evaluation.conventions import LABELS, Key, flat_scores, strata_of
+from utils.evaluation.counts import Counts, Number, counts_of
+from utils.evaluation.intervals import interval_text
+from utils.evaluation.labels import classes_in, epoch_scores
 from utils.evaluation.resampling import bootstrap, bootstrap_p_value, percentile_interval
+from utils.evaluation.score_files import area_name
 from utils.evaluation.significance import Comparison, delong_test
 from utils.system.errors import listed
 
@@ -94,7 +96,7 @@ def _score(
     if path == ("official", "mean_auc") and probabilities.shape[1] > 1:
         return epoch_scores(labels, probabilities, weights)["auc_mean"]  # nothing but the areas
     # The other convention's scores would take as long again.
-    conventions = path[:1] if path[0] in CONVENTIONS else CONVENTIONS
+    conventions = path[:1] if path[0] in LABELS else LABELS
     flat = flat_scores(labels, probabilities, weights, conventions)
     if path not in flat:
         raise ValueError(f"no score {path!r} in one of the tables; it has {list(flat)}")
@@ -110,7 +112,7 @@ def _aligned(tables: Sequence[pd.DataFrame]) -> tuple[np.ndarray, list[np.ndarra
                 f"the tables hold other labels for {listed(list(other))}; expected the "
                 "same truth in all. One of them was made from other label files."
             )
-        columns.append(one[[name for name in CLASSES if name in one.columns]].to_numpy())
+        columns.append(one[classes_in(one)].to_numpy())
     return indexed[0]["label"].to_numpy(), columns
 
 
@@ -168,3 +170,47 @@ def jaccard_difference(
         (value,),
         bootstrap_p_value(resampled),
     )
+
+
+def label_differences(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Each run minus the first one, AUC by AUC, on the same images: "+0.021 [-0.004, +0.047]".
+
+    tables: predictions by the run's name, at least two. A row a further run; an AUC that one of the
+    two lacks is "". How it is compared, and what is refused: `paired_difference` for the mean,
+    `area_difference` for a class, as in the report.
+    """
+    (_, base), *others = tables.items()
+    columns = {area_name(name): name for name in CLASSES[:2]}
+    rows: dict[str, dict[str, str]] = {}
+    for run, table in others:
+        both = base.columns.intersection(table.columns)
+        rows[run] = {
+            column: _signed(area_difference(table, base, name))
+            for column, name in columns.items()
+            if name in both
+        }
+        if len(rows[run]) == len(columns):
+            rows[run]["mean AUC"] = _signed(paired_difference(table, base))
+    index = pd.Index(list(rows), name="run")
+    return pd.DataFrame(list(rows.values()), index, [*columns, "mean AUC"]).fillna("")
+
+
+def mask_differences(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The same for segmenters: the official mean Jaccard, and on how many images it is higher.
+
+    tables: per-image results by the run's name, at least two.
+    """
+    (_, base), *others = tables.items()
+    lines = {}
+    for run, table in others:
+        same = table.set_index("id").loc[base["id"]].reset_index()
+        better = int((same["jaccard"].to_numpy() > base["jaccard"].to_numpy()).sum())
+        lines[run] = {
+            "mean Jaccard": _signed(jaccard_difference(counts_of(same), counts_of(base))),
+            "better on": f"{better} of {len(base)} images",
+        }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _signed(difference: Difference | Comparison) -> str:
+    return interval_text(difference.value, difference.low, difference.high, sign=True)

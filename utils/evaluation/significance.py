@@ -198,7 +198,7 @@ def holm(p_values: ArrayLike) -> np.ndarray:
 def over_seeds(values: Sequence[float]) -> Spread:
     """Mean and sample standard deviation of a score over seeds (s,), s >= 1.
 
-    The deviation is about other trainings on the same data; an interval of `label_scores` is
+    The deviation is about other trainings on the same data; the interval in a score file is
     about other images. nan where a score is nan. Raises ValueError for no seed.
     """
     scores = np.asarray(values, dtype=float)

@@ -8,16 +8,18 @@ share an image nothing is computed: such numbers would flatter.
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from utils.data.splits import CLASSES, read, require_labels, training_rows
 from utils.evaluation import calibration, operating, subgroups
-from utils.evaluation.labels import OFFICIAL_CLASSES
+from utils.evaluation.intervals import interval_text
+from utils.evaluation.labels import OFFICIAL_CLASSES, classes_in
 from utils.evaluation.resampling import bootstrap, percentile_interval
 from utils.system.errors import listed
+from utils.system.experiment import Experiment
 
 BEFORE, AFTER = "as they are", "scaled"
 ANSWER = "most probable class"  # calibration of the answer: Guo et al., section 2
@@ -50,10 +52,10 @@ def refusal(fitted: pd.DataFrame, reported: pd.DataFrame) -> str:
             f"({listed(both)}): a temperature or threshold that is fitted on the images it "
             "is judged on flatters, so there are no numbers. Report another split."
         )
-    if _classes(fitted) != _classes(reported):
+    if classes_in(fitted) != classes_in(reported):
         return (
-            f"the predictions to fit on know {listed(_classes(fitted))}, those to report "
-            f"{listed(_classes(reported))}; expected the same classes of one run."
+            f"the predictions to fit on know {listed(classes_in(fitted))}, those to report "
+            f"{listed(classes_in(reported))}; expected the same classes of one run."
         )
     if not _tasks(fitted):
         return (
@@ -81,7 +83,7 @@ def assess(
     """
     if reason := refusal(fitted, reported):
         raise ValueError(reason)
-    names = _classes(reported)
+    names = classes_in(reported)
     temperature = calibration.fit_temperature(fitted["label"], fitted[names].to_numpy())
     scaled = reported.copy()
     scaled[names] = calibration.scale(reported[names].to_numpy(), temperature)
@@ -103,16 +105,17 @@ def assess(
     )
 
 
-def selection_rows(data_dir: Path, row: Any) -> pd.DataFrame:
-    """The images that chose the epoch of a run of this row, as `data.training_rows` gives them.
+def selection_images(data_dir: Path, experiment: Experiment) -> pd.DataFrame:
+    """The images that chose the epoch of a run of this experiment, see `data.training_rows`.
 
-    row is the experiment's. Crops are never among them, so the folder of crops is not needed.
-    Raises DataError when a split or the enlarged list is missing.
+    Crops are never among them, so the folder of crops is not needed. Raises DataError when a split
+    or the enlarged list is missing.
     """
-    crops = row.train_list == "patches"
-    rows = read(data_dir, "official" if crops else row.train_list, row.allow_missing)
-    require_labels(rows)
-    return training_rows(rows, row.select_on, row.seed)[1]
+    crops = experiment.train_list == "patches"
+    name = "official" if crops else experiment.train_list
+    images = read(data_dir, name, experiment.allow_missing)
+    require_labels(images)
+    return training_rows(images, experiment.select_on, experiment.seed)[1]
 
 
 def gathered(found: Mapping[str, Assessment], name: str) -> pd.DataFrame:
@@ -139,14 +142,9 @@ def readable(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
 
 
 def _cell(value: float, low: float, high: float, digits: int) -> str:
-    if np.isnan(value):
-        return "undefined"
-    interval = "too few" if np.isnan(low) else f"{low:.{digits}f}, {high:.{digits}f}"
-    return f"{value:.{digits}f} [{interval}]"
-
-
-def _classes(table: pd.DataFrame) -> list[str]:
-    return [name for name in CLASSES if name in table.columns]
+    if np.isnan(low) and not np.isnan(value):
+        return f"{value:.{digits}f} [too few]"
+    return interval_text(value, low, high, digits)
 
 
 def _tasks(table: pd.DataFrame) -> list[str]:
@@ -203,7 +201,7 @@ def _calibration(
     """A row a class and version, and one for the answers where there are several classes."""
     lines, errors = [], []
     for version, table in versions.items():
-        labels, probabilities = table["label"].to_numpy(), table[_classes(table)].to_numpy()
+        labels, probabilities = table["label"].to_numpy(), table[classes_in(table)].to_numpy()
         used = temperature if version == AFTER else 1.0
         for name in (name for name in OFFICIAL_CLASSES if name in table.columns):
             truth, p = _task(table, name)

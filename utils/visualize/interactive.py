@@ -14,7 +14,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 
 from utils.data.splits import CLASSES
-from utils.evaluation import label_results
+from utils.evaluation import ranking
 from utils.evaluation.curves import operating_points
 from utils.evaluation.labels import OFFICIAL_CLASSES
 from utils.logger.run import RunFolder
@@ -25,8 +25,8 @@ from utils.visualize import labels
 SCREEN_DPI = 100
 Orders = Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]]
 ORDERS: Orders = {
-    "surest mistakes first": label_results.confident_mistakes,
-    "least certain first": label_results.least_certain,
+    "surest mistakes first": ranking.confident_mistakes,
+    "least certain first": ranking.least_certain,
     "all, by id": lambda table: table.sort_values("id", kind="stable"),
 }
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from utils.evaluation import mask_results
-from utils.evaluation.full_size import counts_of
+from utils.evaluation import ranking
+from utils.evaluation.counts import counts_of
 from utils.evaluation.masks import THRESHOLD, per_image
 from utils.logger.run import RunFolder
 from utils.visualize import masks
@@ -20,7 +20,7 @@ SHOWN = ("jaccard", "sensitivity", "specificity")
 ORDERS: Orders = {
     "worst first": lambda table: table.sort_values(["jaccard", "id"]),
     "best first": lambda table: table.sort_values(["jaccard", "id"], ascending=[False, True]),
-    f"under {THRESHOLD}": mask_results.failures,
+    f"under {THRESHOLD}": ranking.failures,
     "all, by id": lambda table: table.sort_values("id"),
 }
 

@@ -92,8 +92,8 @@ def precision_recall_curves(curves: Sequence[Curve], title: str, note: str) -> F
 def score_intervals(table: pd.DataFrame, title: str, note: str) -> Figure:
     """Forest plot: a panel a metric, a line a run (point and interval), published values hollow.
 
-    table as `results.side_by_side` gives it, one row a point: columns run, metric, value, low, high
-    (nan for published values), published (bool). Runs and metrics in the order they come.
+    table as `score_tables.label_points` gives it, one row a point: columns run, metric, value, low,
+    high (nan for published values), published (bool). Runs and metrics in the order they come.
     """
     runs, metrics = table["run"].unique(), table["metric"].unique()
     size = (3.0 + 2.9 * len(metrics), 1.3 + 0.34 * len(runs))

@@ -9,7 +9,8 @@ from torch import nn
 from utils.data.loaders import evaluation_loader
 from utils.data.masks import TestImages
 from utils.data.store import Store
-from utils.evaluation.full_size import MaskSettings, at_original_size, lesion
+from utils.evaluation.full_size import at_original_size, lesion
+from utils.evaluation.settings import MaskSettings
 from utils.model.forward import probabilities
 from utils.visualize.overlay import Case, shown_size
 
@@ -20,9 +21,9 @@ def cases(
     rows: pd.DataFrame,
     per_image: pd.DataFrame,
     row: Any,
-    how: MaskSettings,
+    settings: MaskSettings,
 ) -> list[Case]:
-    """A case for each line of per_image (a part of `results_seg.results`), as large as it is shown.
+    """A case for each line of per_image (a part of `results.per_image`), as large as it is shown.
 
     The store may hold squares; a case has the proportions of the photo.
 
@@ -33,12 +34,12 @@ def cases(
     chosen = rows.set_index("id", drop=False).loc[per_image["id"]]
     images = TestImages(prepared, chosen, row.image_size, row.test_image)
     found = []
-    loader = evaluation_loader(images, how.batch_size, 0)
-    for index, probability in probabilities(network, loader, how.precision, how.views):
+    loader = evaluation_loader(images, settings.batch_size, 0)
+    for index, probability in probabilities(network, loader, settings.precision, settings.views):
         place, line = images.positions[index], per_image.iloc[index]
         width, height = shown_size(line["width"], line["height"])
         whole = at_original_size(probability, (height, width), images.regions[index])
-        said = lesion(whole, how.threshold, how.clean_up)
+        said = lesion(whole, settings.threshold, settings.clean_up)
         image, mask = prepared.image(place), prepared.mask(place)
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
         mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
@@ -53,7 +54,7 @@ def case(
     rows: pd.DataFrame,
     line: pd.Series,
     row: Any,
-    how: MaskSettings,
+    settings: MaskSettings,
 ) -> Case:
     """The case of one line of the per-image results; the rest as in `cases`."""
-    return cases(network, prepared, rows, line.to_frame().T, row, how)[0]
+    return cases(network, prepared, rows, line.to_frame().T, row, settings)[0]

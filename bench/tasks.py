@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from experiments import Row, SegmentationRow
-from utils import data, loss
-from utils.data import loaders, patches
+from utils import loss, task
+from utils.data import loaders
 from utils.data.store import Store
 
 
@@ -32,8 +32,4 @@ def ready_batch(row: Row, device: torch.device) -> tuple[Tensor, Tensor]:
 
 def training_set(row: Row, prepared: Store, rows: pd.DataFrame) -> loaders.LesionDataset:
     """The row's augmented images from the store."""
-    if isinstance(row, SegmentationRow):
-        transform = data.masks.training_transform(row.image_size, row.colour)
-        return data.masks.TrainingMasks(prepared, rows, transform, row.seed)
-    transform = patches.training_transform(row.image_size, row.patch_scales, row.colour)
-    return patches.TrainingPatches(prepared, rows, transform, row.seed)
+    return task.of(row).training_set(row, prepared, rows)

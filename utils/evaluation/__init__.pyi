@@ -21,6 +21,7 @@ from . import trust as trust
 from .counts import Counts as Counts
 from .counts import accuracy as accuracy
 from .counts import count as count
+from .counts import counts_of as counts_of
 from .counts import sensitivity as sensitivity
 from .counts import specificity as specificity
 from .curves import precision_recall_curves as precision_recall_curves

@@ -5,7 +5,7 @@ numbers, (R, n) gives R values at once, which is what makes a bootstrap fast.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,9 @@ from numpy.typing import ArrayLike
 
 UNDEFINED = math.nan
 
-Number = float | np.ndarray  # one value, or an array with one value per image or resample
+# A float, or an array with one value per image or resample: which, the shape of the input decides,
+# and no type can say.
+Number = Any
 
 
 class Counts(NamedTuple):
@@ -30,6 +32,9 @@ def count(truth: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = N
 
     (n,) gives numbers, (N, pixels) gives (N,): counts per image. With weights (n,) or (R, n) both
     inputs are (n,). Raises ValueError for other shapes or values.
+
+    >>> count(truth=[1, 1, 1, 0, 0], prediction=[1, 1, 0, 1, 0])
+    Counts(tp=2, fp=1, fn=1, tn=1)
     """
     truth, prediction = flags("truth", truth), flags("prediction", prediction)
     if truth.shape != prediction.shape:
@@ -49,17 +54,31 @@ def counts_of(table: pd.DataFrame) -> Counts:
 
 
 def accuracy(counts: Counts, empty: float = UNDEFINED) -> Number:
-    """Share of the right answers, in [0, 1]; `empty` where nothing was counted."""
+    """Share of the right answers, in [0, 1]; `empty` where nothing was counted.
+
+    >>> accuracy(Counts(tp=2, fp=1, fn=1, tn=6))
+    0.8
+    """
     return ratio(counts.tp + counts.tn, sum(counts), empty)
 
 
 def sensitivity(counts: Counts, empty: float = UNDEFINED) -> Number:
-    """Share of the positives that were found, in [0, 1]; `empty` where the truth has none."""
+    """Share of the positives that were found, in [0, 1]; `empty` where the truth has none.
+
+    >>> sensitivity(Counts(tp=3, fp=1, fn=1, tn=6))
+    0.75
+    """
     return ratio(counts.tp, counts.tp + counts.fn, empty)
 
 
 def specificity(counts: Counts, empty: float = UNDEFINED) -> Number:
-    """Share of the negatives that were left alone, in [0, 1]; `empty` where the truth has none."""
+    """Share of the negatives that were left alone, in [0, 1]; `empty` where the truth has none.
+
+    >>> specificity(Counts(tp=3, fp=1, fn=1, tn=4))
+    0.8
+    >>> specificity(Counts(tp=3, fp=0, fn=1, tn=0))
+    nan
+    """
     return ratio(counts.tn, counts.tn + counts.fp, empty)
 
 
@@ -93,9 +112,12 @@ def image_weights(weights: ArrayLike, truth: np.ndarray) -> np.ndarray:
     return weights
 
 
-def refuse(bad: np.ndarray, problem: str, cure: str) -> None:
+def refuse(bad: ArrayLike, problem: str, cure: str) -> None:
     """ValueError that names up to five positions where `bad` (n,) holds, if there are any."""
-    rows = np.flatnonzero(bad)
-    if len(rows):
-        first = ", ".join(map(str, rows[:5]))
-        raise ValueError(f"{problem}, in {len(rows)} of {len(bad)} rows (first: {first}); {cure}")
+    bad = np.atleast_1d(bad)
+    places = np.flatnonzero(bad)
+    if len(places):
+        first = ", ".join(map(str, places[:5]))
+        raise ValueError(
+            f"{problem} in {len(places)} of {len(bad)} images (first: {first}); {cure}"
+        )

@@ -96,6 +96,10 @@ def average_precision(
     """Precision, averaged over the recall that each lower threshold adds (scikit-learn's AP).
 
     truth (n,) bool with at least one True, score (n,), weights (n,) or (R, n) as in `evaluation`.
+
+    >>> precision = average_precision(np.array([True, False, True]), np.array([0.9, 0.8, 0.7]))
+    >>> round(float(precision), 4)  # (1 + 2/3) / 2
+    0.8333
     """
     recall, precision = _precision_points(*cumulated(truth, score, weights))
     return (np.diff(recall, axis=-1) * precision[..., 1:]).sum(axis=-1)

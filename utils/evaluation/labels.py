@@ -43,6 +43,9 @@ def auc(truth: ArrayLike, score: ArrayLike, weights: ArrayLike | None = None) ->
 
     By ranks (Mann-Whitney), so a tie counts half. truth (n,) of 0/1, score (n,) finite,
     weights (n,) or (R, n). nan where only one class has weight; ValueError for unusable input.
+
+    >>> auc([1, 1, 0, 0], [3, 2, 1, 2])  # 3 > 1, 3 > 2, 2 > 1, and a tie: 3.5 of 4 pairs
+    0.875
     """
     truth, score = flags("truth", truth), np.asarray(score, dtype=float)
     if truth.ndim != 1 or truth.shape != score.shape or len(truth) == 0:
@@ -68,7 +71,11 @@ def classes_in(table: pd.DataFrame) -> list[str]:
 
 
 def both_answers(probabilities: np.ndarray) -> np.ndarray:
-    """Probabilities (n, C) with C >= 2: of one logit (n, 1) melanoma's p, and the rest's 1 - p."""
+    """Probabilities (n, C) with C >= 2: of one logit (n, 1) melanoma's p, and the rest's 1 - p.
+
+    >>> both_answers(np.array([[0.75]])).tolist()
+    [[0.75, 0.25]]
+    """
     if probabilities.shape[1] > 1:
         return probabilities
     return np.hstack([probabilities, 1 - probabilities])
@@ -78,6 +85,9 @@ def confusion_matrix(truth: ArrayLike, prediction: ArrayLike, classes: int) -> n
     """How often class i (row, truth) was called class j (column): (classes, classes) int64.
 
     truth and prediction (n,) hold 0 .. classes - 1; ValueError otherwise.
+
+    >>> confusion_matrix([0, 0, 1, 2], [0, 1, 1, 0], classes=3).tolist()
+    [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
     """
     truth, prediction = _labels("truth", truth, classes), _labels("prediction", prediction, classes)
     if truth.shape != prediction.shape:
@@ -135,6 +145,9 @@ def epoch_scores(
 
     labels (n,) in 0..2, probabilities (n, 3) or (n, 1), weights as in `auc`; nan where a class is
     missing.
+
+    >>> epoch_scores([0, 0, 1], [[0.7], [0.2], [0.4]])  # of two pairs one is the right way round
+    {'auc_melanoma': 0.5}
     """
     labels, probabilities = checked(labels, probabilities)
     scores = {

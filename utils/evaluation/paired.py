@@ -14,7 +14,7 @@ import pandas as pd
 from utils.data.splits import CLASSES
 from utils.evaluation import masks
 from utils.evaluation.conventions import LABELS, Key, flat_scores, strata_of
-from utils.evaluation.counts import Counts, Number, counts_of
+from utils.evaluation.counts import Counts, Number, counts_of, refuse
 from utils.evaluation.intervals import interval_text
 from utils.evaluation.labels import classes_in, epoch_scores
 from utils.evaluation.resampling import bootstrap, bootstrap_p_value, percentile_interval
@@ -85,9 +85,9 @@ def paired_difference(
 
 def area_difference(first: pd.DataFrame, second: pd.DataFrame, name: str) -> Comparison:
     """The same for the AUC of one class of two tables, by DeLong's formula; refuses as that."""
-    labels, columns = _aligned([first, second])
+    labels, (ours, theirs) = _aligned([first, second])
     number = CLASSES.index(name)
-    return delong_test(labels == number, *(column[:, number] for column in columns))
+    return delong_test(labels == number, ours[:, number], theirs[:, number])
 
 
 def _score(
@@ -151,13 +151,8 @@ def jaccard_difference(
     other = (first.tp + first.fn != second.tp + second.fn) | (
         first.tn + first.fp != second.tn + second.fp
     )
-    if other.any():
-        rows = np.flatnonzero(other)
-        raise ValueError(
-            f"the truth differs in {len(rows)} of {len(other)} images (first: "
-            f"{', '.join(map(str, rows[:5]))}); expected the same masks, at the same size and in "
-            "the same order"
-        )
+    cure = "expected the same masks, at the same size and in the same order"
+    refuse(other, "the truth differs", cure)
     ours, theirs = masks.per_image(first)["jaccard"], masks.per_image(second)["jaccard"]
     gains, n = ours - theirs, len(ours)
     resampled = bootstrap(lambda weights: weights @ gains / n, np.zeros(n), resamples, seed)

@@ -76,7 +76,11 @@ def per_image(
 
 
 def mask_name(image_id: str) -> str:
-    """What the challenge calls the mask of an image."""
+    """What the challenge calls the mask of an image.
+
+    >>> mask_name("ISIC_0000000")
+    'ISIC_0000000_segmentation.png'
+    """
     return f"{image_id}_segmentation.png"
 
 

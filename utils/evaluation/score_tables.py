@@ -34,7 +34,7 @@ def summary(scores: Scores) -> str:
     lines = [f"{what}, {scores['n']} images, 95 % intervals:"]
     for name, score in headline(scores).items():
         missing = " (a class is missing)" * (score["value"] is None)
-        lines.append(f"  {name}: {interval_text(**score)}{missing}")
+        lines.append(f"  {name}: {_cell(score)}{missing}")
     split = scores["split"].split("-")[0]  # "validation-1-views" is the validation split, too
     if scores.get("selected_on") == split:
         lines.append("  the epoch was chosen on these very images: the scores flatter")
@@ -73,8 +73,10 @@ def mask_table(scores: Scores, digits: int = 3) -> pd.DataFrame:
     return pd.DataFrame(columns, index=[TABLE_NAMES[metric] for metric in METRICS])
 
 
-def _cell(score: Score | None, digits: int) -> str:
-    return "" if score is None else interval_text(**score, digits=digits)
+def _cell(score: Score | None, digits: int = 3) -> str:
+    if score is None:
+        return ""
+    return interval_text(score["value"], score["low"], score["high"], digits)
 
 
 def label_comparison(scores: Scores, experiment: Experiment) -> pd.DataFrame:

@@ -69,6 +69,9 @@ def for_scorer(text: str) -> str:
 
     The rest stays as it is, to the last character. Raises DataError when the header does not start
     with image_id.
+
+    >>> for_scorer("image_id,melanoma,seborrheic_keratosis")
+    'image,melanoma,seborrheic_keratosis'
     """
     if not text.startswith(f"{ID_COLUMN},"):
         raise DataError(

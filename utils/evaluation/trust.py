@@ -8,7 +8,7 @@ share an image nothing is computed: such numbers would flatter.
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -130,8 +130,9 @@ def readable(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
 
     Columns <name>, <name>_low, <name>_high become one, as do value (or model), low and high.
     """
-    shown, ends = {}, {"value": ("low", "high"), "model": ("low", "high")}
-    for name in table:
+    shown: dict[str, Any] = {}
+    ends = {"value": ("low", "high"), "model": ("low", "high")}
+    for name in map(str, table):
         low, high = ends.get(name, (f"{name}_low", f"{name}_high"))
         if {low, high} <= {*table}:
             cells = zip(table[name], table[low], table[high], strict=True)
@@ -149,8 +150,13 @@ def _cell(value: float, low: float, high: float, digits: int) -> str:
 
 def _tasks(table: pd.DataFrame) -> list[str]:
     """The classes of the challenge that the table has a column, positives and negatives of."""
-    held = {name: table["label"] == CLASSES.index(name) for name in OFFICIAL_CLASSES}
-    return [n for n, truth in held.items() if n in table.columns and 0 < truth.sum() < len(table)]
+    held = {name: int((table["label"] == CLASSES.index(name)).sum()) for name in _asked(table)}
+    return [name for name, positives in held.items() if 0 < positives < len(table)]
+
+
+def _asked(table: pd.DataFrame) -> list[str]:
+    """The classes that the challenge asks about and the table knows."""
+    return [name for name in OFFICIAL_CLASSES if name in table.columns]
 
 
 def _task(table: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -172,8 +178,7 @@ def _per_version(
     """The same for the probabilities as they are and scaled, which the second column names."""
     tables = []
     for version, table in versions.items():
-        names = [name for name in OFFICIAL_CLASSES if name in table.columns]
-        part = _per_class(names, partial(table_of, table))
+        part = _per_class(_asked(table), partial(table_of, table))
         part.insert(1, "probabilities", version)
         tables.append(part)
     return pd.concat(tables, ignore_index=True)
@@ -203,7 +208,7 @@ def _calibration(
     for version, table in versions.items():
         labels, probabilities = table["label"].to_numpy(), table[classes_in(table)].to_numpy()
         used = temperature if version == AFTER else 1.0
-        for name in (name for name in OFFICIAL_CLASSES if name in table.columns):
+        for name in _asked(table):
             truth, p = _task(table, name)
             loss = calibration.log_loss(np.where(truth, 0, 1), p[:, None])
             lines.append([name, version, used, len(p), *_errors(truth, p), loss])
@@ -213,11 +218,11 @@ def _calibration(
             loss = calibration.log_loss(labels, probabilities)
             lines.append([ANSWER, version, used, len(labels), *_errors(right, sureness), loss])
             errors.append(calibration.squared_errors(labels, probabilities))
-    columns = ["class", "probabilities", "temperature", "n", "ece", "ece_by_chance", "ece_mass"]
-    table = pd.DataFrame(lines, columns=[*columns, "log_loss"])
-    columns, n = np.stack(errors, axis=-1), len(errors[0])  # (n, rows)
-    resampled = bootstrap(lambda w: w @ columns / n, np.zeros(n), resamples, seed)
-    table["brier"] = columns.mean(axis=0)
+    names = ["class", "probabilities", "temperature", "n", "ece", "ece_by_chance", "ece_mass"]
+    table = pd.DataFrame(lines, columns=[*names, "log_loss"])
+    squared, n = np.stack(errors, axis=-1), len(errors[0])  # (n, rows)
+    resampled = bootstrap(lambda w: w @ squared / n, np.zeros(n), resamples, seed)
+    table["brier"] = squared.mean(axis=0)
     table[["brier_low", "brier_high"]] = [percentile_interval(values) for values in resampled.T]
     return table
 
@@ -236,5 +241,6 @@ def _subgroups(
 ) -> pd.DataFrame:
     if people is None or not subgroups.is_known(people) or points.empty:
         return pd.DataFrame(columns=subgroups.COLUMNS)
-    chosen = points[points["rule"] == SUBGROUP_RULE].set_index("class")["threshold"]
-    return subgroups.subgroups(reported, people, chosen.to_dict())
+    lines = points[points["rule"] == SUBGROUP_RULE]
+    thresholds = dict(zip(lines["class"], lines["threshold"], strict=True))
+    return subgroups.subgroups(reported, people, thresholds)

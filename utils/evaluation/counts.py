@@ -44,7 +44,7 @@ def count(truth: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = N
     cells = [truth & prediction, ~truth & prediction, truth & ~prediction, ~truth & ~prediction]
     if weights is None:
         return Counts(*(number(cell.sum(axis=-1)) for cell in cells))
-    weights = image_weights(weights, truth)
+    weights = image_weights(weights, truth.shape)
     return Counts(*(number(weights @ cell.astype(float)) for cell in cells))
 
 
@@ -82,6 +82,15 @@ def specificity(counts: Counts, empty: float = UNDEFINED) -> Number:
     return ratio(counts.tn, counts.tn + counts.fp, empty)
 
 
+def rates(counts: Counts, empty: float = UNDEFINED) -> dict[str, Number]:
+    """Accuracy, sensitivity and specificity by name."""
+    return {
+        "accuracy": accuracy(counts, empty),
+        "sensitivity": sensitivity(counts, empty),
+        "specificity": specificity(counts, empty),
+    }
+
+
 def ratio(numerator: Number, denominator: Number, empty: float) -> Number:
     numerator, denominator = np.asarray(numerator, float), np.asarray(denominator, float)
     result = np.full(denominator.shape, empty)
@@ -100,11 +109,12 @@ def flags(name: str, values: ArrayLike) -> np.ndarray:
     return values.astype(bool)
 
 
-def image_weights(weights: ArrayLike, truth: np.ndarray) -> np.ndarray:
-    weights = np.asarray(weights, dtype=float)
-    if truth.ndim != 1 or weights.ndim not in (1, 2) or weights.shape[-1] != len(truth):
+def image_weights(weights: ArrayLike | None, images: tuple[int, ...]) -> np.ndarray:
+    """Weights (n,) or (R, n) of images (n,), all 1 for None; ValueError for unusable ones."""
+    weights = np.ones(images) if weights is None else np.asarray(weights, dtype=float)
+    if len(images) != 1 or weights.ndim not in (1, 2) or weights.shape[-1:] != images:
         raise ValueError(
-            f"weights have shape {weights.shape} for truth {truth.shape}; "
+            f"weights have shape {weights.shape} for images {images}; "
             "expected (n,) or (R, n) for (n,)"
         )
     if not (np.isfinite(weights) & (weights >= 0)).all():

@@ -23,10 +23,9 @@ from utils.evaluation.counts import (
     count,
     flags,
     image_weights,
+    rates,
     ratio,
     refuse,
-    sensitivity,
-    specificity,
 )
 
 OFFICIAL_CLASSES = CLASSES[:2]  # benign is no task of its own there
@@ -53,7 +52,7 @@ def auc(truth: ArrayLike, score: ArrayLike, weights: ArrayLike | None = None) ->
             f"truth has shape {truth.shape} and score {score.shape}; expected (n,) both, n >= 1"
         )
     refuse(~np.isfinite(score), "score: nan or infinite", "an AUC needs finite scores")
-    weights = image_weights(np.ones(len(truth)) if weights is None else weights, truth)
+    weights = image_weights(weights, truth.shape)
     order = np.argsort(score)
     ranked, truth, weights = score[order], truth[order], weights[..., order]
     # One group per distinct score, so that ties meet inside a group.
@@ -189,13 +188,7 @@ def checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np
 def _binary(
     truth: np.ndarray, score: np.ndarray, prediction: np.ndarray, weights: ArrayLike | None
 ) -> dict[str, Number]:
-    counts = count(truth, prediction, weights)
-    return {
-        "auc": auc(truth, score, weights),
-        "accuracy": accuracy(counts),
-        "sensitivity": sensitivity(counts),
-        "specificity": specificity(counts),
-    }
+    return {"auc": auc(truth, score, weights)} | rates(count(truth, prediction, weights))
 
 
 def _labels(name: str, values: ArrayLike, classes: int) -> np.ndarray:

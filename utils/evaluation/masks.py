@@ -23,10 +23,10 @@ from utils.evaluation.counts import (
     Counts,
     Number,
     accuracy,
+    image_weights,
     number,
+    rates,
     refuse,
-    sensitivity,
-    specificity,
 )
 
 METRICS = ("accuracy", "sensitivity", "specificity", "jaccard", "dice", "threshold_jaccard")
@@ -80,10 +80,7 @@ def per_image(counts: Counts) -> dict[str, Number]:
     n >= 1, or where an image has no pixels.
     """
     counts = checked(counts)
-    return {
-        "accuracy": accuracy(counts),
-        "sensitivity": sensitivity(counts, PERFECT),
-        "specificity": specificity(counts, PERFECT),
+    return rates(counts, PERFECT) | {
         "jaccard": jaccard(counts, PERFECT),
         "dice": dice(counts, PERFECT),
         "threshold_jaccard": threshold_jaccard(counts, PERFECT),
@@ -101,7 +98,7 @@ def official(counts: Counts, weights: ArrayLike | None = None) -> dict[str, Numb
     (0.5, 0.4)
     """
     values = per_image(counts)
-    weights = _weights(weights, len(counts.tp))
+    weights = _weights(weights, counts)
     return {metric: _mean(value, weights) for metric, value in values.items()}
 
 
@@ -120,11 +117,11 @@ def coursework(counts: Counts, weights: ArrayLike | None = None) -> dict[str, Nu
     0.8167
     """
     counts = checked(counts)
-    weights = _weights(weights, len(counts.tp))
+    weights = _weights(weights, counts)
     lesion = _pooled(counts, weights)
     rest = _background(lesion)
     each = [threshold_jaccard(one, PERFECT) for one in (counts, _background(counts))]
-    return _rates(lesion) | {
+    return rates(lesion) | {
         "jaccard": (jaccard(lesion) + jaccard(rest)) / 2,
         "dice": (dice(lesion) + dice(rest)) / 2,
         "threshold_jaccard": _mean(sum(each) / 2, weights),
@@ -141,8 +138,8 @@ def lesion_pooled(counts: Counts, weights: ArrayLike | None = None) -> dict[str,
     0.5
     """
     counts = checked(counts)
-    lesion = _pooled(counts, _weights(weights, len(counts.tp)))
-    return _rates(lesion) | {"jaccard": jaccard(lesion), "dice": dice(lesion)}
+    lesion = _pooled(counts, _weights(weights, counts))
+    return rates(lesion) | {"jaccard": jaccard(lesion), "dice": dice(lesion)}
 
 
 def checked(counts: Counts) -> Counts:
@@ -171,27 +168,12 @@ def _pooled(counts: Counts, weights: np.ndarray) -> Counts:
     return Counts(*(weights @ cell for cell in counts))
 
 
-def _rates(counts: Counts) -> dict[str, Number]:
-    return {
-        "accuracy": accuracy(counts),
-        "sensitivity": sensitivity(counts),
-        "specificity": specificity(counts),
-    }
-
-
 def _mean(values: np.ndarray, weights: np.ndarray) -> Number:
     return number(weights @ values / weights.sum(axis=-1))
 
 
-def _weights(weights: ArrayLike | None, n: int) -> np.ndarray:
-    weights = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
-    if weights.ndim not in (1, 2) or weights.shape[-1] != n:
-        raise ValueError(
-            f"weights have shape {weights.shape} for {n} images; expected ({n},) or (R, {n})"
-        )
-    if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any(axis=-1).all():
-        raise ValueError(
-            "weights are negative, nan, infinite, or 0 for every image; expected finite ones >= 0, "
-            "some of them above it"
-        )
+def _weights(weights: ArrayLike | None, counts: Counts) -> np.ndarray:
+    weights = image_weights(weights, np.shape(counts.tp))
+    if not weights.any(axis=-1).all():
+        raise ValueError("weights are 0 for every image; expected some of them above it")
     return weights

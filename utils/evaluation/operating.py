@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from utils.evaluation.counts import Counts, sensitivity, specificity
-from utils.evaluation.curves import cumulated, operating_points
+from utils.evaluation.counts import Counts, count, sensitivity, specificity
+from utils.evaluation.curves import cumulated
 from utils.evaluation.intervals import wilson
 from utils.evaluation.resampling import bootstrap, percentile_interval
 
@@ -73,8 +73,7 @@ def judged(truth: ArrayLike, score: ArrayLike, threshold: float) -> dict[str, fl
     >>> found["sensitivity"], found["ppv"]
     (0.5, 0.5)
     """
-    counts = operating_points(truth, score, threshold).counts
-    tp, fp, fn, tn = (round(number) for number in counts)
+    tp, fp, fn, tn = count(truth, np.asarray(score) > threshold)
     found = {"n": tp + fp + fn + tn, "tp": tp, "fp": fp, "fn": fn, "tn": tn}
     for rate, right, of in (
         ("sensitivity", tp, tp + fn),

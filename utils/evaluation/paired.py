@@ -6,7 +6,6 @@ too, which agrees where there are many images: `evaluation.significance.delong_t
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,22 +18,10 @@ from utils.evaluation.intervals import interval_text
 from utils.evaluation.labels import classes_in, epoch_scores
 from utils.evaluation.resampling import bootstrap, bootstrap_p_value, percentile_interval
 from utils.evaluation.score_files import area_name
-from utils.evaluation.significance import Comparison, delong_test
+from utils.evaluation.significance import Difference, delong_test
 from utils.system.errors import listed
 
 RESAMPLES = 10_000  # p values are corrected for many tests, so small ones must be told apart
-
-
-class Difference(NamedTuple):
-    """First minus second, with interval and p value: above zero where the first is higher."""
-
-    value: float
-    low: float
-    high: float
-    first: float  # the score itself, the mean over seeds
-    second: float
-    each: tuple[float, ...]  # the difference of each pair: how far seeds lie apart
-    p_value: float  # for no difference: `resampling.bootstrap_p_value`
 
 
 class OtherImagesError(ValueError):
@@ -73,17 +60,17 @@ def paired_difference(
     own, signs = values(), np.repeat([1 / pairs, -1 / pairs], pairs)
     resampled = bootstrap(lambda w: values(w) @ signs, strata_of(score, labels), resamples, seed)
     ours, theirs = own[:pairs], own[pairs:]
-    means = float(ours.mean()), float(theirs.mean())
-    return Difference(
-        means[0] - means[1],
-        *percentile_interval(resampled),
-        *means,
-        tuple((ours - theirs).tolist()),
-        bootstrap_p_value(resampled),
-    )
+    return _bootstrapped(ours, theirs, resampled)._replace(each=tuple((ours - theirs).tolist()))
 
 
-def area_difference(first: pd.DataFrame, second: pd.DataFrame, name: str) -> Comparison:
+def _bootstrapped(ours: np.ndarray, theirs: np.ndarray, resampled: np.ndarray) -> Difference:
+    """The difference of two means, with interval and p value from the resampled differences."""
+    first, second = float(ours.mean()), float(theirs.mean())
+    low, high = percentile_interval(resampled)
+    return Difference(first - second, low, high, first, second, bootstrap_p_value(resampled))
+
+
+def area_difference(first: pd.DataFrame, second: pd.DataFrame, name: str) -> Difference:
     """The same for the AUC of one class of two tables, by DeLong's formula; refuses as that."""
     labels, (ours, theirs) = _aligned([first, second])
     number = CLASSES.index(name)
@@ -156,15 +143,8 @@ def jaccard_difference(
     ours, theirs = masks.per_image(first)["jaccard"], masks.per_image(second)["jaccard"]
     gains, n = ours - theirs, len(ours)
     resampled = bootstrap(lambda weights: weights @ gains / n, np.zeros(n), resamples, seed)
-    means = float(ours.mean()), float(theirs.mean())
-    value = means[0] - means[1]
-    return Difference(
-        value,
-        *percentile_interval(resampled),
-        *means,
-        (value,),
-        bootstrap_p_value(resampled),
-    )
+    found = _bootstrapped(ours, theirs, resampled)
+    return found._replace(each=(found.value,))
 
 
 def label_differences(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -207,5 +187,5 @@ def mask_differences(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
-def _signed(difference: Difference | Comparison) -> str:
+def _signed(difference: Difference) -> str:
     return interval_text(difference.value, difference.low, difference.high, sign=True)

@@ -1,7 +1,7 @@
 """Is the difference more than chance? Paired tests, correction for many of them, spread over seeds.
 
 Every test is two-sided and paired: both answers are to the same images. The bootstrap has its p
-value in `paired.Difference`; intervals from counts alone are those of `intervals`.
+value in `paired`; intervals from counts alone are those of `intervals`.
 """
 
 from collections.abc import Sequence
@@ -18,15 +18,16 @@ from utils.evaluation.intervals import LEVEL, Interval, deviate, hanley_mcneil, 
 from utils.evaluation.labels import auc
 
 
-class Comparison(NamedTuple):
-    """First minus second, with its interval and the p value for no difference."""
+class Difference(NamedTuple):
+    """First minus second, with interval and p value: above zero where the first is higher."""
 
     value: float
     low: float
     high: float
-    first: float  # the score itself
+    first: float  # the score itself, the mean over seeds
     second: float
-    p_value: float
+    p_value: float  # for no difference
+    each: tuple[float, ...] = ()  # the difference of each pair: how far seeds lie apart
 
 
 class McNemar(NamedTuple):
@@ -80,7 +81,7 @@ def delong_interval(truth: ArrayLike, score: ArrayLike, level: float = LEVEL) ->
 
 def delong_test(
     truth: ArrayLike, first: ArrayLike, second: ArrayLike, level: float = LEVEL
-) -> Comparison:
+) -> Difference:
     """Do two AUCs of the same images differ? truth (n,) of 0/1, scores (n,) finite.
 
     DeLong et al., "Comparing the areas under two or more correlated receiver operating
@@ -105,7 +106,7 @@ def delong_test(
     else:
         half = p_value = UNDEFINED
     low, high = np.clip([value - half, value + half], -1, 1)
-    return Comparison(value, float(low), float(high), *areas, float(p_value))
+    return Difference(value, float(low), float(high), *areas, float(p_value))
 
 
 def mcnemar(truth: ArrayLike, first: ArrayLike, second: ArrayLike, level: float = LEVEL) -> McNemar:

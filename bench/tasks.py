@@ -30,6 +30,6 @@ def ready_batch(row: Row, device: torch.device) -> tuple[Tensor, Tensor]:
     return images.to(device).movedim(-1, -3), labels.to(device)
 
 
-def training_set(row: Row, prepared: Store, rows: pd.DataFrame) -> loaders.LesionDataset:
+def training_set(row: Row, prepared: Store, rows: pd.DataFrame) -> loaders.TrainingSet:
     """The row's augmented images from the store."""
     return task.of(row).training_set(row, prepared, rows)

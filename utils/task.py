@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # they load torch, or pandas
     from torch import nn
     from torch.utils.data import DataLoader
 
-    from utils.data.loaders import LesionDataset
+    from utils.data.loaders import LesionDataset, TrainingSet
     from utils.data.store import Store
     from utils.evaluation.counts import Counts
 
@@ -31,7 +31,7 @@ Scores = Mapping[str, Any]  # the content of a score file
 class Functions(NamedTuple, Generic[E]):
     """What one of the tasks does in its own way; `images` is a table as `data.read` gives it."""
 
-    training_set: Callable[[E, Store, pd.DataFrame], LesionDataset]  # augmented
+    training_set: Callable[[E, Store, pd.DataFrame], TrainingSet]  # augmented
     test_set: Callable[[E, Store, pd.DataFrame], LesionDataset]  # with all of its views
     predict: Callable[[nn.Module, DataLoader, str], np.ndarray | Counts]  # as `model.fit` takes it
     epoch_scores: Callable[[pd.DataFrame, Any], dict[str, Any]]  # of images, and what was predicted
@@ -45,16 +45,14 @@ class Functions(NamedTuple, Generic[E]):
 
 def _training_patches(
     experiment: Classification, prepared: Store, images: pd.DataFrame
-) -> LesionDataset:
+) -> TrainingSet:
     transform = data.patches.training_transform(
         experiment.image_size, experiment.patch_scales, experiment.colour
     )
     return data.TrainingPatches(prepared, images, transform, experiment.seed)
 
 
-def _training_masks(
-    experiment: Segmentation, prepared: Store, images: pd.DataFrame
-) -> LesionDataset:
+def _training_masks(experiment: Segmentation, prepared: Store, images: pd.DataFrame) -> TrainingSet:
     transform = data.masks.training_transform(experiment.image_size, experiment.colour)
     return data.TrainingMasks(prepared, images, transform, experiment.seed)
 

@@ -128,7 +128,7 @@ def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
 def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """The T that gives the least log loss on these images; between `COLDEST` and `HOTTEST`.
 
-    Above 1 the network was too sure, below 1 not sure enough. Labels and probabilities as in
+    Above 1 the network was overconfident, below 1 underconfident. Labels and probabilities as in
     `log_loss`. The loss is convex in 1 / T, so there is one minimum; T at an end of the range
     means that the images do not determine it (all answers right, say).
     """

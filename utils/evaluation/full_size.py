@@ -38,9 +38,9 @@ def pixel_counts(network: nn.Module, loader: DataLoader, precision: str = "fp32"
     """
     found = []
     for batch, ask in answers(network, loader, precision, "scoring"):
-        said = ask(batch["image"]).flatten(1) > 0
-        truth = batch["label"].to(said.device, non_blocking=True).flatten(1) > 0
-        cells = (truth & said, ~truth & said, truth & ~said, ~truth & ~said)
+        predicted = ask(batch["image"]).flatten(1) > 0
+        truth = batch["label"].to(predicted.device, non_blocking=True).flatten(1) > 0
+        cells = (truth & predicted, ~truth & predicted, truth & ~predicted, ~truth & ~predicted)
         found.append(torch.stack([cell.sum(1) for cell in cells], dim=1).cpu())
     return Counts(*torch.cat(found).double().numpy().T)
 
@@ -87,33 +87,33 @@ def lesion(probability: np.ndarray, threshold: float = 0.5, clean_up: bool = Fal
 def evaluate(
     network: nn.Module,
     images: TestImages,
-    rows: pd.DataFrame,
+    table: pd.DataFrame,
     settings: MaskSettings,
     masks_to: Path | None = None,
 ) -> Result:
     """Hold the predicted masks against the true ones at the original size.
 
-    rows are those of images. masks_to is a folder for the predicted masks at original size,
-    `<id>_segmentation.png` with 0 and 255, as the challenge takes them.
+    table is that of the images, in their order. masks_to is a folder for the predicted masks at
+    original size, `<id>_segmentation.png` with 0 and 255, as the challenge takes them.
     """
     per_image, thresholds = [], []
     loader = evaluation_loader(images, settings.batch_size, settings.workers)
-    sources = rows[["id", "mask"]].to_dict("records")
+    sources = table[["id", "mask"]].to_dict("records")
     for index, probability in probabilities(network, loader, settings.precision, settings.views):
-        row = sources[index]
-        truth = true_mask(row["mask"])
-        whole = at_original_size(probability, truth.shape, images.regions[index])
-        said = lesion(whole, settings.threshold, settings.clean_up)
-        size = {"id": row["id"], "width": truth.shape[1], "height": truth.shape[0]}
-        per_image.append(size | pixels(truth, said))
-        for threshold, at in zip(THRESHOLDS, over_thresholds(truth, whole, settings), strict=True):
-            thresholds.append({"id": row["id"], "threshold": threshold} | at)
+        name, truth = sources[index]["id"], true_mask(sources[index]["mask"])
+        enlarged = at_original_size(probability, truth.shape, images.regions[index])
+        predicted = lesion(enlarged, settings.threshold, settings.clean_up)
+        size = {"id": name, "width": truth.shape[1], "height": truth.shape[0]}
+        per_image.append(size | pixels(truth, predicted))
+        counts = over_thresholds(truth, enlarged, settings)
+        for threshold, at in zip(THRESHOLDS, counts, strict=True):
+            thresholds.append({"id": name, "threshold": threshold} | at)
         if masks_to is not None:
-            _, png = cv2.imencode(".png", said.astype(np.uint8) * 255)
-            write_atomic(masks_to / mask_name(row["id"]), png.tobytes())
-    table = pd.DataFrame(per_image)
-    scores = masks.per_image(counts_of(table))
-    return Result(table.assign(**scores), pd.DataFrame(thresholds))
+            _, png = cv2.imencode(".png", predicted.astype(np.uint8) * 255)
+            write_atomic(masks_to / mask_name(name), png.tobytes())
+    counted = pd.DataFrame(per_image)
+    scores = masks.per_image(counts_of(counted))
+    return Result(counted.assign(**scores), pd.DataFrame(thresholds))
 
 
 def true_mask(path: str) -> np.ndarray:
@@ -144,9 +144,9 @@ def over_thresholds(
     return [_cells(truth.size, lesions, positives, hits) for hits, positives in pairs]
 
 
-def pixels(truth: np.ndarray, said: np.ndarray) -> dict[str, int]:
+def pixels(truth: np.ndarray, predicted: np.ndarray) -> dict[str, int]:
     """tp, fp, fn, tn of two masks (H, W) bool."""
-    both, lesions, found = (int(np.count_nonzero(m)) for m in (truth & said, truth, said))
+    both, lesions, found = (int(np.count_nonzero(m)) for m in (truth & predicted, truth, predicted))
     return _cells(truth.size, lesions, found, both)
 
 

@@ -91,7 +91,7 @@ def paired_shares(
 
     both .. neither: on how many images both answers are right, one alone, none; n >= 1. Newcombe's
     method 10 for paired shares (Statistics in Medicine 1998, 17:2635): Wilson's intervals of both,
-    and how the answers hang together. It never leaves [-1, 1] and has a width where no image tells
+    and how the answers are correlated. It never leaves [-1, 1] and has a width where no image tells
     the two apart. Raises ValueError for counts below 0 or none at all, and for a level outside
     (0, 1).
 

@@ -10,8 +10,8 @@ Three conventions that must never be mixed; every score says which one it is in:
   and lesion. The background is large and easy: Jaccard is about 0.1 above that of the lesion.
 - `lesion_pooled`: the pixels of all images together, lesion alone.
 
-Counts are as in `evaluation.labels`, the lesion being positive: tp, fp, fn, tn, (n,) each, numbers
-of pixels. They are summed in float64, exact up to 9e15; 600 images of 30 million pixels are 1.8e10.
+Counts are those of `evaluation.counts`, the lesion being positive: tp, fp, fn, tn, (n,) each, of
+pixels. They are summed in float64, exact up to 9e15; 600 images of 30 million pixels are 1.8e10.
 `weights` say how often each image counts: (n,) gives numbers, (R, n) gives (R,), for a bootstrap.
 """
 

@@ -163,9 +163,9 @@ def wilcoxon(first: ArrayLike, second: ArrayLike) -> Wilcoxon:
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
-    """p values (k,) corrected for being k: the chance of one false alarm or more is held.
+    """p values (k,) corrected for being k: the chance of any false alarm stays below the level.
 
-    Holm, Scandinavian Journal of Statistics 1979; no assumption on how the tests hang together. nan
+    Holm, Scandinavian Journal of Statistics 1979; whatever the correlation of the tests. nan
     stays nan and does not count. Raises ValueError for other shapes and values outside [0, 1].
 
     >>> holm([0.01, 0.04, 0.03]).tolist()  # 3 · 0.01, 2 · 0.03, and 0.04, but not below 0.06

@@ -1,9 +1,9 @@
 """Does it work for everyone? Scores by sex and by age group, each with its interval.
 
-Who is of unknown age or sex is a group of its own: leaving these images out could hide where a
-network fails. A group with fewer than `ENOUGH` positives or negatives is marked as small, and its
-AUC has no interval, so that nobody reads much into it. Many groups are
-looked at, so some lie apart by chance alone; wide intervals that overlap are no finding.
+Images of people of unknown age or sex are a group of their own: leaving them out could hide where
+a network fails. A group with fewer than `ENOUGH` positives or negatives is marked as small, and its
+AUC has no interval, so that nobody reads much into it. With so many groups some differ by chance
+alone; wide intervals that overlap are no finding.
 """
 
 from collections.abc import Mapping

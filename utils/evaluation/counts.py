@@ -2,6 +2,9 @@
 
 Truth comes before prediction everywhere. `weights` say how often each image counts: (n,) gives
 numbers, (R, n) gives R values at once, which is what makes a bootstrap fast.
+
+The empty case is decided here, once: a ratio of nothing is `empty`. In classification that is
+undefined (nan); the official segmentation scores call it perfect: pass empty=1.0.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Scores: from labels and probabilities to counts, and from counts to numbers.
+"""Scores of labels: from probabilities to counts, and from counts to numbers.
 
 Two conventions for classification that must never be mixed; every score says which one it is in:
 
@@ -7,8 +7,7 @@ Two conventions for classification that must never be mixed; every score says wh
   keratosis are two separate binary tasks, positive means score > 0.5, ranked by the mean AUC.
 - `coursework`: the most probable of the three classes, then each class against the rest.
 
-Truth comes before prediction everywhere. `weights` say how often each image counts: (n,) gives
-numbers, (R, n) gives R values at once, which is what makes a bootstrap fast.
+`weights` are those of `counts`.
 """
 
 import numpy as np
@@ -31,10 +30,6 @@ from utils.evaluation.counts import (
 OFFICIAL_CLASSES = CLASSES[:2]  # benign is no task of its own there
 
 Scores = dict[str, Number | dict[str, Number]]
-
-
-# The empty case is decided here, once: a ratio of nothing is `empty`. In classification that is
-# undefined (nan); the official segmentation scores call it perfect: pass empty=1.0.
 
 
 def auc(truth: ArrayLike, score: ArrayLike, weights: ArrayLike | None = None) -> Number:

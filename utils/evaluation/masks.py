@@ -12,7 +12,7 @@ Three conventions that must never be mixed; every score says which one it is in:
 
 Counts are those of `evaluation.counts`, the lesion being positive: tp, fp, fn, tn, (n,) each, of
 pixels. They are summed in float64, exact up to 9e15; 600 images of 30 million pixels are 1.8e10.
-`weights` say how often each image counts: (n,) gives numbers, (R, n) gives (R,), for a bootstrap.
+`weights` are those of `counts`, too.
 """
 
 import numpy as np

@@ -28,7 +28,7 @@ from study.preview import show_plan
 from study.schedule import no_jobs, run_all
 from study.work import STOPPED
 from utils import data, logger
-from utils.evaluation import label_results, mask_results
+from utils.evaluation import score_files, score_tables
 from utils.logger import folders
 from utils.system import console, errors, values
 
@@ -226,12 +226,9 @@ def summary(folder: Path) -> str:
     lines = [str(folder)]
     for file in sorted(folder.glob("scores-*.json")):
         try:
-            found = label_results.read_scores(file)
+            lines.append(score_tables.summary(score_files.read(file)))
         except errors.RunError as error:
             lines.append(str(error))
-            continue
-        segmenter = "jaccard" in found["official"]
-        lines.append(mask_results.summary(found) if segmenter else label_results.summary(found))
     return "\n".join(lines)
 
 

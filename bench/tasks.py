@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from experiments import ClassificationRow, SegmentationRow
-from utils import data, loss
-from utils.data import loaders, patches
+from utils import loss, task
+from utils.data import loaders
 from utils.data.store import Store
 
 Trained = ClassificationRow | SegmentationRow
@@ -35,10 +35,4 @@ def ready_batch(experiment: Trained, device: torch.device) -> tuple[Tensor, Tens
 
 def training_set(experiment: Trained, prepared: Store, images: pd.DataFrame) -> loaders.TrainingSet:
     """The experiment's augmented images from the store."""
-    if experiment.task == "masks":
-        transform = data.masks.training_transform(experiment.image_size, experiment.colour)
-        return data.masks.TrainingMasks(prepared, images, transform, experiment.seed)
-    transform = patches.training_transform(
-        experiment.image_size, experiment.patch_scales, experiment.colour
-    )
-    return patches.TrainingPatches(prepared, images, transform, experiment.seed)
+    return task.of(experiment).training_set(experiment, prepared, images)

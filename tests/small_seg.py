@@ -19,7 +19,7 @@ from nets import unet
 from nets.normalise import HALF
 from utils import data, evaluation, logger, loss, model
 from utils.data import loaders, store
-from utils.evaluation import full_size, mask_results
+from utils.evaluation import full_size, results, score_files
 from utils.system import files
 
 SMALL = {
@@ -78,11 +78,11 @@ def train(
     )
     tested = rows[rows["split"] == "test"].reset_index(drop=True)
     images = data.masks.TestImages(prepared, tested, row.image_size, row.test_image)
-    how = full_size.mask_settings(row, run.config["precision"])
-    found = mask_results.results(
-        run, "test", tested, lambda: full_size.evaluate(network, images, tested, how)
+    settings = evaluation.mask_settings(row, run.config["precision"])
+    found = results.per_image(
+        run, "test", tested, lambda: full_size.evaluate(network, images, tested, settings)
     )
-    mask_results.scores(run, "test", found.per_image, data.note(data_dir), how)
+    score_files.mask_scores(run, "test", found.per_image, data.note(data_dir), settings)
     return history
 
 

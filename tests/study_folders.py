@@ -11,9 +11,8 @@ from PIL import Image
 
 import experiments
 from utils.data.splits import CLASSES
+from utils.evaluation.conventions import classification_scores, segmentation_scores
 from utils.evaluation.counts import Counts
-from utils.evaluation.label_scores import classification_scores
-from utils.evaluation.mask_scores import segmentation_scores
 from utils.evaluation.masks import per_image
 from utils.logger.run import RunFolder
 

@@ -46,6 +46,8 @@ def imported(source: str) -> set[str]:
 ORDER = ("visualize", "evaluation", "model", "logger", "data", "system")
 ROOMS = {room: {room, *ORDER[place:]} for place, room in enumerate(ORDER)}
 ROOMS |= {"loss": {"loss"}, "fetching": {"fetching", "data", "system"}}
+# It stands above the rooms, which get its functions as arguments.
+MAY_TASK = {"data", "evaluation", "loss", "model", "system"}
 
 
 def rooms_of(source: str) -> set[str]:
@@ -70,7 +72,8 @@ def test_a_room_imports_only_rooms_below_it(room: str) -> None:
 def test_every_module_of_utils_is_in_a_room() -> None:
     folders = {file.parent.name for file in (PROJECT / "utils").glob("*/*.py")}
     assert folders == {*ROOMS}
-    assert [file.name for file in (PROJECT / "utils").glob("*.py")] == ["__init__.py"]
+    assert {file.name for file in (PROJECT / "utils").glob("*.py")} == {"__init__.py", "task.py"}
+    assert rooms_of((PROJECT / "utils/task.py").read_text(encoding="utf-8")) <= MAY_TASK
 
 
 def test_no_import_runs_in_a_circle() -> None:
@@ -99,11 +102,16 @@ def test_a_face_hands_on_what_is_there_and_no_module_hides_a_function(room: str)
         assert isinstance(getattr(face, name), ModuleType) == (name in files), name
 
 
-def test_reading_a_set_loads_no_torch() -> None:
-    code = (
-        "import sys; from utils import data; data.read; data.locate; print('torch' in sys.modules)"
-    )
-    command = [sys.executable, "-c", code]
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from utils import data; data.read; data.locate",
+        "from utils import task; task.TASKS; from utils import evaluation; evaluation.summary; "
+        "evaluation.results; evaluation.trust",
+    ],
+)
+def test_reading_a_set_or_a_result_loads_no_torch(code: str) -> None:
+    command = [sys.executable, "-c", f"import sys; {code}; print('torch' in sys.modules)"]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from study.report.entries import Entry
 from utils.data.splits import CLASSES
+from utils.evaluation.conventions import Key
 from utils.evaluation.intervals import hanley_mcneil, unpaired_difference, wilson
-from utils.evaluation.label_scores import Key
 from utils.evaluation.published import SYNTHETIC, TEST_IMAGES, TEST_POSITIVES, reason, trained_on
 from utils.evaluation.significance import over_seeds
 

@@ -218,7 +218,7 @@ def decision(table: pd.DataFrame, name: str) -> Figure:
 def forest(points: pd.DataFrame, metrics: Mapping[str, str], title: str, note: str) -> Figure:
     """Forest plot of these metrics (as the table names them, to a short title); a line a run.
 
-    points as `results.side_by_side` or `results_seg.points` give them.
+    points as `score_tables.label_points` or `mask_points` give them.
     """
     shown = points[points["metric"].isin(list(metrics))]
     figure = visualize.score_intervals(shown.replace({"metric": dict(metrics)}), title, note)

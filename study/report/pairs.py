@@ -10,7 +10,7 @@ import pandas as pd
 from study.report.compare import HIGHER, LOWER, NOT_SHOWN
 from study.report.entries import Entry
 from utils.data.splits import CLASSES
-from utils.evaluation.label_scores import Key
+from utils.evaluation.conventions import Key
 from utils.evaluation.labels import official
 from utils.evaluation.paired import RESAMPLES, OtherImagesError, by_image, paired_difference
 from utils.evaluation.resampling import bootstrap, bootstrap_p_value, percentile_interval

@@ -13,7 +13,7 @@ from study.report.findings import HEADLINE, Study, ablations, trained_unlike
 from study.report.page import Block, Fold, Items, Picture, Pictures, Section, Table, Text
 from study.report.pairs import PairedTest
 from utils.data.splits import CLASSES
-from utils.evaluation import label_results
+from utils.evaluation import ranking, score_tables
 from utils.evaluation.masks import THRESHOLD
 from utils.evaluation.published import OTHER, SYNTHETIC, comparable, reason
 from utils.visualize.figures import alpha_columns
@@ -99,7 +99,7 @@ def forest(study: Study) -> Section:
             continue
         found = {entry.name: entry.scores for entry in entries}
         known = {e.name: study.recipes[e.row] for e in entries if e.row in study.recipes}
-        points = (_jaccards if segments else label_results.side_by_side)(found, known)
+        points = (_jaccards if segments else score_tables.label_points)(found, known)
         note = f"{study.split} split of {study.data}"
         titles = {"Jaccard": "mean Jaccard"} if segments else AREAS
         alt = f"{kind}: scores of all runs with their 95 % intervals, as in results.csv"
@@ -111,7 +111,7 @@ def forest(study: Study) -> Section:
 
 
 def _jaccards(found: Mapping[str, Any], known: Mapping[str, Any]) -> pd.DataFrame:
-    """As `results.side_by_side`, the mean Jaccard alone."""
+    """As `score_tables.label_points`, the mean Jaccard alone."""
     ours = [
         {"run": name, "metric": "Jaccard", **scores["official"]["jaccard"], "published": False}
         for name, scores in found.items()
@@ -188,7 +188,7 @@ def galleries(study: Study) -> Section:
 
 
 def _mistakes(entry: Entry) -> dict[str, str]:
-    wrong = label_results.confident_mistakes(entry.predictions)
+    wrong = ranking.confident_mistakes(entry.predictions)
     named = ", ".join(
         f"{case.id} ({CLASSES[case.label]}, called {case.predicted} {case.sureness:.2f})"
         for case in wrong.head(LISTED).itertuples()

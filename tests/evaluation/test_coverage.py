@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 import scipy.stats
 
+from utils.evaluation.conventions import segmentation_scores
 from utils.evaluation.counts import Counts
 from utils.evaluation.intervals import hanley_mcneil, unpaired_difference, wilson
 from utils.evaluation.labels import auc
-from utils.evaluation.mask_scores import segmentation_scores
 from utils.evaluation.masks import coursework, lesion_pooled, official
 from utils.evaluation.paired import jaccard_difference, paired_difference
 from utils.evaluation.resampling import (

@@ -14,7 +14,7 @@ from sklearn.metrics import (
 )
 
 from utils.data.splits import CLASSES
-from utils.evaluation import curves, label_scores, resampling
+from utils.evaluation import conventions, curves, resampling
 from utils.evaluation.intervals import hanley_mcneil
 
 MELANOMA, KERATOSIS, BENIGN = CLASSES
@@ -158,7 +158,7 @@ def test_precision_band_against_a_loop_of_scikit_learn(name):
 def test_the_intervals_are_those_of_the_scores_to_the_last_bit():
     labels, probabilities = study(200)
     found = by_name(curves.roc_curves(labels, probabilities))
-    scores = label_scores.classification_scores(labels, probabilities)
+    scores = conventions.classification_scores(labels, probabilities)
     for name in CLASSES:
         area = scores["coursework"][name]["auc"]
         assert (found[name].area, *found[name].interval) == tuple(area.values())
@@ -169,7 +169,7 @@ def test_the_intervals_are_those_of_the_scores_to_the_last_bit():
 def test_the_intervals_of_areas_of_1_are_those_of_the_scores_and_have_a_width():
     labels = np.array([0, 0, 1, 1, 2, 2, 2])
     found = by_name(curves.roc_curves(labels, np.eye(3)[labels], 20))
-    scores = label_scores.classification_scores(labels, np.eye(3)[labels], 20)
+    scores = conventions.classification_scores(labels, np.eye(3)[labels], 20)
     for name in CLASSES:
         area = scores["coursework"][name]["auc"]
         assert (found[name].area, *found[name].interval) == tuple(area.values())

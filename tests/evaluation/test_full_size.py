@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 import experiments
-from utils import data, model, visualize
+from utils import data, evaluation, model, visualize
 from utils.data import loaders
 from utils.evaluation import full_size
-from utils.evaluation.full_size import MaskSettings
+from utils.evaluation.settings import MaskSettings
 from utils.model.forward import VIEWS
 from utils.system.errors import DataError
 
@@ -169,8 +169,8 @@ def test_clean_up_keeps_the_largest_part_and_fills_it():
 
 def test_masks_are_judged_at_the_original_size(demo_store, tested, tmp_path):
     images = images_of(demo_store, tested, (32, 32))
-    how = MaskSettings(batch_size=4, workers=0)
-    found = full_size.evaluate(Darkness(), images, tested, how, tmp_path / "masks")
+    settings = MaskSettings(batch_size=4, workers=0)
+    found = full_size.evaluate(Darkness(), images, tested, settings, tmp_path / "masks")
     assert found.per_image["id"].tolist() == tested["id"].tolist()
     assert set(found.per_image["width"]) == {96}
     assert set(found.per_image["height"]) == {72}
@@ -190,7 +190,7 @@ def test_masks_are_judged_at_the_original_size(demo_store, tested, tmp_path):
     assert len(found.thresholds) == len(tested) * len(full_size.THRESHOLDS)
 
 
-def test_a_row_may_clean_up_and_cut_elsewhere(demo_store, tested):
+def test_settings_may_clean_up_and_cut_elsewhere(demo_store, tested):
     images = images_of(demo_store, tested, (32, 32))
     ways = {"plain": {}, "high": {"threshold": 0.9}, "clean": {"clean_up": True}}
     found = {
@@ -215,16 +215,18 @@ def test_a_mask_that_cannot_be_read_is_named(demo_store, tested, tmp_path):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"views": 9}, r"views is 9"), ({"threshold": 1.5}, r"threshold is 1.5; expected a prob")],
+    [({"views": 9}, "views is 9"), ({"threshold": 1.5}, "threshold is 1.5; expected less than")],
 )
-def test_a_way_that_no_row_could_have_is_refused(changes, message):
+def test_settings_that_no_experiment_could_have_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
-        full_size.mask_settings(experiments.get("seg-6"), "fp32", **changes)
+        evaluation.mask_settings(experiments.get("seg-6"), "fp32", **changes)
 
 
 def test_files_are_named_by_what_was_changed():
-    assert full_size.suffix(views=None, threshold=None, clean_up=None) == ""
-    assert full_size.suffix(views=8, threshold=0.4, clean_up=True) == "-8-views-threshold-0.4-clean"
+    assert evaluation.suffix(views=None, threshold=None, clean_up=None) == ""
+    assert (
+        evaluation.suffix(views=8, threshold=0.4, clean_up=True) == "-8-views-threshold-0.4-clean"
+    )
 
 
 @pytest.mark.parametrize("original", [(542, 722), (767, 1022), (1129, 1504)])
@@ -242,10 +244,10 @@ def test_a_centre_crop_is_put_back_where_it_was_cut(original):
 
 def test_a_case_has_the_proportions_of_the_photo(demo_store, tested):
     row = experiments.get("seg-6", "demo", image_size=(64, 64))
-    how = full_size.mask_settings(row, "fp32", views=1)
+    settings = evaluation.mask_settings(row, "fp32", views=1)
     lines = pd.DataFrame({"id": tested["id"][:2], "width": [100, 90], "height": [50, 90]})
     lines["jaccard"] = 0.5
-    wide, square = visualize.mask_cases(Darkness(), demo_store, tested, lines, row, how)
+    wide, square = visualize.mask_cases(Darkness(), demo_store, tested, lines, row, settings)
     assert wide.image.shape == (256, 512, 3)
     assert square.image.shape == (512, 512, 3)
     for case in (wide, square):
@@ -260,9 +262,9 @@ def test_strips_count_what_whole_masks_count(shape):
     probability = rng.choice([*full_size.THRESHOLDS, 0.0, 0.333, 1.0], shape).astype(np.float32)
     truth = rng.random(shape) < 0.4
     for clean_up in (False, True):
-        how = MaskSettings(4, clean_up=clean_up)
+        settings = MaskSettings(4, clean_up=clean_up)
         expected = [
             full_size.pixels(truth, full_size.lesion(probability, at, clean_up))
             for at in full_size.THRESHOLDS
         ]
-        assert full_size.over_thresholds(truth, probability, how) == expected
+        assert full_size.over_thresholds(truth, probability, settings) == expected

@@ -18,14 +18,6 @@ from utils.evaluation.intervals import (
 # --- shares ---
 
 
-def test_wilson_by_hand():
-    # z = 1: (k + 1/2 ± sqrt(k (n - k) / n + 1/4)) / (n + 1), here (2.5 ± sqrt(1.25)) / 5.
-    level = scipy.stats.norm.cdf(1) - scipy.stats.norm.cdf(-1)
-    low, high = wilson(2, 4, level)
-    assert low == pytest.approx((2.5 - math.sqrt(1.25)) / 5)
-    assert high == pytest.approx((2.5 + math.sqrt(1.25)) / 5)
-
-
 @pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
 def test_wilson_against_statsmodels(level):
     n = np.array([1, 2, 10, 117, 600])
@@ -130,8 +122,6 @@ def test_a_published_area_is_refused():
 @pytest.mark.parametrize(
     ("counts", "published"),
     [
-        # Fagerland, Lydersen, Laake, Statistics in Medicine 2014 (the data of Bentur et al. 2009).
-        ((1, 1, 7, 12), (-0.286, -0.507, -0.026)),
         # The same authors' R package contingencytables (the data of Cavo et al. 2012).
         ((59, 6, 16, 80), (-0.0621, -0.1186, -0.0046)),
     ],
@@ -168,12 +158,6 @@ def test_paired_shares_refuse(counts):
 
 
 # --- the difference of two studies ---
-
-
-def test_difference_by_hand():
-    # sqrt(3² + 4²) below, sqrt(6² + 8²) above.
-    found = unpaired_difference(0.80, (0.77, 0.86), 0.70, (0.62, 0.74))
-    assert tuple(found) == pytest.approx((0.10, 0.10 - 0.05, 0.10 + 0.10))
 
 
 @pytest.mark.parametrize(("a", "m", "b", "n"), [(56, 70, 48, 80), (10, 10, 0, 20), (9, 10, 3, 10)])

@@ -79,11 +79,6 @@ def test_auc_by_hand():
     assert both.tolist() == [3.5 / 4, 6.5 / 8]
 
 
-def test_confusion_matrix_by_hand():
-    matrix = evaluation.labels.confusion_matrix([0, 0, 1, 1, 2, 2], [0, 1, 1, 2, 2, 0], classes=3)
-    assert matrix.tolist() == [[1, 1, 0], [0, 1, 1], [1, 0, 1]]
-
-
 def test_official_by_hand():
     scores = official(LABELS, PROBABILITIES)
     # Melanoma: 0.75 0.45 against 0.25 0 0.25 0.5; of 8 pairs 0.45 loses one. Only 0.75 is > 0.5.
@@ -318,20 +313,20 @@ ROW = [0.5, 0.25, 0.25]
         (
             [0, 3],
             [ROW, ROW],
-            r"labels: no class number, in 1 of 2 rows \(first: 1\); expected 0 .. 2",
+            r"labels: no class number in 1 of 2 images \(first: 1\); expected 0 .. 2",
         ),
         ([-1], [ROW], "expected 0 .. 2"),
         ([0.5], [ROW], "expected 0 .. 2"),
         ([math.nan], [ROW], "expected 0 .. 2"),
-        ([0, 0], [ROW, [math.nan, 0.5, 0.5]], r"nan or infinite, in 1 of 2 rows \(first: 1\)"),
+        ([0, 0], [ROW, [math.nan, 0.5, 0.5]], r"nan or infinite in 1 of 2 images \(first: 1\)"),
         ([0], [[math.inf, 0.0, 0.0]], "nan or infinite"),
         ([0], [[math.nan]], "nan or infinite"),
-        ([0], [[1.25, -0.25, 0.0]], r"outside \[0, 1\], in 1 of 1 rows .* softmax or sigmoid"),
+        ([0], [[1.25, -0.25, 0.0]], r"outside \[0, 1\] in 1 of 1 images .* softmax or sigmoid"),
         ([0], [[-0.1]], r"outside \[0, 1\]"),
         (
             [0] * 9,
             [[0.5, 0.25, 0.252]] * 9,
-            r"do not sum to 1, in 9 of 9 rows \(first: 0, 1, 2, 3, 4\)",
+            r"do not sum to 1 in 9 of 9 images \(first: 0, 1, 2, 3, 4\)",
         ),
     ],
 )
@@ -350,11 +345,11 @@ def test_rounded_probabilities_pass():
         (count, ([0, 1], [0, 1, 1]), r"truth has shape \(2,\) and prediction \(3,\)"),
         (count, ([0, 2], [0, 1]), "truth holds other values than 0 and 1"),
         (count, ([0, 1], [0, 0.5]), "prediction holds other values than 0 and 1; threshold"),
-        (count, ([0, 1], [0, 1], [1, 1, 1]), r"weights have shape \(3,\) for truth \(2,\)"),
-        (count, ([[0, 1]], [[0, 1]], [1, 1]), r"weights have shape \(2,\) for truth \(1, 2\)"),
+        (count, ([0, 1], [0, 1], [1, 1, 1]), r"weights have shape \(3,\) for images \(2,\)"),
+        (count, ([[0, 1]], [[0, 1]], [1, 1]), r"weights have shape \(2,\) for images \(1, 2\)"),
         (auc, ([0, 1], [0, 1, 1]), r"truth has shape \(2,\) and score \(3,\)"),
         (auc, ([], []), r"expected \(n,\) both, n >= 1"),
-        (auc, ([0, 1], [0, math.nan]), r"score: nan or infinite, in 1 of 2 rows \(first: 1\)"),
+        (auc, ([0, 1], [0, math.nan]), r"score: nan or infinite in 1 of 2 images \(first: 1\)"),
         (auc, ([0, 1], [0, 1], [1, -1]), "weights hold negative, nan or infinite"),
         (auc, ([0, 1], [0, 1], [1, math.nan]), "weights hold negative, nan or infinite"),
         (auc, ([0, 1], [0, 1], np.ones((1, 1, 2))), r"expected \(n,\) or \(R, n\)"),

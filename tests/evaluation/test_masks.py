@@ -358,10 +358,10 @@ def test_counts_that_are_refused(function, counts, message):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ([1, 1], r"weights have shape \(2,\) for 3 images; expected \(3,\) or \(R, 3\)"),
+        ([1, 1], r"weights have shape \(2,\) for images \(3,\); expected \(n,\) or \(R, n\)"),
         (np.ones((2, 2, 3)), r"weights have shape \(2, 2, 3\)"),
         (1.0, r"weights have shape \(\)"),
-        ([1, -1, 1], "weights are negative, nan, infinite, or 0 for every image"),
+        ([1, -1, 1], "weights hold negative, nan or infinite values"),
         ([1, math.nan, 1], "expected finite ones >= 0"),
         ([[1, 1, 1], [0, 0, 0]], "0 for every image"),
     ],

@@ -19,8 +19,9 @@ from torch import nn
 
 from utils import data
 from utils.data import store
-from utils.evaluation import full_size, mask_results
+from utils.evaluation import full_size, results, score_files
 from utils.evaluation.masks import METRICS
+from utils.evaluation.settings import MaskSettings
 from utils.logger.run import RunFolder
 from utils.system.project import PROJECT
 
@@ -105,11 +106,11 @@ def ours(given: Given, way: str, folder: Path) -> dict[str, float]:
     """Our official scores of masks that are written to folder / "masks"."""
     test_image, changes = WAYS[way]
     images = data.masks.TestImages(given.prepared, given.rows, SIZE, test_image)
-    how = full_size.MaskSettings(batch_size=4, workers=0, **changes)
-    work = (Darkness(), images, given.rows, how, folder / "masks")
+    settings = MaskSettings(batch_size=4, workers=0, **changes)
+    work = (Darkness(), images, given.rows, settings, folder / "masks")
     run = RunFolder(folder / "run")
-    found = mask_results.results(run, "test", given.rows, lambda: full_size.evaluate(*work))
-    scores = mask_results.scores(run, "test", found.per_image, "test data", how)
+    found = results.per_image(run, "test", given.rows, lambda: full_size.evaluate(*work))
+    scores = score_files.mask_scores(run, "test", found.per_image, "test data", settings)
     return {metric: score["value"] for metric, score in scores["official"].items()}
 
 

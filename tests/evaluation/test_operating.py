@@ -21,15 +21,6 @@ def study(n: int = 300, seed: int = 0, digits: int = 2) -> tuple[np.ndarray, np.
 # --- thresholds ---
 
 
-def test_youden_by_hand():
-    # Above 0.55: 3 of 4 found, 5 of 6 spared, index 0.583; above 0.75: 2 of 4 and 6 of 6, 0.5.
-    assert operating.youden_threshold(TRUTH, SCORE) == pytest.approx(0.55)
-
-
-def test_of_equal_indices_the_one_that_finds_more_is_taken():
-    assert operating.youden_threshold([1, 0, 1, 0], [0.8, 0.6, 0.4, 0.2]) == pytest.approx(0.3)
-
-
 def test_sensitivity_at_least_by_hand():
     assert operating.sensitive_threshold(TRUTH, SCORE) == pytest.approx(0.15)  # all four
     assert operating.sensitive_threshold(TRUTH, SCORE, 0.75) == pytest.approx(0.55)

@@ -5,12 +5,16 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
+from made_up import answered, taken
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from utils.data.splits import CLASSES
-from utils.evaluation.label_scores import classification_scores
-from utils.evaluation.paired import Difference, paired_difference
-from utils.evaluation.resampling import bootstrap, bootstrap_p_value
+from utils.evaluation.conventions import classification_scores, segmentation_scores
+from utils.evaluation.counts import Counts, count
+from utils.evaluation.masks import official, per_image
+from utils.evaluation.paired import Difference, jaccard_difference, paired_difference
+from utils.evaluation.resampling import bootstrap, bootstrap_p_value, percentile_interval
 from utils.evaluation.significance import delong_test
 
 MELANOMA = ("official", "melanoma", "auc")
@@ -176,3 +180,97 @@ def test_unequal_numbers_of_seeds_are_refused(many, few):
     tables = runs(30)
     with pytest.raises(ValueError, match=f"{many} tables against {few}; expected the same seeds"):
         paired_difference(tables[:many], tables[:few])
+
+
+# --- masks ---
+
+
+def pair(n: int = 60) -> tuple[Counts, Counts]:
+    """Two answers to the same masks: where the first is wrong the second is, and in some more."""
+    rng = np.random.default_rng(7)
+    truth = rng.random((n, 400)) < rng.uniform(0.05, 0.6, (n, 1))
+    errors = rng.random((n, 400)) < rng.uniform(0, 0.3, (n, 1))
+    more = rng.random((n, 400)) < 0.01
+    return count(truth, truth ^ errors), count(truth, truth ^ (errors | more))
+
+
+def unclear(n: int = 200) -> tuple[Counts, Counts]:
+    """Two answers to the same masks, the first a little better, each wrong in other places."""
+    rng = np.random.default_rng(7)
+    truth = rng.random((n, 400)) < rng.uniform(0.05, 0.6, (n, 1))
+    errors = rng.random((2, n, 400)) < rng.uniform(0, [[[0.27]], [[0.3]]], (2, n, 1))
+    return count(truth, truth ^ errors[0]), count(truth, truth ^ errors[1])
+
+
+def test_difference_of_jaccards_by_hand():
+    # Jaccards 4/5 and 1/5 against 2/5 and 2/6.
+    first = Counts(tp=[4, 1], fp=[1, 2], fn=[0, 2], tn=[5, 5])
+    second = Counts(tp=[2, 2], fp=[1, 3], fn=[2, 1], tn=[5, 4])
+    found = jaccard_difference(first, second, resamples=4000)
+    assert (found.first, found.second) == pytest.approx((1 / 2, 11 / 30))
+    assert found.value == pytest.approx(1 / 2 - 11 / 30)
+    assert found.each == (found.value,)
+    # Of four ways to draw two images one is twice the first, one twice the second.
+    assert (found.low, found.high) == pytest.approx((1 / 5 - 1 / 3, 4 / 5 - 2 / 5))
+
+
+def test_difference_of_jaccards_equals_a_loop_over_the_same_images():
+    first, second = pair(25)
+    found = jaccard_difference(first, second, resamples=150, seed=5)
+    weights = bootstrap(lambda weights: weights, np.zeros(25), 150, seed=5).astype(int)
+    loop = []
+    for row in weights:
+        rows = np.repeat(np.arange(25), row)
+        scores = [official(taken(one, rows))["jaccard"] for one in (first, second)]
+        loop.append(scores[0] - scores[1])
+    assert (found.low, found.high) == pytest.approx(tuple(percentile_interval(loop)), abs=1e-12)
+
+
+def test_difference_of_jaccards_is_paired():
+    first, second = pair()
+    found = jaccard_difference(first, second)
+    assert 0 < found.low < found.value < found.high
+    # By themselves the runs are far less sure, for hard images are hard for both.
+    alone = segmentation_scores(first)["official"]["jaccard"]
+    assert found.high - found.low < 0.4 * (alone["high"] - alone["low"])
+    turned = jaccard_difference(second, first)
+    assert (turned.value, turned.low, turned.high) == pytest.approx(
+        (-found.value, -found.high, -found.low)
+    )
+    # And as sure as the formula for the mean of a difference has it.
+    gains = per_image(first)["jaccard"] - per_image(second)["jaccard"]
+    half = 1.96 * gains.std() / math.sqrt(len(gains))
+    assert found.high - found.low == pytest.approx(2 * half, rel=0.1)
+
+
+def test_a_segmenter_does_not_differ_from_itself():
+    found = jaccard_difference(answered(), answered())
+    assert (found.value, found.low, found.high) == (0, 0, 0)
+    assert found.p_value == 1
+
+
+def test_p_value_of_a_difference_of_jaccards():
+    first, second = pair(25)
+    # So clear that no resample turns it round: the smallest p that 150 resamples can give.
+    assert jaccard_difference(first, second, 150).p_value == pytest.approx(2 / 151)
+    found = jaccard_difference(*unclear(), resamples=4000)
+    gains = [per_image(one)["jaccard"] for one in unclear()]
+    expected = scipy.stats.ttest_rel(*gains).pvalue
+    assert 0.02 < expected < 0.5
+    assert found.p_value == pytest.approx(expected, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (Counts([1], [0], [0], [3]), "2 images against 1; expected the same ones"),
+        (Counts([1, 1], [0, 0], [0, 0], [3, 3]), r"truth differs in 1 of 2 images \(first: 1\)"),
+        (Counts([1, 2], [0, 0], [0, 0], [6, 2]), "expected the same masks, at the same size"),
+        (Counts([2, 2], [0, 0], [0, 0], [3, 2]), r"truth differs in 1 of 2 images \(first: 0\)"),
+        (Counts([1], [0], [0], [-3]), "no counts in 1 of 1 images"),
+    ],
+)
+def test_difference_of_jaccards_refuses(second, message):
+    first = Counts([1, 2], [0, 0], [0, 0], [3, 2])
+    with pytest.raises(ValueError, match=message):
+        jaccard_difference(first, second)

@@ -12,11 +12,10 @@ from referee.cases import PARTS, classification_cases, fingerprint
 from referee.masks import REAL, Pair, read_grey, real_pairs, segmentation_cases, write_segmentation
 
 from utils.data.splits import CLASSES
+from utils.evaluation.conventions import classification_scores, segmentation_scores
 from utils.evaluation.counts import Counts, count
 from utils.evaluation.curves import average_precision
-from utils.evaluation.label_scores import classification_scores
 from utils.evaluation.labels import OFFICIAL_CLASSES, official
-from utils.evaluation.mask_scores import segmentation_scores
 from utils.evaluation.masks import METRICS as MASK_METRICS
 from utils.evaluation.masks import official as official_masks
 from utils.evaluation.masks import per_image

@@ -8,8 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 from utils.data.splits import CLASSES
 from utils.evaluation import significance, subgroups
+from utils.evaluation.conventions import classification_scores
 from utils.evaluation.intervals import wilson
-from utils.evaluation.label_scores import classification_scores
 
 THRESHOLDS = {"melanoma": 0.4, "seborrheic_keratosis": 0.4}
 

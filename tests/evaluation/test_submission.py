@@ -72,21 +72,38 @@ def test_neither_truth_nor_benign_is_needed_and_the_table_is_left_alone(predicti
 # --- tables that cannot be submitted ---
 
 
-def test_a_network_with_one_logit_has_no_submission(predictions):
-    expected = r"no column seborrheic_keratosis.*found id, label, melanoma;.*knows melanoma alone"
-    with pytest.raises(DataError, match=expected):
-        submission(predictions[["id", "label", MELANOMA]])
-
-
-def test_other_missing_columns_are_named(predictions):
-    expected = r"no column id or melanoma.*found image.*Give the table of predictions-<split>\.csv"
-    with pytest.raises(DataError, match=expected):
-        submission(predictions.rename(columns={"id": "image"}).drop(columns=MELANOMA))
-
-
-def test_no_rows(predictions):
-    with pytest.raises(DataError, match=r"no rows; expected one an image\. Predict again"):
-        submission(predictions.iloc[:0])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda table: table[["id", "label", MELANOMA]],  # a network with one logit
+            r"no column seborrheic_keratosis.*found id, label, melanoma;.*knows melanoma alone",
+        ),
+        (
+            lambda table: table.rename(columns={"id": "image"}).drop(columns=MELANOMA),
+            r"no column id or melanoma.*found image.*Give the table of predictions-<split>\.csv",
+        ),
+        (lambda table: table.iloc[:0], r"no rows; expected one an image\. Predict again"),
+        (
+            lambda table: table.assign(melanoma=["0.1", "high", "low"]),
+            r"no probability.*: ISIC_0000001, ISIC_0000002\.",
+        ),
+        (
+            lambda table: pd.concat([table] * 3, ignore_index=True),
+            r"more than once; expected one row an image.*: ISIC_0000003, .* \(6 in all\)\.",
+        ),
+        *(
+            (
+                lambda table, name=name: table.assign(id=["a", "b", name]),
+                r"without an id; expected the name.*mend them: 2\.",
+            )
+            for name in (None, "", "  ")
+        ),
+    ],
+)
+def test_a_table_that_cannot_be_submitted(predictions, change, message):
+    with pytest.raises(DataError, match=message):
+        submission(change(predictions))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -0.001, 1.001])
@@ -98,29 +115,9 @@ def test_values_that_are_no_probability(predictions, column, value):
         submission(predictions)
 
 
-def test_text_that_is_no_probability(predictions):
-    predictions[MELANOMA] = ["0.1", "high", "low"]
-    with pytest.raises(DataError, match=r"no probability.*: ISIC_0000001, ISIC_0000002\."):
-        submission(predictions)
-
-
 def test_benign_is_not_submitted_and_may_be_anything(predictions):
     predictions[BENIGN] = np.nan
     assert len(submission(predictions)) == 3
-
-
-def test_ids_that_stand_twice(predictions):
-    many = pd.concat([predictions] * 3, ignore_index=True)
-    expected = r"more than once; expected one row an image.*: ISIC_0000003, .* \(6 in all\)\."
-    with pytest.raises(DataError, match=expected):
-        submission(many)
-
-
-@pytest.mark.parametrize("name", [None, "", "  "])
-def test_rows_without_an_id(predictions, name):
-    predictions.loc[2, "id"] = name
-    with pytest.raises(DataError, match=r"without an id; expected the name.*mend them: 2\."):
-        submission(predictions)
 
 
 def test_what_cannot_be_submitted_leaves_the_old_file(predictions, tmp_path):

@@ -37,7 +37,7 @@ def test_temperature_is_that_of_the_fitting_images():
     scaled = calibration.scale(REPORTED[names], fitted)
     loss = calibration.log_loss(REPORTED["label"], scaled)
     assert table.loc[("most probable class", "scaled"), "log_loss"] == pytest.approx(loss)
-    brier = calibration.brier_score(REPORTED["label"] == 0, scaled[:, 0])
+    brier = calibration.squared_errors(REPORTED["label"] == 0, scaled[:, 0]).mean()
     assert table.loc[("melanoma", "scaled"), "brier"] == pytest.approx(brier)
     assert ((table["brier_low"] < table["brier"]) & (table["brier"] < table["brier_high"])).all()
 
@@ -190,12 +190,12 @@ def test_readable_cells_by_hand():
 
 
 @pytest.mark.parametrize("select_on", ["holdout", "validation"])
-def test_selection_rows_are_those_that_training_chose_on(select_on: str, demo_set: Path):
+def test_selection_images_are_those_that_training_chose_on(select_on: str, demo_set: Path):
     row = replace(experiments.get("1-3", "demo"), select_on=select_on)
     expected = data.training_rows(data.read(demo_set), select_on, row.seed)[1]
-    pd.testing.assert_frame_equal(evaluation.trust.selection_rows(demo_set, row), expected)
+    pd.testing.assert_frame_equal(evaluation.trust.selection_images(demo_set, row), expected)
     # The crops of row 1-4 need not be here: they choose no epoch.
     crops = replace(row, train_list="patches")
-    pd.testing.assert_frame_equal(evaluation.trust.selection_rows(demo_set, crops), expected)
+    pd.testing.assert_frame_equal(evaluation.trust.selection_images(demo_set, crops), expected)
     with pytest.raises(errors.DataError, match="train_list='extended' needs"):
-        evaluation.trust.selection_rows(demo_set, replace(row, train_list="extended"))
+        evaluation.trust.selection_images(demo_set, replace(row, train_list="extended"))

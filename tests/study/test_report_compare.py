@@ -19,9 +19,8 @@ from study.report.findings import Study
 from study.report.page import Table
 from study.report.pairs import PairedTest, paired_tests
 from utils import evaluation
-from utils.evaluation import label_results, mask_results
 from utils.evaluation.counts import Counts
-from utils.evaluation.paired import jaccard_difference
+from utils.evaluation.paired import jaccard_difference, label_differences, mask_differences
 from utils.evaluation.published import OTHER
 from utils.logger.run import RunFolder
 
@@ -239,8 +238,8 @@ class TestPairedTests:
 
     def test_a_difference_has_the_interval_that_the_notebooks_show(self, rows: dict) -> None:
         tests = self.found(rows, **{"1_1": "1-2", "seg_6": "seg-1"})
-        of_classes = label_results.differences({n: rows[n][0].predictions for n in ("1-2", "1-1")})
-        of_masks = mask_results.differences({n: rows[n][0].per_image for n in ("seg-1", "seg-6")})
+        of_classes = label_differences({n: rows[n][0].predictions for n in ("1-2", "1-1")})
+        of_masks = mask_differences({n: rows[n][0].per_image for n in ("seg-1", "seg-6")})
         shown = {**of_classes.loc["1-1"], **of_masks.loc["seg-6"]}
         for test in tests:
             if test.test in ("bootstrap", "DeLong"):

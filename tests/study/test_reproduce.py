@@ -315,7 +315,10 @@ def test_scores_are_summed_up_or_damaged(tmp_path, content, said) -> None:
     lines = reproduce.summary(tmp_path)
     assert said in lines
     if said == "is damaged":
-        assert "scores-test.json is damaged; remove it and run the row again" in lines
+        assert (
+            "scores-test.json is damaged: expected the scores of a finished run. Remove it and run"
+            in lines
+        )
 
 
 @pytest.mark.parametrize("kind", [TypeError, KeyError, AttributeError, ValueError])
@@ -324,7 +327,7 @@ def test_a_fault_of_ours_is_no_damaged_file(tmp_path, monkeypatch, kind) -> None
         raise kind("ours")
 
     (tmp_path / "scores-test.json").write_text(json.dumps(WHOLE))
-    monkeypatch.setattr(reproduce.label_results, "summary", broken)
+    monkeypatch.setattr(reproduce.score_tables, "summary", broken)
     with pytest.raises(kind, match="ours"):
         reproduce.summary(tmp_path)
 

@@ -10,8 +10,8 @@ from matplotlib.colors import to_hex
 
 import experiments
 from utils import visualize
-from utils.evaluation import label_results
-from utils.evaluation.label_scores import classification_scores
+from utils.evaluation import score_tables
+from utils.evaluation.conventions import classification_scores
 
 
 def history(epochs: int = 5, alphas: int = 0, **columns: list[float]) -> pd.DataFrame:
@@ -47,7 +47,7 @@ def points(count: int, rows: tuple[str, ...] = ()) -> pd.DataFrame:
     official = {"data": "ISIC 2017", "split": "test", "n": 600, "counts": counts}
     found = {f"best/1-{k % 5 + 1}-s{k}": scores(k) | official for k in range(count)}
     known = dict(zip(found, map(experiments.get, rows), strict=False))
-    return label_results.side_by_side(found, known)
+    return score_tables.label_points(found, known)
 
 
 FIGURES = {
@@ -181,7 +181,7 @@ def test_forest_without_published_values_does_not_speak_of_them():
 
 def test_forest_says_what_is_undefined_and_leaves_out_what_is_not_asked():
     found = {"a": scores(without=1), "b": scores(1, columns=1), "c": scores(2)}
-    figure = visualize.score_intervals(label_results.side_by_side(found, {}), TITLE, NOTE)
+    figure = visualize.score_intervals(score_tables.label_points(found, {}), TITLE, NOTE)
     texts = [{t.get_position()[1]: t.get_text() for t in axis.texts} for axis in figure.axes]
     assert texts[1][0] == texts[2][0] == "undefined"
     assert list(texts[0]) == [0, 1, 2]

@@ -70,6 +70,9 @@ def expected_calibration_error(
     """Sum over the bins of n_bin / n · |mean probability - observed share|, in [0, 1].
 
     Arguments and errors as `reliability`.
+
+    >>> expected_calibration_error([0, 1, 1, 1], [0.5, 0.5, 0.75, 0.75])  # half of |0.75 - 1|
+    0.125
     """
     table = reliability(truth, probability, bins, strategy)
     apart = (table["mean_probability"] - table["observed"]).abs()
@@ -91,18 +94,16 @@ def chance_level(
     return float(np.abs(surplus).sum(axis=1).mean() / len(probability))
 
 
-def brier_score(labels: ArrayLike, probabilities: ArrayLike) -> float:
-    """Mean squared distance of the probabilities from the truth; 0 is perfect.
+def squared_errors(labels: ArrayLike, probabilities: ArrayLike) -> np.ndarray:
+    """Squared distance of each image's probabilities from the truth, (n,); the mean is Brier's.
 
     labels (n,) of 0/1 with probabilities (n,) of the 1: in [0, 1]. labels (n,) in 0..2 with
     probabilities (n, 3): the squares are summed over the classes, as Brier did, so it is in [0, 2].
     ValueError for other shapes or values.
+
+    >>> squared_errors([1, 0], [0.5, 0.25]).tolist()
+    [0.25, 0.0625]
     """
-    return float(squared_errors(labels, probabilities).mean())
-
-
-def squared_errors(labels: ArrayLike, probabilities: ArrayLike) -> np.ndarray:
-    """What each image adds to `brier_score`: (n,)."""
     if np.ndim(probabilities) == 1:
         truth, probability = _binary(labels, probabilities)
         return (probability - truth) ** 2
@@ -116,6 +117,9 @@ def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
 
     labels (n,) in 0..2, probabilities (n, 3), or (n, 1) for melanoma against the rest. 0 counts as
     the least probability of float32. ValueError for other shapes or values.
+
+    >>> round(log_loss([0, 1], [[0.5], [0.5]]), 4)  # ln 2
+    0.6931
     """
     labels, probabilities = checked(labels, probabilities)
     return float(_losses(_targets(labels, probabilities), _logits(probabilities)).mean())
@@ -124,7 +128,7 @@ def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
 def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """The T that gives the least log loss on these images; between `COLDEST` and `HOTTEST`.
 
-    Above 1 the network was too sure, below 1 not sure enough. Labels and probabilities as in
+    Above 1 the network was overconfident, below 1 underconfident. Labels and probabilities as in
     `log_loss`. The loss is convex in 1 / T, so there is one minimum; T at an end of the range
     means that the images do not determine it (all answers right, say).
     """
@@ -145,6 +149,9 @@ def scale(probabilities: ArrayLike, temperature: float) -> np.ndarray:
     The most probable class stays the same, and so does the order of the images where there is one
     column; with three columns the order of the images by one of them may change a little.
     ValueError for a temperature that is not above 0 and finite.
+
+    >>> scale([[0.9, 0.1]], temperature=2.0).round(3).tolist()  # 9 to 1 becomes 3 to 1
+    [[0.75, 0.25]]
     """
     if not (np.isfinite(temperature) and temperature > 0):
         raise ValueError(f"temperature is {temperature}; expected a finite number above 0")

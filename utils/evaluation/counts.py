@@ -2,17 +2,23 @@
 
 Truth comes before prediction everywhere. `weights` say how often each image counts: (n,) gives
 numbers, (R, n) gives R values at once, which is what makes a bootstrap fast.
+
+The empty case is decided here, once: a ratio of nothing is `empty`. In classification that is
+undefined (nan); the official segmentation scores call it perfect: pass empty=1.0.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 UNDEFINED = math.nan
 
-Number = float | np.ndarray  # one value, or an array with one value per image or resample
+# A float, or an array with one value per image or resample: which, the shape of the input decides,
+# and no type can say.
+Number = Any
 
 
 class Counts(NamedTuple):
@@ -29,6 +35,9 @@ def count(truth: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = N
 
     (n,) gives numbers, (N, pixels) gives (N,): counts per image. With weights (n,) or (R, n) both
     inputs are (n,). Raises ValueError for other shapes or values.
+
+    >>> count(truth=[1, 1, 1, 0, 0], prediction=[1, 1, 0, 1, 0])
+    Counts(tp=2, fp=1, fn=1, tn=1)
     """
     truth, prediction = flags("truth", truth), flags("prediction", prediction)
     if truth.shape != prediction.shape:
@@ -38,23 +47,51 @@ def count(truth: ArrayLike, prediction: ArrayLike, weights: ArrayLike | None = N
     cells = [truth & prediction, ~truth & prediction, truth & ~prediction, ~truth & ~prediction]
     if weights is None:
         return Counts(*(number(cell.sum(axis=-1)) for cell in cells))
-    weights = image_weights(weights, truth)
+    weights = image_weights(weights, truth.shape)
     return Counts(*(number(weights @ cell.astype(float)) for cell in cells))
 
 
+def counts_of(table: pd.DataFrame) -> Counts:
+    """The four columns of counts of a table as arrays (n,)."""
+    return Counts(*(table[name].to_numpy(dtype=float) for name in Counts._fields))
+
+
 def accuracy(counts: Counts, empty: float = UNDEFINED) -> Number:
-    """Share of the right answers, in [0, 1]; `empty` where nothing was counted."""
+    """Share of the right answers, in [0, 1]; `empty` where nothing was counted.
+
+    >>> accuracy(Counts(tp=2, fp=1, fn=1, tn=6))
+    0.8
+    """
     return ratio(counts.tp + counts.tn, sum(counts), empty)
 
 
 def sensitivity(counts: Counts, empty: float = UNDEFINED) -> Number:
-    """Share of the positives that were found, in [0, 1]; `empty` where the truth has none."""
+    """Share of the positives that were found, in [0, 1]; `empty` where the truth has none.
+
+    >>> sensitivity(Counts(tp=3, fp=1, fn=1, tn=6))
+    0.75
+    """
     return ratio(counts.tp, counts.tp + counts.fn, empty)
 
 
 def specificity(counts: Counts, empty: float = UNDEFINED) -> Number:
-    """Share of the negatives that were left alone, in [0, 1]; `empty` where the truth has none."""
+    """Share of the negatives that were left alone, in [0, 1]; `empty` where the truth has none.
+
+    >>> specificity(Counts(tp=3, fp=1, fn=1, tn=4))
+    0.8
+    >>> specificity(Counts(tp=3, fp=0, fn=1, tn=0))
+    nan
+    """
     return ratio(counts.tn, counts.tn + counts.fp, empty)
+
+
+def rates(counts: Counts, empty: float = UNDEFINED) -> dict[str, Number]:
+    """Accuracy, sensitivity and specificity by name."""
+    return {
+        "accuracy": accuracy(counts, empty),
+        "sensitivity": sensitivity(counts, empty),
+        "specificity": specificity(counts, empty),
+    }
 
 
 def ratio(numerator: Number, denominator: Number, empty: float) -> Number:
@@ -75,11 +112,12 @@ def flags(name: str, values: ArrayLike) -> np.ndarray:
     return values.astype(bool)
 
 
-def image_weights(weights: ArrayLike, truth: np.ndarray) -> np.ndarray:
-    weights = np.asarray(weights, dtype=float)
-    if truth.ndim != 1 or weights.ndim not in (1, 2) or weights.shape[-1] != len(truth):
+def image_weights(weights: ArrayLike | None, images: tuple[int, ...]) -> np.ndarray:
+    """Weights (n,) or (R, n) of images (n,), all 1 for None; ValueError for unusable ones."""
+    weights = np.ones(images) if weights is None else np.asarray(weights, dtype=float)
+    if len(images) != 1 or weights.ndim not in (1, 2) or weights.shape[-1:] != images:
         raise ValueError(
-            f"weights have shape {weights.shape} for truth {truth.shape}; "
+            f"weights have shape {weights.shape} for images {images}; "
             "expected (n,) or (R, n) for (n,)"
         )
     if not (np.isfinite(weights) & (weights >= 0)).all():
@@ -87,9 +125,12 @@ def image_weights(weights: ArrayLike, truth: np.ndarray) -> np.ndarray:
     return weights
 
 
-def refuse(bad: np.ndarray, problem: str, cure: str) -> None:
+def refuse(bad: ArrayLike, problem: str, cure: str) -> None:
     """ValueError that names up to five positions where `bad` (n,) holds, if there are any."""
-    rows = np.flatnonzero(bad)
-    if len(rows):
-        first = ", ".join(map(str, rows[:5]))
-        raise ValueError(f"{problem}, in {len(rows)} of {len(bad)} rows (first: {first}); {cure}")
+    bad = np.atleast_1d(bad)
+    places = np.flatnonzero(bad)
+    if len(places):
+        first = ", ".join(map(str, places[:5]))
+        raise ValueError(
+            f"{problem} in {len(places)} of {len(bad)} images (first: {first}); {cure}"
+        )

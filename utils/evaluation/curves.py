@@ -2,7 +2,7 @@
 
 A band is pointwise: at each place of the grid it holds 95 % of the resampled curves. It is not
 simultaneous: that the whole true curve lies inside is less likely than 95 %. Resamples are those
-behind an AUC in `evaluation.label_scores` (as many images of each class as there are), and the
+behind an AUC in a score file (as many images of each class as there are), and the
 interval of an AUC is the very one in scores-<split>.json. Averages and bands are vertical, at fixed
 false-positive rates: Fawcett, "An introduction to ROC analysis", 2006, section 8
 (https://doi.org/10.1016/j.patrec.2005.10.010).
@@ -96,6 +96,10 @@ def average_precision(
     """Precision, averaged over the recall that each lower threshold adds (scikit-learn's AP).
 
     truth (n,) bool with at least one True, score (n,), weights (n,) or (R, n) as in `evaluation`.
+
+    >>> precision = average_precision(np.array([True, False, True]), np.array([0.9, 0.8, 0.7]))
+    >>> round(float(precision), 4)  # (1 + 2/3) / 2
+    0.8333
     """
     recall, precision = _precision_points(*cumulated(truth, score, weights))
     return (np.diff(recall, axis=-1) * precision[..., 1:]).sum(axis=-1)

@@ -3,9 +3,7 @@
 No set of masks is held in memory: each batch becomes counts of pixels and is forgotten.
 """
 
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,7 +17,9 @@ from utils.data.loaders import evaluation_loader
 from utils.data.masks import WHOLE, Region, TestImages, corners
 from utils.data.workers import faults_in_words
 from utils.evaluation import masks
-from utils.evaluation.counts import Counts
+from utils.evaluation.counts import Counts, counts_of
+from utils.evaluation.results import Result, mask_name
+from utils.evaluation.settings import MaskSettings
 from utils.model.forward import answers, probabilities
 from utils.system.errors import DataError
 from utils.system.files import write_atomic
@@ -38,9 +38,9 @@ def pixel_counts(network: nn.Module, loader: DataLoader, precision: str = "fp32"
     """
     found = []
     for batch, ask in answers(network, loader, precision, "scoring"):
-        said = ask(batch["image"]).flatten(1) > 0
-        truth = batch["label"].to(said.device, non_blocking=True).flatten(1) > 0
-        cells = (truth & said, ~truth & said, truth & ~said, ~truth & ~said)
+        predicted = ask(batch["image"]).flatten(1) > 0
+        truth = batch["label"].to(predicted.device, non_blocking=True).flatten(1) > 0
+        cells = (truth & predicted, ~truth & predicted, truth & ~predicted, ~truth & ~predicted)
         found.append(torch.stack([cell.sum(1) for cell in cells], dim=1).cpu())
     return Counts(*torch.cat(found).double().numpy().T)
 
@@ -83,61 +83,37 @@ def lesion(probability: np.ndarray, threshold: float = 0.5, clean_up: bool = Fal
     return filled.astype(bool)
 
 
-@dataclass(frozen=True)
-class MaskSettings:
-    """What of a row decides about a mask, and in which precision the network computes."""
-
-    batch_size: int
-    workers: int | None = None
-    precision: str = "fp32"
-    views: int = 1
-    threshold: float = 0.5
-    clean_up: bool = False
-
-
-class Result(NamedTuple):
-    """A row an image: counts and official scores; and the counts at each of THRESHOLDS."""
-
-    per_image: pd.DataFrame  # id, width, height, tp, fp, fn, tn, METRICS
-    thresholds: pd.DataFrame  # id, threshold, tp, fp, fn, tn
-
-
 @faults_in_words()
 def evaluate(
     network: nn.Module,
     images: TestImages,
-    rows: pd.DataFrame,
-    how: MaskSettings,
+    table: pd.DataFrame,
+    settings: MaskSettings,
     masks_to: Path | None = None,
 ) -> Result:
     """Hold the predicted masks against the true ones at the original size.
 
-    rows are those of images. masks_to is a folder for the predicted masks at original size,
-    `<id>_segmentation.png` with 0 and 255, as the challenge takes them.
+    table is that of the images, in their order. masks_to is a folder for the predicted masks at
+    original size, `<id>_segmentation.png` with 0 and 255, as the challenge takes them.
     """
     per_image, thresholds = [], []
-    loader = evaluation_loader(images, how.batch_size, how.workers)
-    sources = rows[["id", "mask"]].to_dict("records")
-    for index, probability in probabilities(network, loader, how.precision, how.views):
-        row = sources[index]
-        truth = true_mask(row["mask"])
-        whole = at_original_size(probability, truth.shape, images.regions[index])
-        said = lesion(whole, how.threshold, how.clean_up)
-        size = {"id": row["id"], "width": truth.shape[1], "height": truth.shape[0]}
-        per_image.append(size | pixels(truth, said))
-        for threshold, at in zip(THRESHOLDS, over_thresholds(truth, whole, how), strict=True):
-            thresholds.append({"id": row["id"], "threshold": threshold} | at)
+    loader = evaluation_loader(images, settings.batch_size, settings.workers)
+    sources = table[["id", "mask"]].to_dict("records")
+    for index, probability in probabilities(network, loader, settings.precision, settings.views):
+        name, truth = sources[index]["id"], true_mask(sources[index]["mask"])
+        enlarged = at_original_size(probability, truth.shape, images.regions[index])
+        predicted = lesion(enlarged, settings.threshold, settings.clean_up)
+        size = {"id": name, "width": truth.shape[1], "height": truth.shape[0]}
+        per_image.append(size | pixels(truth, predicted))
+        counts = over_thresholds(truth, enlarged, settings)
+        for threshold, at in zip(THRESHOLDS, counts, strict=True):
+            thresholds.append({"id": name, "threshold": threshold} | at)
         if masks_to is not None:
-            _, png = cv2.imencode(".png", said.astype(np.uint8) * 255)
-            write_atomic(masks_to / mask_name(row["id"]), png.tobytes())
-    table = pd.DataFrame(per_image)
-    scores = masks.per_image(counts_of(table))
-    return Result(table.assign(**scores), pd.DataFrame(thresholds))
-
-
-def mask_name(image_id: str) -> str:
-    """What the challenge calls the mask of an image."""
-    return f"{image_id}_segmentation.png"
+            _, png = cv2.imencode(".png", predicted.astype(np.uint8) * 255)
+            write_atomic(masks_to / mask_name(name), png.tobytes())
+    counted = pd.DataFrame(per_image)
+    scores = masks.per_image(counts_of(counted))
+    return Result(counted.assign(**scores), pd.DataFrame(thresholds))
 
 
 def true_mask(path: str) -> np.ndarray:
@@ -151,10 +127,10 @@ def true_mask(path: str) -> np.ndarray:
 
 
 def over_thresholds(
-    truth: np.ndarray, probability: np.ndarray, how: MaskSettings
+    truth: np.ndarray, probability: np.ndarray, settings: MaskSettings
 ) -> list[dict[str, int]]:
     """tp, fp, fn, tn (H, W) at each of THRESHOLDS."""
-    if how.clean_up:
+    if settings.clean_up:
         return [pixels(truth, lesion(probability, at, clean_up=True)) for at in THRESHOLDS]
     both, found = np.zeros((2, len(THRESHOLDS)), int)
     for top in range(0, len(truth), STRIP):  # a strip stays in the cache for all thresholds
@@ -168,38 +144,12 @@ def over_thresholds(
     return [_cells(truth.size, lesions, positives, hits) for hits, positives in pairs]
 
 
-def pixels(truth: np.ndarray, said: np.ndarray) -> dict[str, int]:
+def pixels(truth: np.ndarray, predicted: np.ndarray) -> dict[str, int]:
     """tp, fp, fn, tn of two masks (H, W) bool."""
-    both, lesions, found = (int(np.count_nonzero(m)) for m in (truth & said, truth, said))
+    both, lesions, found = (int(np.count_nonzero(m)) for m in (truth & predicted, truth, predicted))
     return _cells(truth.size, lesions, found, both)
 
 
 def _cells(size: int, lesions: int, found: int, both: int) -> dict[str, int]:
     tn = size - lesions - found + both
     return {"tp": both, "fp": found - both, "fn": lesions - both, "tn": tn}
-
-
-def counts_of(table: pd.DataFrame) -> Counts:
-    """The four columns of counts as arrays (n,)."""
-    return Counts(*(table[name].to_numpy(dtype=float) for name in Counts._fields))
-
-
-def mask_settings(row: Any, precision: str, **changes: Any) -> MaskSettings:
-    """The row's way from images to masks; precision is the one that the run was trained in.
-
-    changes (views, threshold, clean_up) take the place of the row's, None leaves it. ValueError for
-    a value that the row could not have.
-    """
-    row = replace(row, **{name: value for name, value in changes.items() if value is not None})
-    names = ("batch_size", "workers", "views", "threshold", "clean_up")
-    return MaskSettings(**{name: getattr(row, name) for name in names}, precision=precision)
-
-
-def suffix(**changes: Any) -> str:
-    """What file names say of changes to `mask_settings`: "-8-views-threshold-0.4"."""
-    words = []
-    for name, value in changes.items():
-        if value is not None:
-            known = {"views": f"{value}-views", "clean_up": "clean" if value else "unclean"}
-            words.append(known.get(name, f"{name}-{value}"))
-    return "".join(f"-{word}" for word in words)

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-LEVEL = 0.95
+from utils.evaluation.counts import Number, number
 
-Number = float | np.ndarray
+LEVEL = 0.95
 
 
 class Interval(NamedTuple):
@@ -38,6 +38,10 @@ def wilson(successes: ArrayLike, n: ArrayLike, level: float = LEVEL) -> Interval
 
     Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
     Raises ValueError for successes outside 0 .. n, and for a level outside (0, 1).
+
+    >>> low, high = wilson(10, 10)  # ten of ten are no certainty
+    >>> round(low, 3), high
+    (0.722, 1.0)
     """
     successes, n = np.asarray(successes, dtype=float), np.asarray(n, dtype=float)
     if not ((successes >= 0) & (successes <= n)).all():
@@ -51,7 +55,7 @@ def wilson(successes: ArrayLike, n: ArrayLike, level: float = LEVEL) -> Interval
     low, high = ((successes + z**2 / 2 + sign * half) / (n + z**2) for sign in (-1, 1))
     # Exact where rounding would leave 1e-17 too much or too little.
     low, high = np.where(successes > 0, low, 0 * share), np.where(successes < n, high, share)
-    return Interval(_number(low), _number(high))
+    return Interval(number(low), number(high))
 
 
 def hanley_mcneil(auc: float, positives: int, negatives: int, level: float = LEVEL) -> Interval:
@@ -63,6 +67,10 @@ def hanley_mcneil(auc: float, positives: int, negatives: int, level: float = LEV
     its middle, so that this stays inside [0, 1] and has a width at 1, too. Rather too wide near 1;
     with the scores at hand `significance.delong_interval` is better. nan where auc is nan or
     one of the numbers is 0. Raises ValueError for an AUC outside [0, 1], or numbers below 0.
+
+    >>> low, high = hanley_mcneil(0.875, positives=117, negatives=483)
+    >>> round(low, 3), round(high, 3)
+    (0.834, 0.906)
     """
     if auc < 0 or auc > 1:
         raise ValueError(f"the AUC is {auc}; expected a number in [0, 1], no percentage")
@@ -83,9 +91,13 @@ def paired_shares(
 
     both .. neither: on how many images both answers are right, one alone, none; n >= 1. Newcombe's
     method 10 for paired shares (Statistics in Medicine 1998, 17:2635): Wilson's intervals of both,
-    and how the answers hang together. It never leaves [-1, 1] and has a width where no image tells
+    and how the answers are correlated. It never leaves [-1, 1] and has a width where no image tells
     the two apart. Raises ValueError for counts below 0 or none at all, and for a level outside
     (0, 1).
+
+    >>> value, low, high = paired_shares(both=1, only_first=1, only_second=7, neither=12)
+    >>> round(value, 3), round(low, 3), round(high, 3)  # as Fagerland et al. 2014 print it
+    (-0.286, -0.507, -0.026)
     """
     counts = (both, only_first, only_second, neither)
     n = sum(counts)
@@ -95,7 +107,7 @@ def paired_shares(
     first, second = (share / n for share in right)
     (low, high), (other_low, other_high) = (wilson(share, n, level) for share in right)
     margins = math.prod(share * (n - share) for share in right)
-    agreement = both * neither - only_first * only_second
+    agreement: float = both * neither - only_first * only_second
     if agreement > 0:  # corrected for counts being whole numbers
         agreement = max(agreement - n / 2, 0)
     phi = agreement / math.sqrt(margins) if margins else 0.0
@@ -121,6 +133,10 @@ def unpaired_difference(
     behind both make it wider than need be: where both answers are known for each image, take
     `paired`. Both intervals have the same level, which is that of the result. nan where one
     of the numbers is nan. Raises ValueError for a value outside its interval.
+
+    >>> found = unpaired_difference(0.80, (0.77, 0.86), 0.70, (0.62, 0.74))
+    >>> [round(number, 3) for number in found]  # 5 = sqrt(3² + 4²) below, 10 = sqrt(6² + 8²) above
+    [0.1, 0.05, 0.2]
     """
     for middle, (low, high) in ((value, interval), (other, other_interval)):
         if middle < low or middle > high:
@@ -138,6 +154,9 @@ def deviate(level: float) -> float:
     """z, so that a standard normal variable lies in [-z, z] with probability `level`.
 
     Raises ValueError for a level outside (0, 1).
+
+    >>> round(deviate(0.95), 3)
+    1.96
     """
     if not 0 < level < 1:
         raise ValueError(f"the level is {level}; expected a number in (0, 1), such as 0.95")
@@ -155,10 +174,6 @@ def _lower_end(auc: float, positives: int, negatives: int, z: float) -> float:
 
     # At 1 itself the variance is 0, which would be a second root for auc = 1.
     return brentq(excess, 0.0, min(auc, 1 - 1e-12)) if auc > 0 else 0.0
-
-
-def _number(value: np.ndarray) -> Number:
-    return value.item() if value.ndim == 0 else value
 
 
 def interval_text(

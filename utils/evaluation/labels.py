@@ -1,4 +1,4 @@
-"""Scores: from labels and probabilities to counts, and from counts to numbers.
+"""Scores of labels: from probabilities to counts, and from counts to numbers.
 
 Two conventions for classification that must never be mixed; every score says which one it is in:
 
@@ -7,8 +7,7 @@ Two conventions for classification that must never be mixed; every score says wh
   keratosis are two separate binary tasks, positive means score > 0.5, ranked by the mean AUC.
 - `coursework`: the most probable of the three classes, then each class against the rest.
 
-Truth comes before prediction everywhere. `weights` say how often each image counts: (n,) gives
-numbers, (R, n) gives R values at once, which is what makes a bootstrap fast.
+`weights` are those of `counts`.
 """
 
 import numpy as np
@@ -23,10 +22,9 @@ from utils.evaluation.counts import (
     count,
     flags,
     image_weights,
+    rates,
     ratio,
     refuse,
-    sensitivity,
-    specificity,
 )
 
 OFFICIAL_CLASSES = CLASSES[:2]  # benign is no task of its own there
@@ -34,15 +32,14 @@ OFFICIAL_CLASSES = CLASSES[:2]  # benign is no task of its own there
 Scores = dict[str, Number | dict[str, Number]]
 
 
-# The empty case is decided here, once: a ratio of nothing is `empty`. In classification that is
-# undefined (nan); the official segmentation scores call it perfect: pass empty=1.0.
-
-
 def auc(truth: ArrayLike, score: ArrayLike, weights: ArrayLike | None = None) -> Number:
     """Area under the ROC curve: the chance that a positive scores above a negative.
 
     By ranks (Mann-Whitney), so a tie counts half. truth (n,) of 0/1, score (n,) finite,
     weights (n,) or (R, n). nan where only one class has weight; ValueError for unusable input.
+
+    >>> auc([1, 1, 0, 0], [3, 2, 1, 2])  # 3 > 1, 3 > 2, 2 > 1, and a tie: 3.5 of 4 pairs
+    0.875
     """
     truth, score = flags("truth", truth), np.asarray(score, dtype=float)
     if truth.ndim != 1 or truth.shape != score.shape or len(truth) == 0:
@@ -50,7 +47,7 @@ def auc(truth: ArrayLike, score: ArrayLike, weights: ArrayLike | None = None) ->
             f"truth has shape {truth.shape} and score {score.shape}; expected (n,) both, n >= 1"
         )
     refuse(~np.isfinite(score), "score: nan or infinite", "an AUC needs finite scores")
-    weights = image_weights(np.ones(len(truth)) if weights is None else weights, truth)
+    weights = image_weights(weights, truth.shape)
     order = np.argsort(score)
     ranked, truth, weights = score[order], truth[order], weights[..., order]
     # One group per distinct score, so that ties meet inside a group.
@@ -68,7 +65,11 @@ def classes_in(table: pd.DataFrame) -> list[str]:
 
 
 def both_answers(probabilities: np.ndarray) -> np.ndarray:
-    """Probabilities (n, C) with C >= 2: of one logit (n, 1) melanoma's p, and the rest's 1 - p."""
+    """Probabilities (n, C) with C >= 2: of one logit (n, 1) melanoma's p, and the rest's 1 - p.
+
+    >>> both_answers(np.array([[0.75]])).tolist()
+    [[0.75, 0.25]]
+    """
     if probabilities.shape[1] > 1:
         return probabilities
     return np.hstack([probabilities, 1 - probabilities])
@@ -78,6 +79,9 @@ def confusion_matrix(truth: ArrayLike, prediction: ArrayLike, classes: int) -> n
     """How often class i (row, truth) was called class j (column): (classes, classes) int64.
 
     truth and prediction (n,) hold 0 .. classes - 1; ValueError otherwise.
+
+    >>> confusion_matrix([0, 0, 1, 2], [0, 1, 1, 0], classes=3).tolist()
+    [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
     """
     truth, prediction = _labels("truth", truth, classes), _labels("prediction", prediction, classes)
     if truth.shape != prediction.shape:
@@ -135,6 +139,9 @@ def epoch_scores(
 
     labels (n,) in 0..2, probabilities (n, 3) or (n, 1), weights as in `auc`; nan where a class is
     missing.
+
+    >>> epoch_scores([0, 0, 1], [[0.7], [0.2], [0.4]])  # of two pairs one is the right way round
+    {'auc_melanoma': 0.5}
     """
     labels, probabilities = checked(labels, probabilities)
     scores = {
@@ -176,13 +183,7 @@ def checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np
 def _binary(
     truth: np.ndarray, score: np.ndarray, prediction: np.ndarray, weights: ArrayLike | None
 ) -> dict[str, Number]:
-    counts = count(truth, prediction, weights)
-    return {
-        "auc": auc(truth, score, weights),
-        "accuracy": accuracy(counts),
-        "sensitivity": sensitivity(counts),
-        "specificity": specificity(counts),
-    }
+    return {"auc": auc(truth, score, weights)} | rates(count(truth, prediction, weights))
 
 
 def _labels(name: str, values: ArrayLike, classes: int) -> np.ndarray:

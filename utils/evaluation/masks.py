@@ -10,15 +10,24 @@ Three conventions that must never be mixed; every score says which one it is in:
   and lesion. The background is large and easy: Jaccard is about 0.1 above that of the lesion.
 - `lesion_pooled`: the pixels of all images together, lesion alone.
 
-Counts are as in `evaluation.labels`, the lesion being positive: tp, fp, fn, tn, (n,) each, numbers
-of pixels. They are summed in float64, exact up to 9e15; 600 images of 30 million pixels are 1.8e10.
-`weights` say how often each image counts: (n,) gives numbers, (R, n) gives (R,), for a bootstrap.
+Counts are those of `evaluation.counts`, the lesion being positive: tp, fp, fn, tn, (n,) each, of
+pixels. They are summed in float64, exact up to 9e15; 600 images of 30 million pixels are 1.8e10.
+`weights` are those of `counts`, too.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from utils.evaluation.counts import UNDEFINED, Counts, Number, accuracy, sensitivity, specificity
+from utils.evaluation.counts import (
+    UNDEFINED,
+    Counts,
+    Number,
+    accuracy,
+    image_weights,
+    number,
+    rates,
+    refuse,
+)
 
 METRICS = ("accuracy", "sensitivity", "specificity", "jaccard", "dice", "threshold_jaccard")
 TABLE_NAMES = {
@@ -34,18 +43,30 @@ PERFECT = 1.0  # the official answer where a ratio has nothing to count
 
 
 def jaccard(counts: Counts, empty: float = UNDEFINED) -> Number:
-    """tp / (tp + fp + fn), in [0, 1]; `empty` where neither truth nor prediction has a lesion."""
+    """tp / (tp + fp + fn), in [0, 1]; `empty` where neither truth nor prediction has a lesion.
+
+    >>> jaccard(Counts(tp=4, fp=1, fn=3, tn=9))
+    0.5
+    """
     # The share of the right ones among all but those that both leave out.
     return accuracy(counts._replace(tn=0), empty)
 
 
 def dice(counts: Counts, empty: float = UNDEFINED) -> Number:
-    """2 tp / (2 tp + fp + fn), in [0, 1]; `empty` as in `jaccard`."""
+    """2 tp / (2 tp + fp + fn), in [0, 1]; `empty` as in `jaccard`.
+
+    >>> dice(Counts(tp=3, fp=1, fn=1, tn=9))
+    0.75
+    """
     return accuracy(Counts(2 * counts.tp, counts.fp, counts.fn, 0), empty)
 
 
 def threshold_jaccard(counts: Counts, empty: float = UNDEFINED) -> Number:
-    """The Jaccard where it is at least 0.65, else 0; `empty` as in `jaccard`."""
+    """The Jaccard where it is at least 0.65, else 0; `empty` as in `jaccard`.
+
+    >>> threshold_jaccard(Counts(tp=13, fp=3, fn=4, tn=0)), threshold_jaccard(Counts(12, 4, 4, 0))
+    (0.65, 0.0)
+    """
     value = jaccard(counts, empty)
     return value * (value >= THRESHOLD)
 
@@ -59,10 +80,7 @@ def per_image(counts: Counts) -> dict[str, Number]:
     n >= 1, or where an image has no pixels.
     """
     counts = checked(counts)
-    return {
-        "accuracy": accuracy(counts),
-        "sensitivity": sensitivity(counts, PERFECT),
-        "specificity": specificity(counts, PERFECT),
+    return rates(counts, PERFECT) | {
         "jaccard": jaccard(counts, PERFECT),
         "dice": dice(counts, PERFECT),
         "threshold_jaccard": threshold_jaccard(counts, PERFECT),
@@ -74,9 +92,13 @@ def official(counts: Counts, weights: ArrayLike | None = None) -> dict[str, Numb
 
     weights (n,) or (R, n). Raises ValueError as there, and for weights that are negative or not
     finite, or that leave no image.
+
+    >>> scores = official(Counts(tp=[4, 1], fp=[1, 2], fn=[0, 2], tn=[5, 5]))
+    >>> scores["jaccard"], scores["threshold_jaccard"]  # of 4/5 and 1/5
+    (0.5, 0.4)
     """
     values = per_image(counts)
-    weights = _weights(weights, len(counts.tp))
+    weights = _weights(weights, counts)
     return {metric: _mean(value, weights) for metric, value in values.items()}
 
 
@@ -90,13 +112,16 @@ def coursework(counts: Counts, weights: ArrayLike | None = None) -> dict[str, Nu
     a class that an image does not have is perfect, as in `per_image`. This is our reading: of
     pooled pixels it would be the Jaccard itself, or half of the background's for a lesion below
     0.65, and the coursework prints neither (.6784 beside a Jaccard of .7525, lesion alone .638).
+
+    >>> round(coursework(Counts(tp=[4], fp=[1], fn=[0], tn=[5]))["jaccard"], 4)  # of 4/5 and 5/6
+    0.8167
     """
     counts = checked(counts)
-    weights = _weights(weights, len(counts.tp))
+    weights = _weights(weights, counts)
     lesion = _pooled(counts, weights)
     rest = _background(lesion)
     each = [threshold_jaccard(one, PERFECT) for one in (counts, _background(counts))]
-    return _rates(lesion) | {
+    return rates(lesion) | {
         "jaccard": (jaccard(lesion) + jaccard(rest)) / 2,
         "dice": (dice(lesion) + dice(rest)) / 2,
         "threshold_jaccard": _mean(sum(each) / 2, weights),
@@ -107,10 +132,14 @@ def lesion_pooled(counts: Counts, weights: ArrayLike | None = None) -> dict[str,
     """METRICS of the lesion from all pixels together, in [0, 1]; arguments and nan as above.
 
     Without threshold_jaccard, which is about single images.
+
+    >>> counts = Counts(tp=[4, 1], fp=[1, 2], fn=[0, 2], tn=[5, 5])
+    >>> lesion_pooled(counts)["jaccard"]  # 5 of 10 pixels
+    0.5
     """
     counts = checked(counts)
-    lesion = _pooled(counts, _weights(weights, len(counts.tp)))
-    return _rates(lesion) | {"jaccard": jaccard(lesion), "dice": dice(lesion)}
+    lesion = _pooled(counts, _weights(weights, counts))
+    return rates(lesion) | {"jaccard": jaccard(lesion), "dice": dice(lesion)}
 
 
 def checked(counts: Counts) -> Counts:
@@ -122,17 +151,10 @@ def checked(counts: Counts) -> Counts:
             f"counts have shapes {shapes}; expected tp, fp, fn, tn, (n,) each, one entry an image"
         )
     table = np.stack(cells)
-    for bad, problem, expected in (
-        (~(np.isfinite(table) & (table >= 0)).all(axis=0), "no counts", "numbers of pixels >= 0"),
-        (table.sum(axis=0) == 0, "without pixels", "at least one pixel an image"),
-    ):
-        if bad.any():
-            rows = np.flatnonzero(bad)
-            first = ", ".join(map(str, rows[:5]))
-            raise ValueError(
-                f"{problem} in {len(rows)} of {len(bad)} images (first: {first}); "
-                f"expected {expected}. Count the mask again."
-            )
+    cure = "expected {}. Count the mask again."
+    usable = (np.isfinite(table) & (table >= 0)).all(axis=0)
+    refuse(~usable, "no counts", cure.format("numbers of pixels >= 0"))
+    refuse(table.sum(axis=0) == 0, "without pixels", cure.format("at least one pixel an image"))
     return Counts(*cells)
 
 
@@ -146,28 +168,12 @@ def _pooled(counts: Counts, weights: np.ndarray) -> Counts:
     return Counts(*(weights @ cell for cell in counts))
 
 
-def _rates(counts: Counts) -> dict[str, Number]:
-    return {
-        "accuracy": accuracy(counts),
-        "sensitivity": sensitivity(counts),
-        "specificity": specificity(counts),
-    }
-
-
 def _mean(values: np.ndarray, weights: np.ndarray) -> Number:
-    mean = weights @ values / weights.sum(axis=-1)
-    return mean.item() if mean.ndim == 0 else mean
+    return number(weights @ values / weights.sum(axis=-1))
 
 
-def _weights(weights: ArrayLike | None, n: int) -> np.ndarray:
-    weights = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
-    if weights.ndim not in (1, 2) or weights.shape[-1] != n:
-        raise ValueError(
-            f"weights have shape {weights.shape} for {n} images; expected ({n},) or (R, {n})"
-        )
-    if not (np.isfinite(weights) & (weights >= 0)).all() or not weights.any(axis=-1).all():
-        raise ValueError(
-            "weights are negative, nan, infinite, or 0 for every image; expected finite ones >= 0, "
-            "some of them above it"
-        )
+def _weights(weights: ArrayLike | None, counts: Counts) -> np.ndarray:
+    weights = image_weights(weights, np.shape(counts.tp))
+    if not weights.any(axis=-1).all():
+        raise ValueError("weights are 0 for every image; expected some of them above it")
     return weights

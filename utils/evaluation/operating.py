@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from utils.evaluation.counts import Counts, sensitivity, specificity
-from utils.evaluation.curves import cumulated, operating_points
+from utils.evaluation.counts import Counts, count, sensitivity, specificity
+from utils.evaluation.curves import cumulated
 from utils.evaluation.intervals import wilson
 from utils.evaluation.resampling import bootstrap, percentile_interval
 
@@ -31,6 +31,9 @@ def youden_threshold(truth: ArrayLike, score: ArrayLike) -> float:
 
     truth (n,) of 0/1, score (n,). It lies half-way between two scores; of equals the lowest is
     taken, which finds more positives. ValueError where a class is missing.
+
+    >>> youden_threshold([0, 1, 0, 1], [0.25, 0.5, 0.75, 1.0])  # of two as good the lower one
+    0.375
     """
     thresholds, found, spared = _choices(truth, score)
     index = found + spared
@@ -43,6 +46,9 @@ def sensitive_threshold(
     """The highest threshold whose sensitivity is at least `least`: the fewest false alarms.
 
     Arguments, place and errors as `youden_threshold`; least in [0, 1].
+
+    >>> sensitive_threshold([0, 1, 1], [0.25, 0.5, 1.0], least=0.5)
+    0.75
     """
     thresholds, found, _ = _choices(truth, score)
     return float(thresholds[np.flatnonzero(found >= least - _ROUNDING)[0]])
@@ -62,9 +68,12 @@ def judged(truth: ArrayLike, score: ArrayLike, threshold: float) -> dict[str, fl
     each followed by <rate>_low and <rate>_high; nan for a rate of nothing. ppv and npv are the
     shares of the alarms and of the all-clears that are right: they hold for images with the same
     share of positives only.
+
+    >>> found = judged([1, 1, 0, 0], [0.9, 0.2, 0.6, 0.1], threshold=0.5)
+    >>> found["sensitivity"], found["ppv"]
+    (0.5, 0.5)
     """
-    counts = operating_points(truth, score, threshold).counts
-    tp, fp, fn, tn = (round(number) for number in counts)
+    tp, fp, fn, tn = count(truth, np.asarray(score) > threshold)
     found = {"n": tp + fp + fn + tn, "tp": tp, "fp": fp, "fn": fn, "tn": tn}
     for rate, right, of in (
         ("sensitivity", tp, tp + fn),

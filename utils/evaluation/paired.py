@@ -5,34 +5,23 @@ the images serves both, so that this cancels out. For the AUCs of one class ther
 too, which agrees where there are many images: `evaluation.significance.delong_test`.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from utils.data.splits import CLASSES
 from utils.evaluation import masks
-from utils.evaluation.counts import Counts, Number
-from utils.evaluation.label_scores import CONVENTIONS, Key, flat_scores, strata_of
-from utils.evaluation.labels import epoch_scores
+from utils.evaluation.conventions import LABELS, Key, flat_scores, strata_of
+from utils.evaluation.counts import Counts, Number, counts_of, refuse
+from utils.evaluation.intervals import interval_text
+from utils.evaluation.labels import classes_in, epoch_scores
 from utils.evaluation.resampling import bootstrap, bootstrap_p_value, percentile_interval
-from utils.evaluation.significance import Comparison, delong_test
+from utils.evaluation.score_files import area_name
+from utils.evaluation.significance import Difference, delong_test
 from utils.system.errors import listed
 
 RESAMPLES = 10_000  # p values are corrected for many tests, so small ones must be told apart
-
-
-class Difference(NamedTuple):
-    """First minus second, with interval and p value: above zero where the first is higher."""
-
-    value: float
-    low: float
-    high: float
-    first: float  # the score itself, the mean over seeds
-    second: float
-    each: tuple[float, ...]  # the difference of each pair: how far seeds lie apart
-    p_value: float  # for no difference: `resampling.bootstrap_p_value`
 
 
 class OtherImagesError(ValueError):
@@ -71,21 +60,21 @@ def paired_difference(
     own, signs = values(), np.repeat([1 / pairs, -1 / pairs], pairs)
     resampled = bootstrap(lambda w: values(w) @ signs, strata_of(score, labels), resamples, seed)
     ours, theirs = own[:pairs], own[pairs:]
-    means = float(ours.mean()), float(theirs.mean())
-    return Difference(
-        means[0] - means[1],
-        *percentile_interval(resampled),
-        *means,
-        tuple((ours - theirs).tolist()),
-        bootstrap_p_value(resampled),
-    )
+    return _bootstrapped(ours, theirs, resampled)._replace(each=tuple((ours - theirs).tolist()))
 
 
-def area_difference(first: pd.DataFrame, second: pd.DataFrame, name: str) -> Comparison:
+def _bootstrapped(ours: np.ndarray, theirs: np.ndarray, resampled: np.ndarray) -> Difference:
+    """The difference of two means, with interval and p value from the resampled differences."""
+    first, second = float(ours.mean()), float(theirs.mean())
+    low, high = percentile_interval(resampled)
+    return Difference(first - second, low, high, first, second, bootstrap_p_value(resampled))
+
+
+def area_difference(first: pd.DataFrame, second: pd.DataFrame, name: str) -> Difference:
     """The same for the AUC of one class of two tables, by DeLong's formula; refuses as that."""
-    labels, columns = _aligned([first, second])
+    labels, (ours, theirs) = _aligned([first, second])
     number = CLASSES.index(name)
-    return delong_test(labels == number, *(column[:, number] for column in columns))
+    return delong_test(labels == number, ours[:, number], theirs[:, number])
 
 
 def _score(
@@ -94,7 +83,7 @@ def _score(
     if path == ("official", "mean_auc") and probabilities.shape[1] > 1:
         return epoch_scores(labels, probabilities, weights)["auc_mean"]  # nothing but the areas
     # The other convention's scores would take as long again.
-    conventions = path[:1] if path[0] in CONVENTIONS else CONVENTIONS
+    conventions = path[:1] if path[0] in LABELS else LABELS
     flat = flat_scores(labels, probabilities, weights, conventions)
     if path not in flat:
         raise ValueError(f"no score {path!r} in one of the tables; it has {list(flat)}")
@@ -110,7 +99,7 @@ def _aligned(tables: Sequence[pd.DataFrame]) -> tuple[np.ndarray, list[np.ndarra
                 f"the tables hold other labels for {listed(list(other))}; expected the "
                 "same truth in all. One of them was made from other label files."
             )
-        columns.append(one[[name for name in CLASSES if name in one.columns]].to_numpy())
+        columns.append(one[classes_in(one)].to_numpy())
     return indexed[0]["label"].to_numpy(), columns
 
 
@@ -149,22 +138,54 @@ def jaccard_difference(
     other = (first.tp + first.fn != second.tp + second.fn) | (
         first.tn + first.fp != second.tn + second.fp
     )
-    if other.any():
-        rows = np.flatnonzero(other)
-        raise ValueError(
-            f"the truth differs in {len(rows)} of {len(other)} images (first: "
-            f"{', '.join(map(str, rows[:5]))}); expected the same masks, at the same size and in "
-            "the same order"
-        )
+    cure = "expected the same masks, at the same size and in the same order"
+    refuse(other, "the truth differs", cure)
     ours, theirs = masks.per_image(first)["jaccard"], masks.per_image(second)["jaccard"]
     gains, n = ours - theirs, len(ours)
     resampled = bootstrap(lambda weights: weights @ gains / n, np.zeros(n), resamples, seed)
-    means = float(ours.mean()), float(theirs.mean())
-    value = means[0] - means[1]
-    return Difference(
-        value,
-        *percentile_interval(resampled),
-        *means,
-        (value,),
-        bootstrap_p_value(resampled),
-    )
+    found = _bootstrapped(ours, theirs, resampled)
+    return found._replace(each=(found.value,))
+
+
+def label_differences(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Each run minus the first one, AUC by AUC, on the same images: "+0.021 [-0.004, +0.047]".
+
+    tables: predictions by the run's name, at least two. A row a further run; an AUC that one of the
+    two lacks is "". How it is compared, and what is refused: `paired_difference` for the mean,
+    `area_difference` for a class, as in the report.
+    """
+    (_, base), *others = tables.items()
+    columns = {area_name(name): name for name in CLASSES[:2]}
+    rows: dict[str, dict[str, str]] = {}
+    for run, table in others:
+        both = base.columns.intersection(table.columns)
+        rows[run] = {
+            column: _signed(area_difference(table, base, name))
+            for column, name in columns.items()
+            if name in both
+        }
+        if len(rows[run]) == len(columns):
+            rows[run]["mean AUC"] = _signed(paired_difference(table, base))
+    index = pd.Index(list(rows), name="run")
+    return pd.DataFrame(list(rows.values()), index, [*columns, "mean AUC"]).fillna("")
+
+
+def mask_differences(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """The same for segmenters: the official mean Jaccard, and on how many images it is higher.
+
+    tables: per-image results by the run's name, at least two.
+    """
+    (_, base), *others = tables.items()
+    lines = {}
+    for run, table in others:
+        same = table.set_index("id").loc[base["id"]].reset_index()
+        better = int((same["jaccard"].to_numpy() > base["jaccard"].to_numpy()).sum())
+        lines[run] = {
+            "mean Jaccard": _signed(jaccard_difference(counts_of(same), counts_of(base))),
+            "better on": f"{better} of {len(base)} images",
+        }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _signed(difference: Difference) -> str:
+    return interval_text(difference.value, difference.low, difference.high, sign=True)

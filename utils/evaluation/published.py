@@ -4,10 +4,11 @@ All of them are about the 600 images of the official test split. Beside scores o
 can be laid, but not compared; beside scores of synthetic images they are not shown at all.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from utils.data import demo
+from utils.system.experiment import Experiment, Published
 
 TEST_IMAGES = 600
 TEST_POSITIVES = {"melanoma": 117, "seborrheic_keratosis": 90}
@@ -30,10 +31,17 @@ def trained_on(scores: Mapping[str, Any], train_list: str) -> str:
     return "synthetic images" if reason(scores) == SYNTHETIC else f"{train_list} list"
 
 
-def comparable(found: Mapping[str, Mapping[str, Any]], rows: Mapping[str, Any]) -> list[Any]:
+def shown(scores: Mapping[str, Any], experiment: Experiment) -> Sequence[Published]:
+    """The studies of an experiment that may be laid beside a score file: none on synthetic data."""
+    return () if reason(scores) == SYNTHETIC else experiment.published
+
+
+def comparable(
+    runs: Mapping[str, Mapping[str, Any]], experiments: Mapping[str, Experiment]
+) -> list[Published]:
     """Each published study that may be drawn beside these scores, once.
 
-    found: contents of score files, rows: experiments with `published`, both by the run's name.
+    runs: contents of score files, experiments: theirs, both by the run's name.
     """
-    same = [row for name, row in rows.items() if name in found and not reason(found[name])]
-    return list({study.source: study for row in same for study in row.published}.values())
+    same = [one for name, one in experiments.items() if name in runs and not reason(runs[name])]
+    return list({study.source: study for one in same for study in one.published}.values())

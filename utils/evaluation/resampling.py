@@ -54,12 +54,14 @@ def percentile_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
 
     Undefined ones (nan) are left out: a small class may drop out of a plain resample. nan where
     none is left.
+
+    >>> percentile_interval(range(41), level=0.5)
+    Interval(low=10.0, high=30.0)
     """
-    values = np.asarray(values, dtype=float)
-    values = values[~np.isnan(values)]
-    if len(values) == 0:
+    defined = _defined(values)
+    if len(defined) == 0:
         return Interval(math.nan, math.nan)
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(low), float(high))
 
 
@@ -71,11 +73,10 @@ def area_interval(value: float, values: ArrayLike, level: float = LEVEL) -> Inte
     600 images positive; this holds it in 94 %, `tests/evaluation/test_coverage.py`). For an area of
     0 or 1 the percentiles, without width; nan for nan.
     """
-    values = np.asarray(values, dtype=float)
-    values = values[~np.isnan(values)]
-    if len(values) < 2 or not 0 < value < 1:
-        return percentile_interval(values, level)
-    reach = deviate(level) * values.std(ddof=1) / (value * (1 - value))
+    defined = _defined(values)
+    if len(defined) < 2 or not 0 < value < 1:
+        return percentile_interval(defined, level)
+    reach = deviate(level) * defined.std(ddof=1) / (value * (1 - value))
     return Interval(*map(float, expit(logit(value) + reach * np.array([-1, 1]))))
 
 
@@ -98,7 +99,7 @@ def mean_area_interval(
     as its parts do on average, so that the means of ends are rather too wide than too narrow.
     """
     if any(area in (0, 1) for area in areas):
-        return Interval(*map(float, np.mean(intervals, axis=0)))
+        return Interval(*map(float, np.mean(np.array(intervals), axis=0)))
     return area_interval(value, values)
 
 
@@ -109,13 +110,21 @@ def bootstrap_p_value(values: ArrayLike) -> float:
     on both; p < 0.05 where the 95 % interval leaves 0 out. One is added to the count and to R, so p
     is never 0 (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 4.2).
     nan where none is left.
+
+    >>> bootstrap_p_value([-2, -1, *range(1, 18)])  # two of 19 lie below 0: 2 (2 + 1) / (19 + 1)
+    0.3
     """
-    values = np.asarray(values, dtype=float)
-    values = values[~np.isnan(values)]
-    if len(values) == 0:
+    defined = _defined(values)
+    if len(defined) == 0:
         return math.nan
-    rarer = min((values <= 0).sum(), (values >= 0).sum())
-    return min(1.0, float(2 * (rarer + 1) / (len(values) + 1)))
+    rarer = min((defined <= 0).sum(), (defined >= 0).sum())
+    return min(1.0, float(2 * (rarer + 1) / (len(defined) + 1)))
+
+
+def _defined(values: ArrayLike) -> np.ndarray:
+    """The resampled values (R,) without those that are nan."""
+    resampled = np.asarray(values, dtype=float)
+    return resampled[~np.isnan(resampled)]
 
 
 def _multiplicities(stream: np.random.Generator, resamples: int, size: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Is the difference more than chance? Paired tests, correction for many of them, spread over seeds.
 
 Every test is two-sided and paired: both answers are to the same images. The bootstrap has its p
-value in `paired.Difference`; intervals from counts alone are those of `intervals`.
+value in `paired`; intervals from counts alone are those of `intervals`.
 """
 
 from collections.abc import Sequence
@@ -11,48 +11,23 @@ import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
+from statsmodels.stats.multitest import multipletests
 
 from utils.evaluation.counts import UNDEFINED
-from utils.evaluation.intervals import (
-    LEVEL,
-    Estimate,
-    Interval,
-    deviate,
-    hanley_mcneil,
-    paired_shares,
-    unpaired_difference,
-    wilson,
-)
+from utils.evaluation.intervals import LEVEL, Interval, deviate, hanley_mcneil, paired_shares
 from utils.evaluation.labels import auc
 
-__all__ = [  # the intervals, too: one address for whoever compares
-    "Comparison",
-    "Estimate",
-    "McNemar",
-    "Spread",
-    "Wilcoxon",
-    "delong_interval",
-    "delong_test",
-    "hanley_mcneil",
-    "holm",
-    "mcnemar",
-    "over_seeds",
-    "paired_shares",
-    "unpaired_difference",
-    "wilcoxon",
-    "wilson",
-]
 
-
-class Comparison(NamedTuple):
-    """First minus second, with its interval and the p value for no difference."""
+class Difference(NamedTuple):
+    """First minus second, with interval and p value: above zero where the first is higher."""
 
     value: float
     low: float
     high: float
-    first: float  # the score itself
+    first: float  # the score itself, the mean over seeds
     second: float
-    p_value: float
+    p_value: float  # for no difference
+    each: tuple[float, ...] = ()  # the difference of each pair: how far seeds lie apart
 
 
 class McNemar(NamedTuple):
@@ -79,8 +54,8 @@ class Spread(NamedTuple):
     """Of one score over several trainings."""
 
     mean: float
-    deviation: float  # with count - 1 below; nan for one seed
-    count: int
+    deviation: float  # with seeds - 1 below; nan for one seed
+    seeds: int
 
 
 def delong_interval(truth: ArrayLike, score: ArrayLike, level: float = LEVEL) -> Interval:
@@ -106,7 +81,7 @@ def delong_interval(truth: ArrayLike, score: ArrayLike, level: float = LEVEL) ->
 
 def delong_test(
     truth: ArrayLike, first: ArrayLike, second: ArrayLike, level: float = LEVEL
-) -> Comparison:
+) -> Difference:
     """Do two AUCs of the same images differ? truth (n,) of 0/1, scores (n,) finite.
 
     DeLong et al., "Comparing the areas under two or more correlated receiver operating
@@ -114,6 +89,9 @@ def delong_test(
     Processing Letters 2014). Scores that rank the images alike give p = 1. Interval and p are nan
     where the formula has no variance to go by: one class missing or with a single image, or a
     difference that is the same from each image. Raises ValueError as `delong_interval`.
+
+    >>> delong_test([1, 1, 0, 0], [4, 3, 2, 1], [4, 2, 3, 1]).value  # AUCs of 1 and 3/4
+    0.25
     """
     areas = auc(truth, first), auc(truth, second)
     value = areas[0] - areas[1]
@@ -128,7 +106,7 @@ def delong_test(
     else:
         half = p_value = UNDEFINED
     low, high = np.clip([value - half, value + half], -1, 1)
-    return Comparison(value, float(low), float(high), *areas, float(p_value))
+    return Difference(value, float(low), float(high), *areas, float(p_value))
 
 
 def mcnemar(truth: ArrayLike, first: ArrayLike, second: ArrayLike, level: float = LEVEL) -> McNemar:
@@ -139,6 +117,10 @@ def mcnemar(truth: ArrayLike, first: ArrayLike, second: ArrayLike, level: float 
     1947); p = 1 where there is none. The interval is `paired_shares`' and not this test
     turned round: near p = 0.05 the one may hold 0 where the other sees a difference. Raises
     ValueError for other shapes, and for a level outside (0, 1).
+
+    >>> found = mcnemar([1, 1, 1, 1, 1, 1], first=[1, 1, 1, 1, 1, 0], second=[1, 0, 0, 0, 0, 0])
+    >>> found.only_first, found.only_second, found.p_value  # four coins that fall alike: 2 / 2⁴
+    (4, 0, 0.125)
     """
     truth, first, second = map(np.asarray, (truth, first, second))
     shapes = [values.shape for values in (truth, first, second)]
@@ -158,6 +140,9 @@ def wilcoxon(first: ArrayLike, second: ArrayLike) -> Wilcoxon:
     is then left out (Pratt, JASA 1959): it speaks for no difference, and the smallest differences
     count the more. p = 1 where all are equal; exact for few images, else normal with the correction
     for ties, as scipy chooses. Raises ValueError for other shapes or nan.
+
+    >>> wilcoxon([0.9, 0.8, 0.7], [0.5, 0.6, 0.8])  # ranks 3 and 2 against 1: 4 of 8 ways
+    Wilcoxon(statistic=1.0, higher=2, lower=1, p_value=0.5)
     """
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if first.ndim != 1 or first.shape != second.shape or len(first) == 0:
@@ -178,28 +163,32 @@ def wilcoxon(first: ArrayLike, second: ArrayLike) -> Wilcoxon:
 
 
 def holm(p_values: ArrayLike) -> np.ndarray:
-    """p values (k,) corrected for being k: the chance of one false alarm or more is held.
+    """p values (k,) corrected for being k: the chance of any false alarm stays below the level.
 
-    Holm, Scandinavian Journal of Statistics 1979; no assumption on how the tests hang together. nan
+    Holm, Scandinavian Journal of Statistics 1979; whatever the correlation of the tests. nan
     stays nan and does not count. Raises ValueError for other shapes and values outside [0, 1].
+
+    >>> holm([0.01, 0.04, 0.03]).tolist()  # 3 · 0.01, 2 · 0.03, and 0.04, but not below 0.06
+    [0.03, 0.06, 0.06]
     """
     p_values = np.asarray(p_values, dtype=float)
     known = ~np.isnan(p_values)
     if p_values.ndim != 1 or not ((p_values[known] >= 0) & (p_values[known] <= 1)).all():
         raise ValueError(f"p values are {p_values}; expected (k,) in [0, 1], or nan")
-    order = np.flatnonzero(known)[np.argsort(p_values[known], kind="stable")]
     adjusted = p_values.copy()
-    # The smallest times k, the next times k - 1 ...; none below one that came before it.
-    steps = p_values[order] * np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    if known.any():
+        adjusted[known] = multipletests(p_values[known], method="holm")[1]
     return adjusted
 
 
 def over_seeds(values: Sequence[float]) -> Spread:
     """Mean and sample standard deviation of a score over seeds (s,), s >= 1.
 
-    The deviation is about other trainings on the same data; an interval of `label_scores` is
+    The deviation is about other trainings on the same data; the interval in a score file is
     about other images. nan where a score is nan. Raises ValueError for no seed.
+
+    >>> over_seeds([0.5, 0.75, 1.0])
+    Spread(mean=0.75, deviation=0.25, seeds=3)
     """
     scores = np.asarray(values, dtype=float)
     if scores.ndim != 1 or len(scores) == 0:

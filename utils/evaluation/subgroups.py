@@ -1,9 +1,9 @@
 """Does it work for everyone? Scores by sex and by age group, each with its interval.
 
-Who is of unknown age or sex is a group of its own: leaving these images out could hide where a
-network fails. A group with fewer than `ENOUGH` positives or negatives is marked as small, and its
-AUC has no interval, so that nobody reads much into it. Many groups are
-looked at, so some lie apart by chance alone; wide intervals that overlap are no finding.
+Images of people of unknown age or sex are a group of their own: leaving them out could hide where
+a network fails. A group with fewer than `ENOUGH` positives or negatives is marked as small, and its
+AUC has no interval, so that nobody reads much into it. With so many groups some differ by chance
+alone; wide intervals that overlap are no finding.
 """
 
 from collections.abc import Mapping
@@ -33,6 +33,9 @@ def age_groups(ages: pd.Series) -> pd.Series:
     """The age group of each age in years: "under 40", "40 to 59", "60 and over" or "unknown".
 
     What is no number of at least 0 is unknown.
+
+    >>> age_groups(pd.Series([39, 40, None])).tolist()
+    ['under 40', '40 to 59', 'unknown']
     """
     years = pd.to_numeric(ages, errors="coerce")
     groups = pd.cut(years, [*AGES.values(), np.inf], right=False, labels=list(AGES))
@@ -93,7 +96,7 @@ def _groups(table: pd.DataFrame, people: pd.DataFrame) -> list[tuple[str, str, n
     if people.index.has_duplicates:
         twice = sorted(set(people.index[people.index.duplicated()]))
         raise ValueError(f"two rows of age and sex for {listed(twice)}; keep one")
-    people = people.loc[ids]
+    people = people.loc[ids.tolist()]
     groups = [("", ALL, np.ones(len(table), dtype=bool))]
     for by, values, names in (
         ("sex", sexes(people["sex"]), (*SEXES, UNKNOWN)),

@@ -69,6 +69,9 @@ def for_scorer(text: str) -> str:
 
     The rest stays as it is, to the last character. Raises DataError when the header does not start
     with image_id.
+
+    >>> for_scorer("image_id,melanoma,seborrheic_keratosis")
+    'image,melanoma,seborrheic_keratosis'
     """
     if not text.startswith(f"{ID_COLUMN},"):
         raise DataError(
@@ -86,7 +89,7 @@ def _check_columns(predictions: pd.DataFrame) -> None:
         if missing == [OFFICIAL_CLASSES[1]]:
             cure = (
                 "The challenge asks for both; a network with one logit knows melanoma alone. "
-                "Predict with a row of three classes, such as 1-1."
+                "Predict with an experiment of three classes, such as 1-1."
             )
         raise DataError(
             f"no column {' or '.join(missing)} in the predictions; found {found}; expected id, "

@@ -15,9 +15,11 @@ import pandas as pd
 
 from utils.data.splits import CLASSES, read, require_labels, training_rows
 from utils.evaluation import calibration, operating, subgroups
-from utils.evaluation.labels import OFFICIAL_CLASSES
+from utils.evaluation.intervals import interval_text
+from utils.evaluation.labels import OFFICIAL_CLASSES, classes_in
 from utils.evaluation.resampling import bootstrap, percentile_interval
 from utils.system.errors import listed
+from utils.system.experiment import Experiment
 
 BEFORE, AFTER = "as they are", "scaled"
 ANSWER = "most probable class"  # calibration of the answer: Guo et al., section 2
@@ -50,10 +52,10 @@ def refusal(fitted: pd.DataFrame, reported: pd.DataFrame) -> str:
             f"({listed(both)}): a temperature or threshold that is fitted on the images it "
             "is judged on flatters, so there are no numbers. Report another split."
         )
-    if _classes(fitted) != _classes(reported):
+    if classes_in(fitted) != classes_in(reported):
         return (
-            f"the predictions to fit on know {listed(_classes(fitted))}, those to report "
-            f"{listed(_classes(reported))}; expected the same classes of one run."
+            f"the predictions to fit on know {listed(classes_in(fitted))}, those to report "
+            f"{listed(classes_in(reported))}; expected the same classes of one run."
         )
     if not _tasks(fitted):
         return (
@@ -81,7 +83,7 @@ def assess(
     """
     if reason := refusal(fitted, reported):
         raise ValueError(reason)
-    names = _classes(reported)
+    names = classes_in(reported)
     temperature = calibration.fit_temperature(fitted["label"], fitted[names].to_numpy())
     scaled = reported.copy()
     scaled[names] = calibration.scale(reported[names].to_numpy(), temperature)
@@ -103,16 +105,17 @@ def assess(
     )
 
 
-def selection_rows(data_dir: Path, row: Any) -> pd.DataFrame:
-    """The images that chose the epoch of a run of this row, as `data.training_rows` gives them.
+def selection_images(data_dir: Path, experiment: Experiment) -> pd.DataFrame:
+    """The images that chose the epoch of a run of this experiment, see `data.training_rows`.
 
-    row is the experiment's. Crops are never among them, so the folder of crops is not needed.
-    Raises DataError when a split or the enlarged list is missing.
+    Crops are never among them, so the folder of crops is not needed. Raises DataError when a split
+    or the enlarged list is missing.
     """
-    crops = row.train_list == "patches"
-    rows = read(data_dir, "official" if crops else row.train_list, row.allow_missing)
-    require_labels(rows)
-    return training_rows(rows, row.select_on, row.seed)[1]
+    crops = experiment.train_list == "patches"
+    name = "official" if crops else experiment.train_list
+    images = read(data_dir, name, experiment.allow_missing)
+    require_labels(images)
+    return training_rows(images, experiment.select_on, experiment.seed)[1]
 
 
 def gathered(found: Mapping[str, Assessment], name: str) -> pd.DataFrame:
@@ -127,8 +130,9 @@ def readable(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
 
     Columns <name>, <name>_low, <name>_high become one, as do value (or model), low and high.
     """
-    shown, ends = {}, {"value": ("low", "high"), "model": ("low", "high")}
-    for name in table:
+    shown: dict[str, Any] = {}
+    ends = {"value": ("low", "high"), "model": ("low", "high")}
+    for name in map(str, table):
         low, high = ends.get(name, (f"{name}_low", f"{name}_high"))
         if {low, high} <= {*table}:
             cells = zip(table[name], table[low], table[high], strict=True)
@@ -139,20 +143,20 @@ def readable(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
 
 
 def _cell(value: float, low: float, high: float, digits: int) -> str:
-    if np.isnan(value):
-        return "undefined"
-    interval = "too few" if np.isnan(low) else f"{low:.{digits}f}, {high:.{digits}f}"
-    return f"{value:.{digits}f} [{interval}]"
-
-
-def _classes(table: pd.DataFrame) -> list[str]:
-    return [name for name in CLASSES if name in table.columns]
+    if np.isnan(low) and not np.isnan(value):
+        return f"{value:.{digits}f} [too few]"
+    return interval_text(value, low, high, digits)
 
 
 def _tasks(table: pd.DataFrame) -> list[str]:
     """The classes of the challenge that the table has a column, positives and negatives of."""
-    held = {name: table["label"] == CLASSES.index(name) for name in OFFICIAL_CLASSES}
-    return [n for n, truth in held.items() if n in table.columns and 0 < truth.sum() < len(table)]
+    held = {name: int((table["label"] == CLASSES.index(name)).sum()) for name in _asked(table)}
+    return [name for name, positives in held.items() if 0 < positives < len(table)]
+
+
+def _asked(table: pd.DataFrame) -> list[str]:
+    """The classes that the challenge asks about and the table knows."""
+    return [name for name in OFFICIAL_CLASSES if name in table.columns]
 
 
 def _task(table: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -174,8 +178,7 @@ def _per_version(
     """The same for the probabilities as they are and scaled, which the second column names."""
     tables = []
     for version, table in versions.items():
-        names = [name for name in OFFICIAL_CLASSES if name in table.columns]
-        part = _per_class(names, partial(table_of, table))
+        part = _per_class(_asked(table), partial(table_of, table))
         part.insert(1, "probabilities", version)
         tables.append(part)
     return pd.concat(tables, ignore_index=True)
@@ -203,9 +206,9 @@ def _calibration(
     """A row a class and version, and one for the answers where there are several classes."""
     lines, errors = [], []
     for version, table in versions.items():
-        labels, probabilities = table["label"].to_numpy(), table[_classes(table)].to_numpy()
+        labels, probabilities = table["label"].to_numpy(), table[classes_in(table)].to_numpy()
         used = temperature if version == AFTER else 1.0
-        for name in (name for name in OFFICIAL_CLASSES if name in table.columns):
+        for name in _asked(table):
             truth, p = _task(table, name)
             loss = calibration.log_loss(np.where(truth, 0, 1), p[:, None])
             lines.append([name, version, used, len(p), *_errors(truth, p), loss])
@@ -215,11 +218,11 @@ def _calibration(
             loss = calibration.log_loss(labels, probabilities)
             lines.append([ANSWER, version, used, len(labels), *_errors(right, sureness), loss])
             errors.append(calibration.squared_errors(labels, probabilities))
-    columns = ["class", "probabilities", "temperature", "n", "ece", "ece_by_chance", "ece_mass"]
-    table = pd.DataFrame(lines, columns=[*columns, "log_loss"])
-    columns, n = np.stack(errors, axis=-1), len(errors[0])  # (n, rows)
-    resampled = bootstrap(lambda w: w @ columns / n, np.zeros(n), resamples, seed)
-    table["brier"] = columns.mean(axis=0)
+    names = ["class", "probabilities", "temperature", "n", "ece", "ece_by_chance", "ece_mass"]
+    table = pd.DataFrame(lines, columns=[*names, "log_loss"])
+    squared, n = np.stack(errors, axis=-1), len(errors[0])  # (n, rows)
+    resampled = bootstrap(lambda w: w @ squared / n, np.zeros(n), resamples, seed)
+    table["brier"] = squared.mean(axis=0)
     table[["brier_low", "brier_high"]] = [percentile_interval(values) for values in resampled.T]
     return table
 
@@ -238,5 +241,6 @@ def _subgroups(
 ) -> pd.DataFrame:
     if people is None or not subgroups.is_known(people) or points.empty:
         return pd.DataFrame(columns=subgroups.COLUMNS)
-    chosen = points[points["rule"] == SUBGROUP_RULE].set_index("class")["threshold"]
-    return subgroups.subgroups(reported, people, chosen.to_dict())
+    lines = points[points["rule"] == SUBGROUP_RULE]
+    thresholds = dict(zip(lines["class"], lines["threshold"], strict=True))
+    return subgroups.subgroups(reported, people, thresholds)

@@ -7,6 +7,8 @@ against these protocols. Fields are read-only, and sizes are in px.
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, Self
 
+from utils.system.size import Size
+
 Task = Literal["labels", "masks"]
 
 
@@ -121,9 +123,9 @@ class Segmentation(Experiment, Protocol):
     @property
     def depth(self) -> int: ...  # of the encoder
     @property
-    def stored_size(self) -> tuple[int, int]: ...  # width and height
+    def stored_size(self) -> Size: ...  # width and height
     @property
-    def image_size(self) -> tuple[int, int]: ...  # width and height
+    def image_size(self) -> Size: ...  # width and height
     @property
     def test_image(self) -> str: ...  # "whole" or "centre crop"
     @property

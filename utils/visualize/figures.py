@@ -222,7 +222,7 @@ def _mark(history: pd.DataFrame) -> str | None:
 def score_intervals(table: pd.DataFrame, title: str, note: str) -> Figure:
     """Forest plot: a panel a metric, a line a run (point and interval), published values hollow.
 
-    table as `label_results.side_by_side` or `mask_results.points` give it, one row a point: columns
+    table as `score_tables.label_points` or `mask_points` give it, one row a point: columns
     run, metric, value, low, high (nan for published values), published (bool). Runs and metrics in
     the order they come.
     """

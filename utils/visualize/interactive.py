@@ -13,7 +13,7 @@ import pandas as pd
 from IPython.display import display
 from matplotlib.figure import Figure
 
-from utils.evaluation import label_results, mask_results
+from utils.evaluation import ranking
 from utils.evaluation.masks import THRESHOLD
 from utils.logger.run import RunFolder
 from utils.system.console import in_live_jupyter
@@ -24,14 +24,14 @@ from utils.visualize.thresholds import Decision, decisions, threshold_figure
 SCREEN_DPI = 100
 Orders = Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]]
 LABEL_ORDERS: Orders = {
-    "most confident mistakes first": label_results.confident_mistakes,
-    "least certain first": label_results.least_certain,
+    "most confident mistakes first": ranking.confident_mistakes,
+    "least certain first": ranking.least_certain,
     "all, by id": lambda table: table.sort_values("id", kind="stable"),
 }
 MASK_ORDERS: Orders = {
     "worst first": lambda table: table.sort_values(["jaccard", "id"]),
     "best first": lambda table: table.sort_values(["jaccard", "id"], ascending=[False, True]),
-    f"under {THRESHOLD}": mask_results.failures,
+    f"under {THRESHOLD}": ranking.failures,
     "all, by id": lambda table: table.sort_values("id"),
 }
 

@@ -42,7 +42,7 @@ LOOKS: dict[str, dict[str, Any]] = {  # of each curve
 def answers(predictions: pd.DataFrame) -> np.ndarray:
     """The class each image was given (n,): the most probable one; 1 is "the rest" of one logit.
 
-    predictions: as `label_results.predictions` gives them, a probability column a class.
+    predictions: as `results.predictions` gives them, a probability column a class.
     """
     probabilities = predictions[classes_in(predictions)].to_numpy(dtype=float)
     return both_answers(probabilities).argmax(axis=1)

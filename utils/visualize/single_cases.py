@@ -76,7 +76,7 @@ def _grid(values: np.ndarray) -> str:
 def map_figure(
     network: nn.Module, prepared: Store, cases: pd.DataFrame, image_size: int, title: str, note: str
 ) -> Figure:
-    """The cases (rows of `label_results.predictions`), each beside the maps of its answer."""
+    """The cases (rows of `results.predictions`), each beside the maps of its answer."""
     images = plain_images(prepared, cases, image_size)
     heat = maps(network, images.to(next(network.parameters()).device), answers(cases))
     positions = prepared.positions(cases)
@@ -113,7 +113,7 @@ def mask_cases(
     experiment: Segmentation,
     how: MaskSettings,
 ) -> list[Case]:
-    """A case for each row of per_image (a part of `mask_results.results`), as large as it is shown.
+    """A case for each row of per_image (a part of `results.per_image`), as large as it is shown.
 
     The store may hold squares; a case has the proportions of the photo. images: the table of the
     data, in which the ids of per_image are found.

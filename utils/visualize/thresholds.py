@@ -38,7 +38,7 @@ class Decision(NamedTuple):
 def decisions(table: pd.DataFrame) -> dict[str, Decision]:
     """What a run decides, by what the probability is of: classes of `CLASSES`, or "lesion".
 
-    table: predictions as `label_results.predictions` gives them, or the counts of a segmenter, one
+    table: predictions as `results.predictions` gives them, or the counts of a segmenter, one
     row an image and threshold, as `full_size.Result.thresholds`.
     """
     if "label" not in table:

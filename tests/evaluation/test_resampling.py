@@ -1,6 +1,5 @@
-"""Intervals: against a loop, against scipy and formulas, then what they must do as n grows."""
+"""The bootstrap: by hand, against a loop, scipy and formulas; its intervals and p values."""
 
-import json
 import math
 import time
 import tracemalloc
@@ -9,28 +8,20 @@ import numpy as np
 import pytest
 import scipy.stats
 from sklearn.metrics import roc_auc_score
-from statsmodels.stats.proportion import proportion_confint
 
-from utils.data.splits import CLASSES
-from utils.evaluation import label_scores, resampling
-from utils.evaluation.intervals import hanley_mcneil
-from utils.evaluation.labels import auc, coursework, official
-
-MELANOMA, KERATOSIS, BENIGN = CLASSES
+from utils.evaluation import resampling
+from utils.evaluation.labels import auc
 
 
-def study(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """n images with the class shares of the ISIC 2017 test set, and probabilities."""
-    rng = np.random.default_rng(seed)
-    labels = rng.choice(3, n, p=[0.195, 0.15, 0.655])
-    return labels, 0.6 * rng.dirichlet([1, 1, 1], n) + 0.4 * np.eye(3)[labels]
+def scored(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """n images with the share of melanomas of the ISIC 2017 test set, and scores."""
+    rng = np.random.default_rng(0)
+    truth = rng.random(n) < 0.195
+    return truth, 0.6 * rng.random(n) + 0.4 * truth
 
 
 def multiplicities(strata, resamples=2000, seed=0) -> np.ndarray:
     return resampling.bootstrap(lambda weights: weights, strata, resamples, seed)
-
-
-# --- resampling ---
 
 
 def test_resamples_by_hand():
@@ -63,8 +54,7 @@ def test_multiplicities_are_multinomial():
 
 
 def test_equals_a_loop_over_the_same_images():
-    labels, probabilities = study(40)
-    truth, score = labels == 0, probabilities[:, 0]
+    truth, score = scored(40)
     values = resampling.bootstrap(lambda weights: auc(truth, score, weights), truth, 200, seed=5)
     loop = []
     for weights in multiplicities(truth, 200, seed=5):
@@ -104,8 +94,7 @@ def test_memory_is_bounded():
 
 
 def test_ten_thousand_resamples_take_seconds():
-    labels, probabilities = study(600)
-    truth, score = labels == 0, probabilities[:, 0]
+    truth, score = scored(600)
     start = time.process_time()
     resampling.bootstrap(lambda weights: auc(truth, score, weights), truth, 10_000)
     assert time.process_time() - start < 10
@@ -185,8 +174,7 @@ def test_interval_against_scipy():
 
 
 def test_auc_interval_against_scipy():
-    labels, probabilities = study(200)
-    truth, score = labels == 0, probabilities[:, 0]
+    truth, score = scored(200)
     resampled = resampling.bootstrap(
         lambda weights: auc(truth, score, weights), truth, resamples=4000
     )
@@ -206,17 +194,6 @@ def test_auc_interval_against_scipy():
     assert tuple(ours) == pytest.approx(tuple(theirs), abs=0.006)
 
 
-def test_narrower_with_more_images():
-    widths = []
-    for n in (100, 400, 1600):
-        scores = label_scores.classification_scores(*study(n), resamples=500)
-        area = scores["official"][MELANOMA]["auc"]
-        widths.append(area["high"] - area["low"])
-    # Four times the images, half the width, give or take the draw.
-    assert widths[0] / widths[1] == pytest.approx(2, rel=0.4)
-    assert widths[1] / widths[2] == pytest.approx(2, rel=0.4)
-
-
 def test_covers_the_truth():
     # Normal scores one standard deviation apart: the true area is Phi(1 / sqrt 2) = 0.760.
     truth = np.arange(120) < 40
@@ -233,146 +210,6 @@ def test_covers_the_truth():
     assert 0.90 <= covered / 200 <= 0.99
 
 
-# --- the scores of a run ---
-
-
-def leaves(tree: dict, path: tuple = ()) -> dict[tuple, dict]:
-    if "value" in tree:
-        return {path: tree}
-    return {key: leaf for name in tree for key, leaf in leaves(tree[name], (*path, name)).items()}
-
-
-def test_scores_layout_and_values():
-    labels, probabilities = study(300)
-    scores = label_scores.classification_scores(labels, probabilities, resamples=200, seed=3)
-    assert list(scores) == ["n", "counts", "resamples", "seed", "level", "official", "coursework"]
-    assert scores["n"] == 300
-    assert scores["counts"] == {name: int((labels == i).sum()) for i, name in enumerate(CLASSES)}
-    assert (scores["resamples"], scores["seed"], scores["level"]) == (200, 3, 0.95)
-    assert json.loads(json.dumps(scores, allow_nan=False)) == scores
-    for convention, function in (("official", official), ("coursework", coursework)):
-        expected = function(labels, probabilities)
-        assert list(scores[convention]) == list(expected)
-        for path, leaf in leaves(scores[convention]).items():
-            value = expected[path[0]] if len(path) == 1 else expected[path[0]][path[1]]
-            assert list(leaf) == ["value", "low", "high"]
-            assert {type(number) for number in leaf.values()} == {float}
-            assert leaf["value"] == value
-            assert leaf["low"] < value < leaf["high"]
-
-
-def test_scores_repeat():
-    labels, probabilities = study(100)
-    first = label_scores.classification_scores(labels, probabilities, 100)
-    assert label_scores.classification_scores(labels, probabilities, 100) == first
-    assert label_scores.classification_scores(labels, probabilities, 100, seed=1) != first
-
-
-def test_areas_are_stratified():
-    labels, probabilities = study(80)
-    found = label_scores.classification_scores(labels, probabilities, 300, seed=2)
-    melanoma = labels == 0
-    values = resampling.bootstrap(
-        lambda weights: auc(melanoma, probabilities[:, 0], weights), labels, 300, 2
-    )
-    area = resampling.area_interval(auc(melanoma, probabilities[:, 0]), values)
-    leaf = found["official"][MELANOMA]["auc"]
-    assert (leaf["low"], leaf["high"]) == tuple(area)
-
-
-def test_shares_have_wilson_intervals():
-    labels, probabilities = study(150)
-    found = label_scores.classification_scores(labels, probabilities, 20)
-    answers = {
-        "official": [column > 0.5 for column in probabilities.T],
-        "coursework": [probabilities.argmax(axis=1) == index for index in range(3)],
-    }
-    for convention, each in answers.items():
-        for name in found[convention].keys() & set(CLASSES):
-            index = CLASSES.index(name)
-            truth, yes = labels == index, each[index]
-            for metric, right in {
-                "accuracy": yes == truth,
-                "sensitivity": yes[truth],
-                "specificity": ~yes[~truth],
-            }.items():
-                leaf = found[convention][name][metric]
-                expected = proportion_confint(right.sum(), len(right), method="wilson")
-                assert leaf["value"] == pytest.approx(right.mean(), abs=1e-12)
-                assert (leaf["low"], leaf["high"]) == pytest.approx(expected, abs=1e-12)
-    right = probabilities.argmax(axis=1) == labels
-    overall = found["coursework"]["accuracy"]
-    expected = proportion_confint(right.sum(), 150, method="wilson")
-    assert (overall["low"], overall["high"]) == pytest.approx(expected, abs=1e-12)
-
-
-def test_no_share_is_without_width():
-    # All right, all six of them: that is no certainty.
-    labels = np.array([0, 0, 1, 1, 2, 2])
-    found = label_scores.classification_scores(labels, np.eye(3)[labels], 20)
-    leaf = found["official"][MELANOMA]["sensitivity"]
-    assert (leaf["value"], leaf["high"]) == (1, 1)
-    assert leaf["low"] < 0.4
-
-
-def test_no_area_is_without_width():
-    # Melanomas are told apart wholly, keratoses not at all; nothing of it is certain.
-    labels = np.array([0, 0, 1, 1, 2, 2])
-    probabilities = np.array([[0.8, 0.1, 0.1], [0, 0, 1], [0, 0.5, 0.5]])[labels]
-    areas = label_scores.classification_scores(labels, probabilities, 20)["official"]
-    first, second = areas[MELANOMA]["auc"], areas[KERATOSIS]["auc"]
-    assert first == {"value": 1, **hanley_mcneil(1, 2, 4)._asdict()}
-    assert second == {"value": 0, **hanley_mcneil(0, 2, 4)._asdict()}
-    assert first["low"] < 0.7
-    mean = areas["mean_auc"]
-    assert mean["value"] == 0.5
-    for end in ("low", "high"):
-        assert mean[end] == pytest.approx((first[end] + second[end]) / 2, abs=1e-15)
-
-
-def test_melanoma_alone():
-    labels, probabilities = study(100)
-    scores = label_scores.classification_scores(labels, probabilities[:, :1], 100)
-    assert list(scores["official"]) == list(scores["coursework"]) == [MELANOMA]
-    assert sum(scores["counts"].values()) == 100
-    assert label_scores.table(scores).shape == (2, 4)
-
-
-def test_a_missing_class_is_none():
-    labels, probabilities = [0, 0, 2, 2], np.full((4, 3), 1 / 3)
-    scores = label_scores.classification_scores(labels, probabilities, 50)
-    undefined = {"value": None, "low": None, "high": None}
-    assert scores["official"][KERATOSIS]["auc"] == undefined
-    assert scores["official"][KERATOSIS]["sensitivity"] == undefined
-    assert scores["official"]["mean_auc"] == undefined
-    assert scores["official"][MELANOMA]["auc"] == {"value": 0.5, "low": 0.5, "high": 0.5}
-    json.dumps(scores, allow_nan=False)
-    cells = label_scores.table(scores)
-    assert cells.loc[("official (score > 0.5)", "seborrheic keratosis"), "AUC"] == "undefined"
-
-
-def test_table():
-    labels, probabilities = study(200)
-    scores = label_scores.classification_scores(labels, probabilities, 100)
-    cells = label_scores.table(scores, digits=2)
-    assert list(cells.columns) == ["AUC", "ACC", "SE", "SP"]
-    names = ["melanoma", "seborrheic keratosis"]
-    assert list(cells.index) == [
-        *(("official (score > 0.5)", name) for name in (*names, "mean")),
-        *(("coursework (argmax)", name) for name in (*names, "benign", "all classes")),
-    ]
-    mean = scores["official"]["mean_auc"]
-    assert cells.loc[("official (score > 0.5)", "mean")].tolist() == [
-        f"{mean['value']:.2f} [{mean['low']:.2f}, {mean['high']:.2f}]",
-        "",
-        "",
-        "",
-    ]
-    assert cells.loc[("coursework (argmax)", "all classes")].tolist()[::2] == ["", ""]
-    # The table is made from the file as well as from the scores in memory.
-    assert label_scores.table(json.loads(json.dumps(scores)), digits=2).equals(cells)
-
-
 @pytest.mark.parametrize(
     ("strata", "resamples", "message"),
     [
@@ -384,8 +221,3 @@ def test_table():
 def test_bootstrap_refuses(strata, resamples, message):
     with pytest.raises(ValueError, match=message):
         resampling.bootstrap(lambda weights: weights, strata, resamples)
-
-
-def test_scores_refuse_what_the_metrics_refuse():
-    with pytest.raises(ValueError, match=r"outside \[0, 1\]"):
-        label_scores.classification_scores([0], [[2.0, -1.0, 0.0]])

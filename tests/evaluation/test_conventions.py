@@ -1,0 +1,287 @@
+"""All scores with their intervals: what the score file holds, against loops, scipy and formulas."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+import scipy.stats
+from made_up import answered, taken
+from statsmodels.stats.proportion import proportion_confint
+
+from utils.data.splits import CLASSES
+from utils.evaluation import conventions, masks, resampling, score_tables
+from utils.evaluation.conventions import classification_scores, segmentation_scores
+from utils.evaluation.counts import Counts
+from utils.evaluation.intervals import hanley_mcneil, interval_text
+from utils.evaluation.labels import auc
+
+MELANOMA, KERATOSIS, BENIGN = CLASSES
+
+
+def study(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """n images with the class shares of the ISIC 2017 test set, and probabilities."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(3, n, p=[0.195, 0.15, 0.655])
+    return labels, 0.6 * rng.dirichlet([1, 1, 1], n) + 0.4 * np.eye(3)[labels]
+
+
+def leaves(tree: dict, path: tuple = ()) -> dict[tuple, dict]:
+    if "value" in tree:
+        return {path: tree}
+    return {key: leaf for name in tree for key, leaf in leaves(tree[name], (*path, name)).items()}
+
+
+# --- both tasks ---
+
+UNDEFINED = {"value": None, "low": None, "high": None}
+
+
+def classified(n: int = 60, **options: int) -> dict:
+    return classification_scores(*study(n), **options)
+
+
+def segmented(n: int = 60, **options: int) -> dict:
+    return segmentation_scores(answered(n), **options)
+
+
+TASKS = [(classified, conventions.LABELS), (segmented, conventions.MASKS)]
+
+
+@pytest.mark.parametrize(("scored", "functions"), TASKS)
+def test_layout_and_values(scored, functions):
+    scores = scored(300, resamples=200, seed=3)
+    counts = ["counts"] if scored is classified else []
+    assert list(scores) == ["n", *counts, "resamples", "seed", "level", *functions]
+    assert [scores[key] for key in ("n", "resamples", "seed", "level")] == [300, 200, 3, 0.95]
+    assert json.loads(json.dumps(scores, allow_nan=False)) == scores
+    made = study(300) if scored is classified else (answered(300),)
+    for convention, function in functions.items():
+        expected = function(*made)
+        assert list(scores[convention]) == list(expected)
+        for path, leaf in leaves(scores[convention]).items():
+            value = expected[path[0]] if len(path) == 1 else expected[path[0]][path[1]]
+            assert list(leaf) == ["value", "low", "high"]
+            assert {type(number) for number in leaf.values()} == {float}
+            assert leaf["value"] == value
+            assert leaf["low"] < value < leaf["high"]
+
+
+@pytest.mark.parametrize(
+    ("scored", "path", "sizes"),
+    [
+        (classified, ("melanoma", "auc"), (100, 400, 1600)),
+        (segmented, ("jaccard",), (50, 200, 800)),
+    ],
+)
+def test_narrower_with_more_images(scored, path, sizes):
+    widths = []
+    for n in sizes:
+        score = leaves(scored(n, resamples=500)["official"])[path]
+        widths.append(score["high"] - score["low"])
+    # Four times the images, half the width, give or take the draw.
+    assert widths[0] / widths[1] == pytest.approx(2, rel=0.4)
+    assert widths[1] / widths[2] == pytest.approx(2, rel=0.4)
+
+
+@pytest.mark.parametrize("scored", [classified, segmented])
+def test_scores_repeat_from_the_seed(scored):
+    first = scored(resamples=100)
+    assert scored(resamples=100) == first
+    assert scored(resamples=100, seed=1) != first
+
+
+@pytest.mark.parametrize(
+    ("function", "made", "message"),
+    [
+        (classification_scores, ([0], [[2.0, -1.0, 0.0]]), r"outside \[0, 1\]"),
+        (segmentation_scores, (Counts([], [], [], []),), "one entry an image"),
+        (segmentation_scores, (answered(), 0), "resamples is 0; expected at least 1"),
+    ],
+)
+def test_what_the_metrics_and_the_bootstrap_refuse(function, made, message):
+    with pytest.raises(ValueError, match=message):
+        function(*made)
+
+
+# --- labels ---
+
+
+def test_areas_are_stratified():
+    labels, probabilities = study(80)
+    found = classification_scores(labels, probabilities, 300, seed=2)
+    melanoma = labels == 0
+    values = resampling.bootstrap(
+        lambda weights: auc(melanoma, probabilities[:, 0], weights), labels, 300, 2
+    )
+    area = resampling.area_interval(auc(melanoma, probabilities[:, 0]), values)
+    leaf = found["official"][MELANOMA]["auc"]
+    assert (leaf["low"], leaf["high"]) == tuple(area)
+
+
+def test_shares_have_wilson_intervals():
+    labels, probabilities = study(150)
+    found = classification_scores(labels, probabilities, 20)
+    answers = {
+        "official": [column > 0.5 for column in probabilities.T],
+        "coursework": [probabilities.argmax(axis=1) == index for index in range(3)],
+    }
+    for convention, each in answers.items():
+        for name in found[convention].keys() & set(CLASSES):
+            index = CLASSES.index(name)
+            truth, yes = labels == index, each[index]
+            for metric, right in {
+                "accuracy": yes == truth,
+                "sensitivity": yes[truth],
+                "specificity": ~yes[~truth],
+            }.items():
+                leaf = found[convention][name][metric]
+                expected = proportion_confint(right.sum(), len(right), method="wilson")
+                assert leaf["value"] == pytest.approx(right.mean(), abs=1e-12)
+                assert (leaf["low"], leaf["high"]) == pytest.approx(expected, abs=1e-12)
+    right = probabilities.argmax(axis=1) == labels
+    overall = found["coursework"]["accuracy"]
+    expected = proportion_confint(right.sum(), 150, method="wilson")
+    assert (overall["low"], overall["high"]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_no_share_is_without_width():
+    # All right, all six of them: that is no certainty.
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    found = classification_scores(labels, np.eye(3)[labels], 20)
+    leaf = found["official"][MELANOMA]["sensitivity"]
+    assert (leaf["value"], leaf["high"]) == (1, 1)
+    assert leaf["low"] < 0.4
+
+
+def test_no_area_is_without_width():
+    # Melanomas are told apart wholly, keratoses not at all; nothing of it is certain.
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    probabilities = np.array([[0.8, 0.1, 0.1], [0, 0, 1], [0, 0.5, 0.5]])[labels]
+    areas = classification_scores(labels, probabilities, 20)["official"]
+    first, second = areas[MELANOMA]["auc"], areas[KERATOSIS]["auc"]
+    assert first == {"value": 1, **hanley_mcneil(1, 2, 4)._asdict()}
+    assert second == {"value": 0, **hanley_mcneil(0, 2, 4)._asdict()}
+    assert first["low"] < 0.7
+    mean = areas["mean_auc"]
+    assert mean["value"] == 0.5
+    for end in ("low", "high"):
+        assert mean[end] == pytest.approx((first[end] + second[end]) / 2, abs=1e-15)
+
+
+def test_melanoma_alone():
+    labels, probabilities = study(100)
+    scores = classification_scores(labels, probabilities[:, :1], 100)
+    assert list(scores["official"]) == list(scores["coursework"]) == [MELANOMA]
+    assert sum(scores["counts"].values()) == 100
+    assert score_tables.label_table(scores).shape == (2, 4)
+
+
+def test_a_missing_class_is_none():
+    labels, probabilities = [0, 0, 2, 2], np.full((4, 3), 1 / 3)
+    scores = classification_scores(labels, probabilities, 50)
+    assert scores["official"][KERATOSIS]["auc"] == UNDEFINED
+    assert scores["official"][KERATOSIS]["sensitivity"] == UNDEFINED
+    assert scores["official"]["mean_auc"] == UNDEFINED
+    assert scores["official"][MELANOMA]["auc"] == {"value": 0.5, "low": 0.5, "high": 0.5}
+    json.dumps(scores, allow_nan=False)
+    cells = score_tables.label_table(scores)
+    assert cells.loc[("official (score > 0.5)", "seborrheic keratosis"), "AUC"] == "undefined"
+
+
+def test_table_of_labels():
+    labels, probabilities = study(200)
+    scores = classification_scores(labels, probabilities, 100)
+    cells = score_tables.label_table(scores, digits=2)
+    assert list(cells.columns) == ["AUC", "ACC", "SE", "SP"]
+    names = ["melanoma", "seborrheic keratosis"]
+    assert list(cells.index) == [
+        *(("official (score > 0.5)", name) for name in (*names, "mean")),
+        *(("coursework (argmax)", name) for name in (*names, "benign", "all classes")),
+    ]
+    mean = scores["official"]["mean_auc"]
+    assert cells.loc[("official (score > 0.5)", "mean")].tolist() == [
+        interval_text(**mean, digits=2),
+        "",
+        "",
+        "",
+    ]
+    assert cells.loc[("coursework (argmax)", "all classes")].tolist()[::2] == ["", ""]
+    # The table is made from the file as well as from the scores in memory.
+    assert score_tables.label_table(json.loads(json.dumps(scores)), digits=2).equals(cells)
+
+
+# --- masks ---
+
+
+def test_intervals_equal_a_loop_over_the_same_images():
+    counts = answered(25)
+    scores = segmentation_scores(counts, resamples=150, seed=5)
+    weights = resampling.bootstrap(lambda weights: weights, np.zeros(25), 150, seed=5).astype(int)
+    drawn = [taken(counts, np.repeat(np.arange(25), row)) for row in weights]
+    for convention, function in conventions.MASKS.items():
+        loop = [function(one) for one in drawn]
+        for metric, leaf in scores[convention].items():
+            value = leaf["value"]  # on the logit scale, by the delta method
+            reach = np.std([one[metric] for one in loop], ddof=1) / (value * (1 - value))
+            around = scipy.stats.norm(scipy.special.logit(value), reach)
+            expected = scipy.special.expit(around.interval(0.95))
+            assert (leaf["low"], leaf["high"]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_intervals_against_scipy():
+    counts = answered(80)
+    found = segmentation_scores(counts, resamples=10_000)
+    cells = np.stack(counts)
+
+    def pooled(rows: np.ndarray) -> float:
+        tp, fp, fn, _ = cells[:, rows].sum(axis=1)
+        return tp / (tp + fp + fn)
+
+    options = {"method": "percentile", "rng": np.random.default_rng(1)}
+    mean = scipy.stats.bootstrap(
+        (masks.per_image(counts)["jaccard"],), np.mean, n_resamples=10_000, **options
+    ).confidence_interval
+    pot = scipy.stats.bootstrap(
+        (np.arange(80),), pooled, n_resamples=4000, vectorized=False, **options
+    ).confidence_interval
+    for convention, theirs in (("official", mean), ("lesion", pot)):
+        ours = found[convention]["jaccard"]
+        assert (ours["low"], ours["high"]) == pytest.approx(tuple(theirs), abs=0.004)
+        assert ours["high"] - ours["low"] > 0.05
+
+
+def test_ten_thousand_resamples_take_seconds():
+    counts = answered(600)
+    start = time.process_time()
+    resampling.bootstrap(
+        lambda weights: masks.official(counts, weights)["jaccard"], np.zeros(600), 10_000
+    )
+    assert time.process_time() - start < 2
+
+
+def test_undefined_is_none():
+    # Neither the truth nor the prediction has a lesion in any image.
+    empty = Counts(tp=[0], fp=[0], fn=[0], tn=[9])
+    scores = segmentation_scores(empty, 20)
+    for convention in ("coursework", "lesion"):
+        assert scores[convention]["sensitivity"] == UNDEFINED
+        assert scores[convention]["jaccard"] == scores[convention]["dice"] == UNDEFINED
+        assert scores[convention]["accuracy"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert all(scores["official"][metric]["value"] == 1 for metric in masks.METRICS)
+    json.dumps(scores, allow_nan=False)
+    assert score_tables.mask_table(scores).loc["JSI"].tolist()[1:] == ["undefined", "undefined"]
+
+
+def test_table_of_masks():
+    scores = segmentation_scores(answered(), 100)
+    cells = score_tables.mask_table(scores, digits=2)
+    assert list(cells.index) == ["ACC", "SE", "SP", "JSI", "DSC", "TJI"]
+    assert [name.split()[0] for name in cells.columns] == ["official", "coursework", "lesion"]
+    leaf = scores["coursework"]["dice"]
+    assert cells.loc["DSC"].iloc[1] == interval_text(**leaf, digits=2)
+    assert cells.loc["TJI"].iloc[2] == ""
+    assert (cells.iloc[:, :2] != "").all(axis=None)
+    # The table is made from the file as well as from the scores in memory.
+    assert score_tables.mask_table(json.loads(json.dumps(scores)), digits=2).equals(cells)
+    assert len(score_tables.mask_table(scores).loc["ACC"].iloc[0]) == len("0.900 [0.800, 0.950]")

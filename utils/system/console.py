@@ -6,13 +6,15 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import pandas as pd
 import psutil
 from IPython import get_ipython
 from IPython.display import display
 from tqdm import tqdm
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Item = TypeVar("Item")
 _WHOLE = (
@@ -56,7 +58,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def show_table(table: pd.DataFrame) -> None:
+def show_table(table: "pd.DataFrame") -> None:
     """Show a table in a notebook, or print all of it: a log has room for every column.
 
     Whole numbers are grouped by thousands.
@@ -64,6 +66,8 @@ def show_table(table: pd.DataFrame) -> None:
     whole = table.select_dtypes("integer").columns
     table = table.assign(**{name: table[name].map("{:,}".format) for name in whole})
     if in_kernel():
+        import pandas as pd  # here, so that a command's --help does not wait for it
+
         with pd.option_context(*_WHOLE):  # the form as text, too: papermill writes it into its log
             display(table)
     else:

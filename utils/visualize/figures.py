@@ -176,8 +176,10 @@ def learning_curves(history: pd.DataFrame, select_score: str, title: str, note: 
         colour, style = SCORE_LOOKS.get(name, ("0.2", "-"))
         label = name.replace("auc_", "AUC ").replace("_", " ")
         axes[0, 1].plot(epoch, history[name], style, color=colour, label=label, marker=mark)
-    best = history[select_score].fillna(-np.inf).idxmax()  # as `fit` chooses it
-    axes[0, 1].plot(epoch[best], history[select_score][best], "o", color="0.2", mfc="none", ms=10)
+    if select_score in history:
+        best = history[select_score].fillna(-np.inf).idxmax()  # as `fit` chooses it
+        ring = {"color": "0.2", "mfc": "none", "ms": 10}
+        axes[0, 1].plot(epoch[best], history[select_score][best], "o", **ring)
     axes[0, 1].set(title="scores (ring: the epoch kept)", xlabel="epoch")
     axes[0, 1].legend(loc="best")
     if alphas:

@@ -10,14 +10,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from study.jobs import Job
+from study.jobs import Job, State
 from study.standing import Standing, seconds_left
 from utils.system.console import duration, say
 
-States = Mapping[Job, tuple[str, Standing]]  # "waiting", "running", "done", "failed"
+States = Mapping[Job, tuple[State, Standing]]
 
-
-RANK = ("running", "failed", "waiting", "done")  # from what is looked for first
+RANK: tuple[State, ...] = ("running", "failed", "waiting", "done")  # the most interesting first
 FRAME = 6  # lines of a table that hold no job
 
 
@@ -41,22 +40,22 @@ class Lines:
     """A line when a job begins or ends, and one for each epoch."""
 
     def __init__(self) -> None:
-        self.known: dict[Job, tuple[str, int]] = {}
+        self.shown: dict[Job, tuple[State, int]] = {}
 
     def __enter__(self) -> "Lines":
         return self
 
     def __exit__(self, *error: object) -> None:
-        """There is nothing to put away."""
+        """There is nothing to tidy up."""
 
     def show(self, states: States) -> None:
         """Print what has changed since the last call."""
         for job, (state, now) in states.items():
-            before = self.known.get(job, ("waiting", now.epochs))
-            self.known[job] = (state, now.epochs)
+            before = self.shown.get(job, ("waiting", now.epochs))
+            self.shown[job] = (state, now.epochs)
             if state != before[0]:
                 say(f"{job.name}: {state}")
-            elif now.epochs > before[1]:  # fewer are there when a run was moved aside
+            elif now.epochs > before[1]:  # there are fewer where a run was moved aside
                 left = seconds_left(job, now)
                 say(
                     f"{job.name}: epoch {now.epochs}/{job.epochs}, best {job.score} "

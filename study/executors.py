@@ -21,7 +21,9 @@ PATIENCE = 5.0  # seconds that a job has to end by itself after Ctrl-C
 class Handle(Protocol):
     """A job that was started."""
 
-    log: Path
+    @property
+    def log(self) -> Path:
+        """What it printed."""
 
     def failed(self) -> bool | None:
         """None while it runs, then whether it failed."""

@@ -4,7 +4,6 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -20,18 +19,7 @@ RANK: tuple[State, ...] = ("running", "failed", "waiting", "done")  # the most i
 FRAME = 6  # lines of a table that hold no job
 
 
-class Board(Protocol):
-    """Shows how far the jobs are."""
-
-    def __enter__(self) -> "Board": ...
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def show(self, states: States) -> None:
-        """Show what has changed since the last call."""
-
-
-def board() -> Board:
+def board() -> "Board":
     """A live table where someone looks, plain lines elsewhere."""
     return LiveTable() if sys.stdout.isatty() else Lines()
 
@@ -46,7 +34,7 @@ class Lines:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """There is nothing to tidy up."""
+        pass
 
     def show(self, states: States) -> None:
         """Print what has changed since the last call."""
@@ -99,3 +87,6 @@ class LiveTable:
         by_rank = sorted(states.items(), key=lambda entry: RANK.index(entry[1][0]))
         others = Counter(state for _, (state, _) in by_rank[room:])
         return dict(by_rank[:room]), ", ".join(f"{n} {state}" for state, n in others.items())
+
+
+Board = Lines | LiveTable

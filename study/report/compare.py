@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from study.report.entries import Entry
+from study.report.entries import Entry, Study
 from utils.data.splits import CLASSES
 from utils.evaluation.intervals import hanley_mcneil, unpaired_difference, wilson
 from utils.evaluation.label_scores import Key
@@ -84,6 +84,17 @@ def own_scores(entries: Sequence[Entry]) -> dict[Key, Own]:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else value
+
+
+def beside_published(study: Study) -> list[Against]:
+    """Every published score beside ours."""
+    recipes = ((runs, runs[0].recipe) for runs in study.rows.values())
+    return [
+        line
+        for runs, recipe in recipes
+        if recipe
+        for line in against_published(runs, recipe.published)
+    ]
 
 
 def against_published(entries: Sequence[Entry], studies: Sequence[Published]) -> list[Against]:

@@ -1,7 +1,7 @@
 """What the report reads of run folders: every file once, and a note for each that is not there."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 import experiments
+from utils.data.demo import ABOUT
 from utils.data.splits import CLASSES
 from utils.evaluation.labels import checked, classes_in
 from utils.logger.run import RunFolder
@@ -16,6 +17,7 @@ from utils.system.errors import RunError
 from utils.system.experiment import Task
 
 NOTHING = pd.DataFrame()
+KINDS: dict[Task, str] = {"labels": "classifier", "masks": "segmenter"}
 SEED, PROFILE = 0, "best"  # of `reproduce.py`, where nothing else is said
 
 
@@ -71,6 +73,40 @@ class Entry:
             return None
 
 
+@dataclass(frozen=True)
+class Study:
+    """Everything that the page is made of: the runs, and the images that are reported."""
+
+    entries: Sequence[Entry]
+    split: str
+    data: str  # "ISIC 2017" or "synthetic demo data"
+    images: pd.DataFrame | None = None  # as `data.read` gives them
+    problem: str = ""  # why there are none
+    same: Mapping[str, str] = field(default_factory=dict)  # what stands for the same run
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the numbers show that everything works, and nothing else."""
+        return self.data == ABOUT
+
+    @property
+    def where(self) -> str:
+        """The images that are reported, for captions and notes."""
+        return f"{self.split} split of {self.data}"
+
+    @property
+    def rows(self) -> dict[str, list[Entry]]:
+        """The runs of each experiment, in the order they come: its seeds."""
+        rows: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            rows.setdefault(entry.row, []).append(entry)
+        return rows
+
+    def of_task(self, task: Task) -> dict[str, list[Entry]]:
+        """The classifiers, or the segmenters, among them."""
+        return {row: runs for row, runs in self.rows.items() if runs[0].task == task}
+
+
 def read(name: str, run: RunFolder, split: str, data_dir: str) -> Entry:
     """The run's files for this split; what cannot be read is noted with the command that makes it.
 
@@ -94,14 +130,6 @@ def read(name: str, run: RunFolder, split: str, data_dir: str) -> Entry:
         for file, why in files.lacks.items()
     )
     return Entry(name, run.path, entry.config, history, timing, results, selection, scores, lacks)
-
-
-def by_row(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-    """The runs of each experiment, in the order they come: its seeds."""
-    rows: dict[str, list[Entry]] = {}
-    for entry in entries:
-        rows.setdefault(entry.row, []).append(entry)
-    return rows
 
 
 class _Files:

@@ -1,77 +1,24 @@
 """What the report says in words: the summary, and what attention does. All of it is computed."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 
-import experiments
 from study.report import tables as tables
-from study.report.compare import HIGHER, LOWER, UNDEFINED, Against, against_published, own_scores
-from study.report.entries import Entry, by_row
+from study.report.compare import HIGHER, LOWER, UNDEFINED, Against, own_scores
+from study.report.entries import KINDS, Entry, Study
 from study.report.page import Block, Items, Links, Section, Table, Text
-from study.report.pairs import PairedTest, paired_tests
-from utils.data.demo import ABOUT
+from study.report.pairs import PairedTest
 from utils.evaluation.label_scores import Key
 from utils.evaluation.published import OTHER
 from utils.system.experiment import Task
 from utils.visualize.figures import alpha_columns
 
-KINDS: dict[Task, str] = {"labels": "classifier", "masks": "segmenter"}
 RANKED: dict[Task, Key] = {"labels": ("official", "mean_auc"), "masks": ("official", "jaccard")}
 NAMES: dict[Task, str] = {"labels": "mean AUC", "masks": "mean Jaccard"}  # of what ranks
 HEADLINE = ("melanoma_auc", "seborrheic_keratosis_auc", "jaccard", "dice")
 FEW = 4
-
-
-@dataclass(frozen=True)
-class Study:
-    """Everything that the sections are made of."""
-
-    entries: Sequence[Entry]
-    split: str
-    data: str  # "ISIC 2017" or "synthetic demo data"
-    images: pd.DataFrame | None = None  # as `data.read` gives them
-    problem: str = ""  # why there are none
-    same: Mapping[str, str] = field(default_factory=dict)  # what stands for the same run
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether the numbers show that everything works, and nothing else."""
-        return self.data == ABOUT
-
-    @property
-    def where(self) -> str:
-        """The images that are reported, for captions and notes."""
-        return f"{self.split} split of {self.data}"
-
-    @property
-    def rows(self) -> dict[str, list[Entry]]:
-        """The runs of each experiment: its seeds."""
-        return by_row(self.entries)
-
-    def of_task(self, task: Task) -> dict[str, list[Entry]]:
-        """The classifiers, or the segmenters, among them."""
-        return {row: runs for row, runs in self.rows.items() if runs[0].task == task}
-
-    def published(self) -> list[Against]:
-        """Every published score beside ours."""
-        lines = []
-        for runs in self.rows.values():
-            recipe = runs[0].recipe
-            lines += against_published(runs, recipe.published if recipe else ())
-        return lines
-
-    def paired(self) -> tuple[list[PairedTest], list[str]]:
-        """Every paired test, those of classifiers and those of segmenters corrected apart."""
-        tests: list[PairedTest] = []
-        left_out: list[str] = []
-        for task in KINDS:
-            found, without = paired_tests(self.of_task(task), experiments.AGAINST, self.same)
-            tests += found
-            left_out += without
-        return tests, left_out
 
 
 def summary(
@@ -107,10 +54,10 @@ def _flattery(study: Study) -> list[str]:
     if on_these:
         texts.append(
             f"In {listed(on_these)} the epoch was chosen on the very images that are reported: "
-            "these scores flatter."
+            "these scores are optimistic."
         )
     if study.split == "train":
-        texts.append("The networks were trained on the reported images: all scores flatter.")
+        texts.append("The networks were trained on the reported images: all scores are optimistic.")
     return texts
 
 

@@ -12,12 +12,13 @@ from urllib.parse import quote
 
 import pandas as pd
 
+import experiments
 from study.report import tables
-from study.report.compare import Against
-from study.report.entries import read
-from study.report.findings import Study, summary
+from study.report.compare import Against, beside_published
+from study.report.entries import Study, read
+from study.report.findings import summary
 from study.report.page import render
-from study.report.pairs import PairedTest
+from study.report.pairs import PairedTest, paired_tests
 from study.report.record import cost, record
 from study.report.sections import (
     KINDS,
@@ -54,9 +55,9 @@ def write(
     output = next(iter(runs.values())).path.parent / f"report-{split}"
     output.mkdir(exist_ok=True)
     links = _copied(pages or {}, output)
-    stands_for = {_row(run): _row(other) for run, other in (same or {}).items()}
-    study = _study(runs, data_dir, split, stands_for)
-    lines, (tests, left_out) = study.published(), study.paired()
+    study = _study(runs, data_dir, split, same or {})
+    lines = beside_published(study)
+    tests, left_out = paired_tests(study.rows, experiments.AGAINST, study.same)
     sections = [
         summary(study, lines, tests, failed, links),
         published(study, lines),
@@ -85,10 +86,6 @@ def _copied(pages: Mapping[str, Path], output: Path) -> list[tuple[str, str]]:
     return [(name, quote(f"{name}.html")) for name in pages]
 
 
-def _row(run: str) -> str:
-    return run.rpartition("-s")[0]
-
-
 def _study(
     runs: Mapping[str, logger.RunFolder], data_dir: Path, split: str, same: Mapping[str, str]
 ) -> Study:
@@ -100,7 +97,8 @@ def _study(
     except (errors.DataError, OSError) as error:
         problem = str(error)
     entries = [read(name, run, split, called) for name, run in runs.items()]
-    return Study(entries, split, data.note(data_dir), images, problem, same)
+    rows = {run.rpartition("-s")[0]: other.rpartition("-s")[0] for run, other in same.items()}
+    return Study(entries, split, data.note(data_dir), images, problem, rows)
 
 
 def _printed(

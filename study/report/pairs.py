@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from study.report.compare import HIGHER, LOWER, NOT_SHOWN
-from study.report.entries import Entry
+from study.report.entries import KINDS, Entry
 from utils.data.splits import CLASSES
 from utils.evaluation.label_scores import Key
 from utils.evaluation.labels import both_answers, classes_in, official
@@ -59,7 +59,7 @@ def paired_tests(
     against: Mapping[str, str],
     same: Mapping[str, str] | None = None,
 ) -> tuple[list[PairedTest], list[str]]:
-    """All tests between experiments, corrected by Holm over all of them; and what has none, why.
+    """All tests between experiments, corrected by Holm over each task; and what has none, why.
 
     against names what an experiment is compared with; same what stands for one that is not among
     the rows, because both are the same run: it is compared in its place. Bootstrap: of the mean of
@@ -79,8 +79,12 @@ def paired_tests(
                 tests += _pair(rows[row], rows[other])
             except OtherImagesError as error:
                 left_out.append(f"{row} against {other}: {error}")
-    adjusted = holm([test.p_value for test in tests]).tolist()
-    return [t._replace(adjusted=p) for t, p in zip(tests, adjusted, strict=True)], left_out
+    adjusted = []
+    for task in KINDS:
+        of_task = [test for test in tests if test.task == task]
+        p_values = holm([test.p_value for test in of_task]).tolist()
+        adjusted += [t._replace(adjusted=p) for t, p in zip(of_task, p_values, strict=True)]
+    return adjusted, left_out
 
 
 def _pair(first: Sequence[Entry], second: Sequence[Entry]) -> list[PairedTest]:

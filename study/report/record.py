@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from study.report import tables as tables
-from study.report.entries import Entry
-from study.report.findings import Study, listed, unique
+from study.report.entries import Entry, Study
+from study.report.findings import listed, unique
 from study.report.page import Block, Section, Table, Text
 from utils.data.splits import class_counts
 

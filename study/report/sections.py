@@ -11,8 +11,8 @@ import experiments
 from study.report import figures as figures
 from study.report import tables as tables
 from study.report.compare import Against
-from study.report.entries import Entry
-from study.report.findings import HEADLINE, Study, ablations, counted, listed, trained_unlike
+from study.report.entries import Entry, Study
+from study.report.findings import HEADLINE, ablations, counted, listed, trained_unlike
 from study.report.page import Block, Fold, Items, Picture, Pictures, Section, Table, Text
 from study.report.pairs import PairedTest
 from utils import visualize

@@ -6,8 +6,7 @@ from typing import Any
 import pandas as pd
 
 from study.report import figures as figures
-from study.report.entries import Entry
-from study.report.findings import Study
+from study.report.entries import Entry, Study
 from study.report.page import Block, Fold, Items, Pictures, Section, Table, Text
 from study.report.tables import number, within
 from utils import evaluation, visualize

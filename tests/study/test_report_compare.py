@@ -12,9 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 import experiments
 from study.report import pairs, sections, tables, trust
-from study.report.compare import Own, against_published, own_scores
-from study.report.entries import Entry, by_row, read
-from study.report.findings import Study
+from study.report.compare import Own, against_published, beside_published, own_scores
+from study.report.entries import Entry, Study, read
 from study.report.page import Table
 from study.report.pairs import PairedTest, paired_tests
 from utils import evaluation
@@ -39,7 +38,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rows(folders: Path) -> dict[str, list[Entry]]:
     """The runs of the study by row."""
-    return by_row(entry(folders / name) for name in sorted(p.name for p in folders.iterdir()))
+    entries = [entry(folder) for folder in sorted(folders.iterdir())]
+    return Study(entries, "test", study_folders.NOTE).rows
 
 
 def entry(folder: Path) -> Entry:
@@ -156,7 +156,7 @@ class TestAgainstPublished:
 
 def test_the_page_sets_ours_beside_theirs_unless_the_images_are_synthetic(rows: dict) -> None:
     study = Study(real(rows["1-1"]), "test", "ISIC 2017")
-    _, head, *_ = sections.published(study, study.published()).blocks
+    _, head, *_ = sections.published(study, beside_published(study)).blocks
     shown = head.table.set_index(["published", "score"]).loc[
         ("Zhang et al. 2019, ARL-CNN50", "M AUC")
     ]
@@ -165,7 +165,7 @@ def test_the_page_sets_ours_beside_theirs_unless_the_images_are_synthetic(rows: 
     assert shown["theirs"] == "0.875"
     assert shown["difference"].startswith(f"{score['value'] - 0.875:+.3f}".replace("-", "−"))
     study = replace(study, entries=rows["1-1"], data=study_folders.NOTE)
-    (words,) = sections.published(study, study.published()).blocks
+    (words,) = sections.published(study, beside_published(study)).blocks
     assert "synthetic" in words.text
 
 

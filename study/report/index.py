@@ -54,21 +54,16 @@ def write(
         raise ValueError("there is no run to report; expected one run folder at least")
     output = next(iter(runs.values())).path.parent / f"report-{split}"
     output.mkdir(exist_ok=True)
-    links = _copied(pages or {}, output)
     study = _study(runs, data_dir, split, same or {})
     lines = beside_published(study)
     tests, left_out = paired_tests(study.rows, experiments.AGAINST, study.same)
     sections = [
-        summary(study, lines, tests, failed, links),
+        summary(study, lines, tests, failed, _copied(pages or {}, output)),
         published(study, lines),
         paired(study, tests, left_out),
-        forest(study),
-        curves(study),
-        galleries(study),
+        *(section(study) for section in (forest, curves, galleries)),
         attention(study, tests),
-        trust(study),
-        record(study),
-        cost(study),
+        *(section(study) for section in (trust, record, cost)),
     ]
     write_table(output / "results.csv", tables.results(study.entries, split))
     write_atomic(output / "results.tex", tables.latex(_printed(study, lines, tests)))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from study.report import figures as figures
 from study.report.entries import Entry, Study
@@ -52,22 +53,6 @@ def _people(study: Study, entry: Entry) -> pd.DataFrame | None:
 
 
 def _blocks(assessed: Mapping[str, evaluation.trust.Assessment], note: str) -> list[Block]:
-    reliability, decision = (
-        Pictures(
-            [
-                figures.drawn(
-                    draw(_melanoma(getattr(one, table)), "", note),
-                    f"{what} of {name}, melanoma",
-                    name,
-                )
-                for name, one in assessed.items()
-            ]
-        )
-        for draw, table, what in (
-            (visualize.trust.reliability_diagram, "reliability", "Reliability"),
-            (visualize.trust.decision_curves, "decision", "Decision curve"),
-        )
-    )
     calibration, points, read_off = (
         pd.concat(_named(name, table(one)) for name, one in assessed.items())
         for table in (_calibration, _points, _read_off)
@@ -75,7 +60,7 @@ def _blocks(assessed: Mapping[str, evaluation.trust.Assessment], note: str) -> l
     blocks: list[Block] = [
         Table("Calibration, before and after temperature scaling", calibration, heads=2),
         Text("Reliability, melanoma", strong=True),
-        reliability,
+        _each(assessed, "reliability", visualize.trust.reliability_diagram, "Reliability", note),
         Table("Operating points, 95 % Wilson intervals", points, heads=3),
         Fold(
             "Sensitivity at fixed specificity, and the reverse",
@@ -83,7 +68,7 @@ def _blocks(assessed: Mapping[str, evaluation.trust.Assessment], note: str) -> l
                    heads=2)],
         ),
         Text("Decision curves, melanoma", strong=True),
-        decision,
+        _each(assessed, "decision", visualize.trust.decision_curves, "Decision curve", note),
     ]  # fmt: skip
     groups = {name: _groups(one) for name, one in assessed.items() if len(one.subgroups)}
     if not groups:
@@ -95,8 +80,20 @@ def _blocks(assessed: Mapping[str, evaluation.trust.Assessment], note: str) -> l
     ]
 
 
-def _melanoma(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["class"] == CLASSES[0]]
+def _each(
+    assessed: Mapping[str, evaluation.trust.Assessment],
+    table: str,
+    draw: Callable[[pd.DataFrame, str, str], Figure],
+    what: str,
+    note: str,
+) -> Pictures:
+    """A picture a run, of what one of its tables says of melanoma."""
+    pictures = []
+    for name, one in assessed.items():
+        lines = getattr(one, table)
+        figure = draw(lines[lines["class"] == CLASSES[0]], "", note)
+        pictures.append(figures.drawn(figure, f"{what} of {name}, melanoma", name))
+    return Pictures(pictures)
 
 
 def _named(run: str, table: pd.DataFrame) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from study.standing import likeness, measured, standing
 from study.tasks import TRAINING
 from utils import data, logger, model
 from utils.system import errors, project, values
+from utils.system.experiment import Experiment
 
 OWN = ("experiment", "profile", "data_dir", "run_dir", "seed", "resume")  # not for overrides
 
@@ -115,8 +116,9 @@ class _Planner:
         folder = logger.models_of(self.data_dir, self.profile) / experiment.folder()
         run = logger.RunFolder(folder)
         begun = self.resume == "auto" and run.begun
-        stored = _as_stored(experiment, self.data_dir) if begun else experiment
-        if begun and (different := logger.run.differences(run, stored)):
+        if begun and (
+            different := logger.run.differences(run, _as_stored(experiment, self.data_dir))
+        ):
             raise errors.RunError(
                 f"{folder} holds a run with other settings: {'; '.join(different)}. Use --resume "
                 "restart (the old folder is moved aside), or -p to ask for these settings."
@@ -162,12 +164,12 @@ def _lacking(data_dir: Path, train_list: str, allow_missing: bool) -> str:
     return ""
 
 
-def _as_stored(experiment: experiments.Row, data_dir: Path) -> experiments.Row:
+def _as_stored(experiment: experiments.Row, data_dir: Path) -> Experiment:
     """The experiment as its run stores it: with the full name of the run its encoder is from."""
-    if getattr(experiment, "encoder_from", None) is None:
+    if experiment.task == "labels" or experiment.encoder_from is None:
         return experiment
-    stored, *_ = model.encoder.start_of(experiment, data_dir, experiments.classification.ROWS)
-    return stored
+    classifiers = experiments.classification.ROWS
+    return model.encoder.start_of(experiment, data_dir, classifiers).experiment
 
 
 def _on_these_data(run: logger.RunFolder, data_dir: Path) -> bool:
@@ -187,10 +189,10 @@ def _has_results(run: logger.RunFolder, experiment: experiments.Row) -> bool:
 
 def _after(planned: Planned, runs: Sequence[Planned]) -> Planned:
     """The same, waiting for the run its encoder comes from where that is planned, too."""
-    wanted = getattr(planned.experiment, "encoder_from", None)
-    if wanted is None:
+    experiment = planned.experiment
+    if experiment.task == "labels" or experiment.encoder_from is None:
         return planned
-    wanted = wanted.rpartition("/")[2]
+    wanted = experiment.encoder_from.rpartition("/")[2]
     before = [
         other.job.name
         for other in runs

@@ -2,7 +2,6 @@
 
 import math
 import sys
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def show_plan(planned: Plan, data_dir: Path) -> None:
             run.job.name,
             experiment.network,
             images_of(experiment, data_dir),
-            str(asdict(experiment)["image_size"]),
+            str(experiment.image_size),
             str(experiment.epochs),
             "finished" if run.finished else begun,
             duration(each),

@@ -84,8 +84,6 @@ def parameters_of(options: argparse.Namespace, data_dir: Path) -> dict[str, Any]
     parameters = {name: getattr(options, name) for name in (*MORE, "message")}
     flags = [name for name, how in MORE.items() if how.get("choices") == (0, 1)]
     parameters |= {name: bool(parameters[name]) for name in flags if parameters[name] is not None}
-    if options.image_size is not None and options.image_size.isdecimal():
-        parameters["image_size"] = int(options.image_size)
     if not encoder:
         parameters |= {"encoder_from": "none", "weights": "none" if from_scratch else "imagenet"}
     return parameters | {

@@ -321,7 +321,7 @@ class TestCommandLine:
         [
             (("-n", "unet", "-p", "1"), "UNet has no pretrained weights; use -p 0"),
             (("-p", "1", "--encoder-from", "1-5-s0"), "both give the encoder weights"),
-            (("--image-size", "big"), "image_size is 'big'; expected a side in px"),
+            (("--image-size", "big"), "image_size is 'big'; expected px such as 256"),
             (("--views", "3"), "views is 3"),
             (("-i", "a/b"), "-i is 'a/b'; expected a plain name"),
             (("-i", "try.1"), "-i is 'try.1'; expected a plain name"),

@@ -3,31 +3,28 @@
     python seg_main.py -n lite -p 1                      Lite-UNet, encoder pretrained
     python seg_main.py -n unet -p 0 --epochs 50          UNet from scratch, 50 epochs
     python seg_main.py -n arl --encoder-from 1-5-s0      ARL-UNet on an encoder of your own
-    nohup python seg_main.py -n dense -p 1 > seg.log &   on a server; call it again to go on
+    nohup python seg_main.py -n dense -p 1 > seg.log &   on a server; call it again to resume
 
 Without ISIC 2017 on this machine it trains on a small synthetic set. Everything a run makes lies in
 its run folder: settings, weights, history, scores, figures, and the whole lesson as run.html.
 """
 
 import argparse
-import os
 import re
 import sys
 from pathlib import Path
-
-from papermill.exceptions import PapermillExecutionError
+from typing import Any, cast
 
 import experiments
-from reproduce import summary
-from study.notebooks import run_notebook
-from study.plan import TRAINING
-from utils import data, logger
-from utils.system import console, values
+import study
+from utils import data, logger, system
+from utils.system import values
+from utils.system.experiment import Segmentation
 
 ROWS = {"dense": "seg-3", "res": "seg-4", "unet": "seg-1", "arl": "seg-5", "lite": "seg-6"}
-YES_NO = {"type": int, "choices": (0, 1)}
+YES_NO: dict[str, Any] = {"type": int, "choices": (0, 1)}
 # The notebook's parameters that a student may want to change, and what they mean.
-MORE: dict[str, dict[str, object]] = {
+MORE: dict[str, dict[str, Any]] = {
     "epochs": {"type": int, "help": "how often every image is seen"},
     "image_size": {"help": "what the network sees, in px: 128, or 336x224 (width x height)"},
     "batch_size": {"type": int, "help": "images a step; fewer need less memory"},
@@ -60,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("-n", "--net", default="dense", choices=ROWS, metavar="NET", help=net)
     start = "1: the encoder starts with ImageNet weights; default 0"
     line.add_argument("-p", "--pretrained", default=0, help=start, **YES_NO)
-    again = "1 (default): go on with the run if it was begun; 0: begin again, the old folder is "
+    again = "1 (default): resume the run if it was begun; 0: begin again, the old folder is "
     line.add_argument("-c", "--checked", default=1, help=f"{again}moved aside", **YES_NO)
     line.add_argument("-i", "--id", help="name of the run's folder; default: its row and seed")
     line.add_argument("-m", "--message", help="a note to yourself, kept in config.json")
@@ -69,54 +66,54 @@ def parser() -> argparse.ArgumentParser:
     more.add_argument("--profile", choices=experiments.segmentation.RECIPES, help=recipes)
     more.add_argument("--data-dir", help="folder of ISIC 2017, or 'demo' for the synthetic set")
     more.add_argument("--run-dir", help="the run's folder; default model/<set>-<profile>/<id>")
-    for name, settings in MORE.items():
-        more.add_argument(f"--{name.replace('_', '-')}", **settings)
+    for name, how in MORE.items():
+        more.add_argument(f"--{name.replace('_', '-')}", **how)
     return line
 
 
-def parameters_of(chosen: argparse.Namespace, data_dir: Path) -> dict[str, object]:
+def parameters_of(options: argparse.Namespace, data_dir: Path) -> dict[str, Any]:
     """What the command line asks of the notebook. ValueError for what does not go together."""
-    encoder = None if chosen.encoder_from == "none" else chosen.encoder_from
-    if chosen.pretrained and chosen.net == "unet":
+    encoder = None if options.encoder_from == "none" else options.encoder_from
+    if options.pretrained and options.net == "unet":
         raise ValueError("UNet has no pretrained weights; use -p 0, or another network (-n).")
-    if chosen.pretrained and encoder:
+    if options.pretrained and encoder:
         raise ValueError("-p 1 and --encoder-from both give the encoder weights; use one of them.")
-    if chosen.depth is not None and chosen.net not in ("res", "arl"):
-        raise ValueError(f"--depth is of res and arl alone; leave it out with -n {chosen.net}.")
-    from_scratch = not chosen.pretrained and not encoder
-    parameters = {name: getattr(chosen, name) for name in (*MORE, "message")}
-    flags = [name for name, settings in MORE.items() if settings.get("choices") == (0, 1)]
+    if options.depth is not None and options.net not in ("res", "arl"):
+        raise ValueError(f"--depth is of res and arl alone; leave it out with -n {options.net}.")
+    from_scratch = not options.pretrained and not encoder
+    parameters = {name: getattr(options, name) for name in (*MORE, "message")}
+    flags = [name for name, how in MORE.items() if how.get("choices") == (0, 1)]
     parameters |= {name: bool(parameters[name]) for name in flags if parameters[name] is not None}
-    if chosen.image_size is not None and chosen.image_size.isdecimal():
-        parameters["image_size"] = int(chosen.image_size)
     if not encoder:
         parameters |= {"encoder_from": "none", "weights": "none" if from_scratch else "imagenet"}
     return parameters | {
-        "save_masks": bool(chosen.save_masks),
-        "experiment": "seg-2" if chosen.net == "dense" and from_scratch else ROWS[chosen.net],
-        "profile": chosen.profile or ("demo" if data.is_demo(data_dir) else "best"),
+        "save_masks": bool(options.save_masks),
+        "experiment": "seg-2" if options.net == "dense" and from_scratch else ROWS[options.net],
+        "profile": options.profile or ("demo" if data.is_demo(data_dir) else "best"),
         "data_dir": str(data_dir),
-        "resume": "auto" if chosen.checked else "restart",
+        "resume": "auto" if options.checked else "restart",
     }
 
 
-def row_of(parameters: dict[str, object]) -> experiments.Row:
-    """The row with these parameters; ValueError for a value that it cannot have."""
+def experiment_of(parameters: dict[str, Any]) -> Segmentation:
+    """The experiment with these parameters; ValueError for a value that it cannot have."""
     elsewhere = ("experiment", "profile", "data_dir", "run_dir", "resume", "message", "save_masks")
     overrides = {name: value for name, value in parameters.items() if name not in elsewhere}
-    return experiments.get(parameters["experiment"], parameters["profile"], **overrides)
+    experiment = experiments.get(parameters["experiment"], parameters["profile"], **overrides)
+    return cast(Segmentation, experiment)
 
 
-def folder_of(row: experiments.Row, data_dir: Path, name: str | None) -> Path:
+def folder_of(experiment: Segmentation, data_dir: Path, name: str | None) -> Path:
     """The run's folder, called name. A run that starts unlike its row says so: seg-4-scratch-s0.
 
     ValueError for a name that is none, or that is the usual one of another run.
     """
-    usual = experiments.get(row.name, row.profile)
+    usual = experiment_of({"experiment": experiment.name, "profile": experiment.profile})
     start = ""
-    if (row.weights, row.encoder_from) != (usual.weights, usual.encoder_from):
-        start = "-own" if row.encoder_from else "-pretrained" if row.weights else "-scratch"
-    own = f"{row.name}{start}-s{row.seed}"
+    if (experiment.weights, experiment.encoder_from) != (usual.weights, usual.encoder_from):
+        scratch = "-pretrained" if experiment.weights else "-scratch"
+        start = "-own" if experiment.encoder_from else scratch
+    own = f"{experiment.name}{start}-s{experiment.seed}"
     name = own if name is None else name
     if not re.fullmatch(r"\w[\w.+-]*", name) or re.search(r"\.\d+$", name):
         raise ValueError(
@@ -128,29 +125,29 @@ def folder_of(row: experiments.Row, data_dir: Path, name: str | None) -> Path:
         raise ValueError(
             f"-i is {name!r}, the name of another run; this one is {own}, or as you like."
         )
-    return logger.models_of(data_dir, row.profile) / name
+    return logger.models_of(data_dir, experiment.profile) / name
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line; see the head of this file."""
-    console.begin()
+    system.begin()
     line = parser()
-    chosen = line.parse_args(arguments)
+    options = line.parse_args(arguments)
     try:
-        data_dir = data.locate(chosen.data_dir)
-        parameters = parameters_of(chosen, data_dir)
-        row = row_of(parameters)
-        usual = values.folder("-i", folder_of(row, data_dir, chosen.id))
-        path = values.folder("--run-dir", chosen.run_dir, usual)
+        data_dir = data.locate(options.data_dir)
+        parameters = parameters_of(options, data_dir)
+        experiment = experiment_of(parameters)
+        usual = values.folder("-i", folder_of(experiment, data_dir, options.id))
+        path = values.folder("--run-dir", options.run_dir, usual)
     except (ValueError, FileExistsError) as error:
         line.error(str(error))
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")  # no debugger here
+    notebook = study.tasks.TRAINING[experiment.task]
     try:
-        run_notebook(TRAINING[type(row)], path, parameters | {"run_dir": str(path)})
-    except PapermillExecutionError as error:
-        cure = "\nHere resume='restart' is -c 0." * ("resume='restart'" in error.evalue)
-        sys.exit(f"\n{error.ename}: {error.evalue}{cure}")
-    console.say(f"\n{summary(path)}\npage: {path / 'run.html'}")
+        study.notebooks.run_notebook(notebook, path, parameters | {"run_dir": str(path)})
+    except study.notebooks.CellError as error:
+        cure = "\nHere resume='restart' is -c 0." * ("resume='restart'" in str(error))
+        sys.exit(f"\n{error}{cure}")
+    system.say(f"\n{study.outcome.summary(path)}\npage: {path / 'run.html'}")
 
 
 if __name__ == "__main__":

@@ -4,35 +4,22 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Mapping
-from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from study.jobs import Job
+from study.jobs import Job, State
 from study.standing import Standing, seconds_left
 from utils.system.console import duration, say
 
-States = Mapping[Job, tuple[str, Standing]]  # "waiting", "running", "done", "failed"
+States = Mapping[Job, tuple[State, Standing]]
 
-
-RANK = ("running", "failed", "waiting", "done")  # from what is looked for first
+RANK: tuple[State, ...] = ("running", "failed", "waiting", "done")  # the most interesting first
 FRAME = 6  # lines of a table that hold no job
 
 
-class Board(Protocol):
-    """Shows how far the jobs are."""
-
-    def __enter__(self) -> "Board": ...
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def show(self, states: States) -> None:
-        """Show what has changed since the last call."""
-
-
-def board() -> Board:
+def board() -> "Board":
     """A live table where someone looks, plain lines elsewhere."""
     return LiveTable() if sys.stdout.isatty() else Lines()
 
@@ -41,22 +28,22 @@ class Lines:
     """A line when a job begins or ends, and one for each epoch."""
 
     def __init__(self) -> None:
-        self.known: dict[Job, tuple[str, int]] = {}
+        self.shown: dict[Job, tuple[State, int]] = {}
 
     def __enter__(self) -> "Lines":
         return self
 
     def __exit__(self, *error: object) -> None:
-        """There is nothing to put away."""
+        pass
 
     def show(self, states: States) -> None:
         """Print what has changed since the last call."""
         for job, (state, now) in states.items():
-            before = self.known.get(job, ("waiting", now.epochs))
-            self.known[job] = (state, now.epochs)
+            before = self.shown.get(job, ("waiting", now.epochs))
+            self.shown[job] = (state, now.epochs)
             if state != before[0]:
                 say(f"{job.name}: {state}")
-            elif now.epochs > before[1]:  # fewer are there when a run was moved aside
+            elif now.epochs > before[1]:  # there are fewer where a run was moved aside
                 left = seconds_left(job, now)
                 say(
                     f"{job.name}: epoch {now.epochs}/{job.epochs}, best {job.score} "
@@ -100,3 +87,6 @@ class LiveTable:
         by_rank = sorted(states.items(), key=lambda entry: RANK.index(entry[1][0]))
         others = Counter(state for _, (state, _) in by_rank[room:])
         return dict(by_rank[:room]), ", ".join(f"{n} {state}" for state, n in others.items())
+
+
+Board = Lines | LiveTable

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import submitit
 
@@ -16,28 +16,6 @@ from study.work import execute, kill_tree
 from utils.system.project import PROJECT
 
 PATIENCE = 5.0  # seconds that a job has to end by itself after Ctrl-C
-
-
-class Handle(Protocol):
-    """A job that was started."""
-
-    log: Path
-
-    def failed(self) -> bool | None:
-        """None while it runs, then whether it failed."""
-
-    def interrupt(self) -> None:
-        """Ask it to end, so that it can clear up after itself."""
-
-    def end(self) -> None:
-        """See to it that it ends, with all that it started."""
-
-
-class Executor(Protocol):
-    """Starts jobs."""
-
-    def submit(self, job: Job) -> Handle:
-        """Start a job, or queue it."""
 
 
 class LocalExecutor:
@@ -138,3 +116,7 @@ class SubmititHandle:
 
     def end(self) -> None:
         """The cluster does that."""
+
+
+Handle = LocalHandle | SubmititHandle
+Executor = LocalExecutor | SubmititExecutor

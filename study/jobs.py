@@ -3,17 +3,19 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from utils.system.files import write_json
+
+State = Literal["waiting", "running", "done", "failed"]
 
 
 @dataclass(frozen=True)
 class Job:
     """A notebook, its parameters, and the folder it works in.
 
-    epochs and score are those of a training: how many there will be, and the name of the one in
-    `history.csv` that chooses among them. after names jobs that must be done before.
+    epochs and score are those of a training: how many epochs there will be, and the score in
+    `history.csv` by which one is chosen. after names jobs that must be done before.
     """
 
     name: str

@@ -1,17 +1,24 @@
 """Execute a notebook by papermill, and leave it with its page in a folder."""
 
+import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import nbformat
 import papermill
+from papermill.exceptions import PapermillExecutionError
 
 from study.engine import ENGINE
 from study.page import page_of
 from utils.system.files import write_atomic
 from utils.system.project import PROJECT
+
+
+class CellError(Exception):
+    """A cell of a notebook failed; the text is its error."""
 
 
 @cache
@@ -20,12 +27,12 @@ def parameters_of(notebook: Path) -> tuple[str, ...]:
     return tuple(papermill.inspect_notebook(str(notebook)))
 
 
-def check_parameters(notebook: Path, parameters: dict[str, object]) -> None:
+def check_parameters(notebook: Path, parameters: Mapping[str, object]) -> None:
     """ValueError for a parameter the notebook does not have: papermill would only warn."""
-    known = parameters_of(notebook)
-    if unknown := sorted(set(parameters) - set(known)):
+    names = parameters_of(notebook)
+    if unknown := sorted(set(parameters) - set(names)):
         raise ValueError(
-            f"{notebook.name} has no parameter {', '.join(unknown)}; it has {', '.join(known)}."
+            f"{notebook.name} has no parameter {', '.join(unknown)}; it has {', '.join(names)}."
         )
 
 
@@ -33,7 +40,7 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict[str, object]) ->
     """Execute a notebook with these parameters; leaves `run.ipynb` and `run.html` in folder.
 
     What the notebook prints appears at once. Raises ValueError for a parameter that it does not
-    have, and PapermillExecutionError when a cell fails.
+    have, and CellError where a cell fails.
     """
     check_parameters(notebook, parameters)
     with tempfile.TemporaryDirectory() as scratch:
@@ -46,15 +53,20 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict[str, object]) ->
 
 def _execute(notebook: Path, executed: Path, parameters: dict[str, object]) -> None:
     """Run the notebook by papermill from the project's root, printing what it prints."""
-    papermill.execute_notebook(
-        str(notebook),
-        str(executed),
-        parameters,
-        cwd=str(PROJECT),
-        engine_name=ENGINE,
-        kernel_name="python3",
-        progress_bar=False,
-        log_output=True,
-        stdout_file=sys.stdout,
-        stderr_file=sys.stderr,
-    )
+    # The kernel warns of frozen modules, for a debugger that has no business in a batch run.
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(executed),
+            parameters,
+            cwd=str(PROJECT),
+            engine_name=ENGINE,
+            kernel_name="python3",
+            progress_bar=False,
+            log_output=True,
+            stdout_file=sys.stdout,
+            stderr_file=sys.stderr,
+        )
+    except PapermillExecutionError as error:
+        raise CellError(f"{error.ename}: {error.evalue}") from None

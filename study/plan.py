@@ -1,8 +1,9 @@
-"""What is to be run: from rows, seeds and overrides to jobs, without those that are done."""
+"""What is to be run: from experiments, seeds and overrides to jobs, without those that are done."""
 
 import ast
 import itertools
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -13,25 +14,21 @@ import experiments
 from study.jobs import Job
 from study.notebooks import check_parameters
 from study.standing import likeness, measured, standing
-from utils import data, logger
-from utils.model import encoder
+from study.tasks import TRAINING
+from utils import data, logger, model
 from utils.system import errors, project, values
-from utils.system.project import NOTEBOOKS
+from utils.system.experiment import Experiment
 
-TRAINING = {
-    experiments.ClassificationRow: NOTEBOOKS / "ARL-CNN.ipynb",
-    experiments.SegmentationRow: NOTEBOOKS / "Segmentation.ipynb",
-}
 OWN = ("experiment", "profile", "data_dir", "run_dir", "seed", "resume")  # not for overrides
 
-Override = tuple[str, str]  # "image_size", or for some rows only "seg-*:image_size"; and its value
+Override = tuple[str, str]  # "image_size", or of some experiments only "seg-*:image_size"; a value
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A row with its seed: how it will be run, and what stands there already."""
+    """An experiment with its seed: how it will be run, and what is there already."""
 
-    row: experiments.Row
+    experiment: experiments.Row
     job: Job
     finished: bool
     begun: bool
@@ -60,41 +57,102 @@ def plan(
     overrides: Sequence[Override] = (),
     resume: str = "auto",
 ) -> Plan:
-    """The runs of these rows with these seeds, each once, in their order.
+    """The runs of these experiments with these seeds, each once, in their order.
 
-    Rows that differ in nothing but their name are one run, under the first name. Raises ValueError
-    for an override that a notebook does not have as parameter, or that fits no row.
+    Experiments that differ in nothing but their name are one run, under the first name. Raises
+    ValueError for an override that a notebook does not have as parameter, or that fits none.
     """
-    lacking = cache(_lacking)
-    known = measured(project.PROJECT.glob(f"model/{data.set_name(data_dir)}-*/*"))
-    made, first = Plan(), {}
     _check_fit(names, overrides)
-    for seed, asked in itertools.product(seeds, names):
-        name = experiments.SAME_RUN.get(asked, asked)
-        chosen, run = _overrides(name, overrides, {asked, name}), f"{asked}-s{seed}"
+    planner = _Planner(profile, data_dir, resume)
+    changes = {name: _changes(name, overrides) for name in names}
+    for seed, name in itertools.product(seeds, names):
+        planner.add(name, seed, changes[name])
+    runs = planner.plan.runs
+    return replace(planner.plan, runs=[_after(planned, runs) for planned in runs])
+
+
+class _Planner:
+    """Puts one run after the other into a plan."""
+
+    def __init__(self, profile: str, data_dir: Path, resume: str) -> None:
+        self.profile, self.data_dir, self.resume = profile, data_dir, resume
+        self.lacking = cache(_lacking)
+        self.seconds = measured(project.PROJECT.glob(f"model/{data.set_name(data_dir)}-*/*"))
+        self.plan = Plan()
+        self.first: dict[tuple, str] = {}  # the run that trains an experiment, by what it trains
+
+    def add(self, asked: str, seed: int, changes: Mapping[str, Any]) -> None:
+        """Plan the run of an experiment: among the refused where it cannot be."""
+        run, name = f"{asked}-s{seed}", experiments.SAME_RUN.get(asked, asked)
+        own = _fields_of(name)
         try:
-            values.check(**_of_notebook(name, chosen))
-            row = experiments.get(name, profile, **_of_row(name, chosen), seed=seed)
+            values.check(**{key: value for key, value in changes.items() if key not in own})
+            changed = {key: value for key, value in changes.items() if key in own}
+            experiment = experiments.get(name, self.profile, **changed, seed=seed)
         except ValueError as error:
-            made.refused[run] = str(error)
-            continue
-        if problem := lacking(data_dir, row.train_list, row.allow_missing):
-            made.refused[run] = problem
-            continue
-        # What is trained; the rest says why.
-        trained = replace(row, name="", question="", published=())
-        if trained not in first and row.folder() in first.values():
-            made.refused[run] = (
-                f"it is run as {row.folder()}, which is to run with other parameters; give -p to "
-                f"{name} and {asked} alike."
+            self.plan.refused[run] = str(error)
+            return
+        folder, trained = experiment.folder(), _trained(experiment)
+        problem = self.lacking(self.data_dir, experiment.train_list, experiment.allow_missing)
+        if not problem and trained not in self.first and folder in self.first.values():
+            problem = (
+                f"it is run as {folder}, which is to run with other parameters; give -p to {name} "
+                f"and {asked} alike."
             )
-            continue
-        if trained not in first:
-            first[trained] = row.folder()
-            _add(made, row, data_dir, chosen, resume, known)
-        if first[trained] != run:
-            made.same[run] = first[trained]
-    return replace(made, runs=[_after(planned, made.runs) for planned in made.runs])
+        if problem:
+            self.plan.refused[run] = problem
+            return
+        if trained not in self.first:
+            self.first[trained] = folder
+            try:
+                self.plan.runs.append(self.planned(experiment, changes))
+            except errors.RunError as error:
+                self.plan.refused[folder] = str(error)
+        if self.first[trained] != run:
+            self.plan.same[run] = self.first[trained]
+
+    def planned(self, experiment: experiments.Row, changes: Mapping[str, Any]) -> Planned:
+        """The run with what stands in its folder; RunError where that is another one's."""
+        folder = logger.models_of(self.data_dir, self.profile) / experiment.folder()
+        run = logger.RunFolder(folder)
+        begun = self.resume == "auto" and run.begun
+        if begun and (
+            different := logger.run.differences(run, _as_stored(experiment, self.data_dir))
+        ):
+            raise errors.RunError(
+                f"{folder} holds a run with other settings: {'; '.join(different)}. Use --resume "
+                "restart (the old folder is moved aside), or -p to ask for these settings."
+            )
+        finished = begun and _has_results(run, experiment) and _on_these_data(run, self.data_dir)
+        job = self.job(experiment, folder, changes)
+        guess = self.seconds.get(likeness(asdict(experiment)), math.nan)
+        return Planned(experiment, job, finished, begun and standing(job).epochs > 0, guess)
+
+    def job(self, experiment: experiments.Row, folder: Path, changes: Mapping[str, Any]) -> Job:
+        """The notebook that trains it, and its parameters."""
+        parameters = {
+            "experiment": experiment.name,
+            "profile": experiment.profile,
+            "data_dir": str(self.data_dir),
+            "run_dir": str(folder),
+            "seed": experiment.seed,
+            "resume": self.resume,
+        }
+        return Job(
+            experiment.folder(),
+            TRAINING[experiment.task],
+            folder,
+            parameters | dict(changes),
+            experiment.epochs,
+            experiment.select_score,
+        )
+
+
+def _trained(experiment: experiments.Row) -> tuple:
+    """What is trained, without what only says why."""
+    said = ("name", "question", "published")
+    names = (entry.name for entry in fields(experiment) if entry.name not in said)
+    return tuple((name, getattr(experiment, name)) for name in names)
 
 
 def _lacking(data_dir: Path, train_list: str, allow_missing: bool) -> str:
@@ -106,53 +164,12 @@ def _lacking(data_dir: Path, train_list: str, allow_missing: bool) -> str:
     return ""
 
 
-def _add(
-    made: Plan,
-    row: experiments.Row,
-    data_dir: Path,
-    chosen: dict[str, Any],
-    resume: str,
-    known: dict[tuple[str, ...], float],
-) -> None:
-    """Put a run into the plan; among the refused where its folder holds another one."""
-    folder = logger.models_of(data_dir, row.profile) / row.folder()
-    run = logger.RunFolder(folder)
-    parameters = {
-        "experiment": row.name,
-        "profile": row.profile,
-        "data_dir": str(data_dir),
-        "run_dir": str(folder),
-        "seed": row.seed,
-        "resume": resume,
-    }
-    job = Job(
-        row.folder(),
-        TRAINING[type(row)],
-        folder,
-        parameters | chosen,
-        row.epochs,
-        row.select_score,
-    )
-    try:
-        begun = resume == "auto" and run.begun
-        if begun and (different := logger.run.differences(run, _as_stored(row, data_dir))):
-            raise errors.RunError(
-                f"{folder} holds a run with other settings: {'; '.join(different)}. Use --resume "
-                "restart (the old folder is moved aside), or -p to ask for these settings."
-            )
-        finished = begun and _has_results(run, row) and _on_these_data(run, data_dir)
-    except errors.RunError as error:
-        made.refused[row.folder()] = str(error)
-        return
-    guess = known.get(likeness(asdict(row)), float("nan"))
-    made.runs.append(Planned(row, job, finished, begun and standing(job).epochs > 0, guess))
-
-
-def _as_stored(row: experiments.Row, data_dir: Path) -> experiments.Row:
-    """The row as its run's settings hold it: with the full name of the run its encoder is from."""
-    if getattr(row, "encoder_from", None) is None:
-        return row
-    return encoder.start_of(row, data_dir, experiments.classification.ROWS).row
+def _as_stored(experiment: experiments.Row, data_dir: Path) -> Experiment:
+    """The experiment as its run stores it: with the full name of the run its encoder is from."""
+    if experiment.task == "labels" or experiment.encoder_from is None:
+        return experiment
+    classifiers = experiments.classification.ROWS
+    return model.encoder.start_of(experiment, data_dir, classifiers).experiment
 
 
 def _on_these_data(run: logger.RunFolder, data_dir: Path) -> bool:
@@ -163,74 +180,69 @@ def _on_these_data(run: logger.RunFolder, data_dir: Path) -> bool:
     return run.config.get("data", {}).get("folder", data_dir.name) == data_dir.name
 
 
-def _has_results(run: logger.RunFolder, row: experiments.Row) -> bool:
+def _has_results(run: logger.RunFolder, experiment: experiments.Row) -> bool:
     """Whether it was trained to its end, and all that its notebook writes then is there."""
-    if not run.finished:
-        return False
-    if isinstance(row, experiments.ClassificationRow):
-        return any(run.path.glob("scores-*.json")) and _chose(run, row).exists()
-    return any(run.path.glob("scores-*.json"))
-
-
-def _chose(run: logger.RunFolder, row: experiments.Row) -> Path:
-    """The predictions on the images that chose the epoch."""
-    return run / f"predictions-{row.select_on}.csv"
+    selection = run / f"predictions-{experiment.select_on}.csv"  # of a classifier
+    whole = experiment.task == "masks" or selection.exists()
+    return run.finished and whole and any(run.path.glob("scores-*.json"))
 
 
 def _after(planned: Planned, runs: Sequence[Planned]) -> Planned:
     """The same, waiting for the run its encoder comes from where that is planned, too."""
-    wanted = getattr(planned.row, "encoder_from", None)
-    if wanted is None:
+    experiment = planned.experiment
+    if experiment.task == "labels" or experiment.encoder_from is None:
         return planned
-    wanted = wanted.rpartition("/")[2]
+    wanted = experiment.encoder_from.rpartition("/")[2]
     before = [
         other.job.name
         for other in runs
-        if wanted in (other.row.name, other.job.name) and not other.finished
+        if wanted in (other.experiment.name, other.job.name) and not other.finished
     ]
     return replace(planned, job=replace(planned.job, after=tuple(before)))
 
 
-def _overrides(name: str, overrides: Sequence[Override], called: Iterable[str]) -> dict[str, Any]:
-    """What is changed in row `name`, whatever it is called.
+def _called(name: str) -> set[str]:
+    """An experiment's own name, and the one under which it is run."""
+    return {name, experiments.SAME_RUN.get(name, name)}
+
+
+def _changes(name: str, overrides: Sequence[Override]) -> dict[str, Any]:
+    """The parameters that overrides change in an experiment, whatever it is called.
 
     ValueError for what its notebook does not know.
     """
-    chosen = {}
+    changes = {}
     for key, value in overrides:
         pattern, _, parameter = key.rpartition(":")
-        if any(fnmatchcase(one, pattern or "*") for one in called):
-            chosen[parameter] = _literal(value)
-    if own := [parameter for parameter in chosen if parameter in OWN]:
+        if _fits(pattern, _called(name)):
+            changes[parameter] = _literal(value)
+    if own := [parameter for parameter in changes if parameter in OWN]:
         raise ValueError(
             f"-p cannot change {', '.join(own)}; use the rows' names, --profile, --data-dir, "
             "--seeds and --resume."
         )
-    check_parameters(TRAINING[type(experiments.ROWS[name])], chosen)
-    return chosen
+    check_parameters(TRAINING[experiments.ROWS[name].task], changes)
+    return changes
 
 
 def _check_fit(names: Sequence[str], overrides: Sequence[Override]) -> None:
-    called = {*names, *(experiments.SAME_RUN.get(name, name) for name in names)}
+    called = set().union(*map(_called, names))
     for key, _ in overrides:
-        pattern = key.rpartition(":")[0]
-        if pattern and not any(fnmatchcase(name, pattern) for name in called):
+        if not _fits(key.rpartition(":")[0], called):
             raise ValueError(f"-p {key} fits none of the rows {', '.join(names)}.")
 
 
-def _of_row(name: str, chosen: dict[str, Any]) -> dict[str, Any]:
-    """Those overrides that are fields of the row."""
-    own = {entry.name for entry in fields(experiments.ROWS[name])}
-    return {key: value for key, value in chosen.items() if key in own}
+def _fits(pattern: str, names: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern or "*") for name in names)
 
 
-def _of_notebook(name: str, chosen: dict[str, Any]) -> dict[str, Any]:
-    """Those overrides that are for the notebook alone."""
-    return {key: value for key, value in chosen.items() if key not in _of_row(name, chosen)}
+def _fields_of(name: str) -> set[str]:
+    """The fields of an experiment; other parameters are its notebook's alone."""
+    return {entry.name for entry in fields(experiments.ROWS[name])}
 
 
 def _literal(text: str) -> Any:
-    """The value that a text stands for; the text itself where it is none: 20, [1, 2], none."""
+    """The value that a text stands for: 20, [1, 2], True; the text itself where it is none."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):  # the latter: brackets on end

@@ -5,7 +5,6 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -25,18 +24,18 @@ def show_plan(planned: Plan, data_dir: Path) -> None:
     names = ("run", "network", "images", "px", "epochs", "state", "an epoch takes", "left")
     table, left, unknown = Table(*names), 0.0, 0
     for run in planned.runs:
-        now, row = standing(run.job), run.row
+        now, experiment = standing(run.job), run.experiment
         each = now.seconds if math.isfinite(now.seconds) else run.guess
         done = now if run.begun else now._replace(epochs=0)  # a restart has them to do again
         rest = 0.0 if run.finished else seconds_left(run.job, done, run.guess)
         left, unknown = left + (rest if math.isfinite(rest) else 0), unknown + math.isnan(rest)
-        begun = f"goes on in epoch {now.epochs + 1}" if run.begun else "new"
+        begun = f"resumes at epoch {now.epochs + 1}" if run.begun else "new"
         table.add_row(
             run.job.name,
-            row.network,
-            images_of(row, data_dir),
-            "x".join(map(str, np.atleast_1d(row.image_size))),
-            str(row.epochs),
+            experiment.network,
+            images_of(experiment, data_dir),
+            str(experiment.image_size),
+            str(experiment.epochs),
             "finished" if run.finished else begun,
             duration(each),
             duration(rest) or "not measured",
@@ -50,11 +49,11 @@ def show_plan(planned: Plan, data_dir: Path) -> None:
     say(f"training that is left, one row after the other: {duration(left)}{more}")
 
 
-def images_of(row: experiments.Row, data_dir: Path) -> str:
-    """How many images a row is trained on; why not, where its list is not here."""
+def images_of(experiment: experiments.Row, data_dir: Path) -> str:
+    """How many images it is trained on; why not, where its list is not here."""
     try:
-        rows = _read(data_dir, row.train_list, row.allow_missing)
-        train, _ = data.training_rows(rows, row.select_on, row.seed)
-        return str(len(data.drawn(train, row.train_images, row.seed)))
+        images = _read(data_dir, experiment.train_list, experiment.allow_missing)
+        train, _ = data.training_rows(images, experiment.select_on, experiment.seed)
+        return str(len(data.drawn(train, experiment.train_images, experiment.seed)))
     except errors.DataError:
-        return f"no {row.train_list} list"
+        return f"no {experiment.train_list} list"

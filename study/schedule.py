@@ -5,106 +5,124 @@ from collections.abc import Callable, Mapping, Sequence
 
 from study.board import Board
 from study.executors import Executor, Handle
-from study.jobs import Job
+from study.jobs import Job, State
 from study.standing import Standing, standing, tail
 
 POLL = 1.0  # seconds between two looks
-WORDLESS = "it was ended without a word: too little memory, or by someone"
+WORDLESS = "killed without output (out of memory, or by a user)"
+
+Next = Callable[[Mapping[Job, State]], Sequence[Job]]
 
 
-def no_jobs(_: Mapping[Job, str]) -> list[Job]:
+def no_jobs(_: Mapping[Job, State]) -> list[Job]:
     """Nothing follows."""
     return []
 
 
 def run_all(
-    jobs: Sequence[Job],
-    executor: Executor,
-    at_once: int,
-    board: Board,
-    then: Callable[[Mapping[Job, str]], Sequence[Job]] = no_jobs,
+    jobs: Sequence[Job], executor: Executor, at_once: int, board: Board, then: Next = no_jobs
 ) -> dict[Job, str]:
     """Run the jobs, at most so many at once; returns the last lines of those that failed.
 
     A job that waits for a failed one fails with it; all others go on. Whenever one ends, and at the
-    beginning, `then` is given the state of each job ("waiting", "running", "done", "failed") and
-    answers with the jobs that can follow; those it has named before count once. Whatever ends this,
-    Ctrl-C above all, ends the jobs, too.
+    beginning, `then` is given the state of each job and answers with the jobs that can follow;
+    those it has named before count once. Whatever ends this, Ctrl-C above all, ends the jobs, too.
     """
-    states = dict.fromkeys(jobs, "waiting")
-    handles: dict[Job, Handle] = {}
-    failed: dict[Job, str] = {}
-    shown: dict[Job, tuple[str, Standing]] = {}
-    ended = True  # or the beginning
+    schedule = _Schedule(jobs, executor, at_once, then)
     with board:
         try:
-            while True:
-                for job, handle in list(handles.items()):
-                    if (broken := handle.failed()) is not None:
-                        del handles[job]
-                        ended = True
-                        states[job] = "failed" if broken else "done"
-                        if broken:
-                            failed[job] = tail(handle.log) or WORDLESS
-                while ended:
-                    _give_up(states, failed)
-                    states |= {job: "waiting" for job in then(states) if job not in states}
-                    _give_up(states, failed)
-                    ended = _start(states, handles, failed, executor, at_once)
-                shown |= {
-                    job: (state, standing(job))  # read anew where it may have changed
-                    for job, state in states.items()
-                    if state == "running" or state != shown.get(job, ("", None))[0]
-                }
-                board.show(shown)
-                if not handles:
-                    return failed
+            schedule.advance()
+            board.show(schedule.look())
+            while schedule.handles:
                 time.sleep(POLL)
+                if schedule.collect():
+                    schedule.advance()
+                board.show(schedule.look())
         finally:
-            for handle in handles.values():
-                handle.interrupt()
-            for handle in handles.values():
-                handle.end()
+            schedule.end()
+    return schedule.failed
 
 
-def _give_up(states: dict[Job, str], failed: dict[Job, str]) -> None:
-    """Let the waiting jobs fail whose forerunners failed, and those that wait for them in turn."""
-    while lost := [
-        job
-        for job, state in states.items()
-        if state == "waiting" and _before(job, states, "failed")
-    ]:
-        for job in lost:
-            failed[job] = f"it needs {', '.join(_before(job, states, 'failed'))}, which failed"
-        states |= dict.fromkeys(lost, "failed")
+class _Schedule:
+    """Where each job stands: waiting, then running, then done or failed."""
 
+    def __init__(self, jobs: Sequence[Job], executor: Executor, at_once: int, then: Next) -> None:
+        self.executor, self.at_once, self.then = executor, at_once, then
+        self.states: dict[Job, State] = dict.fromkeys(jobs, "waiting")
+        self.handles: dict[Job, Handle] = {}  # of those that run
+        self.failed: dict[Job, str] = {}  # and why
+        self.seen: dict[Job, tuple[State, Standing]] = {}
 
-def _start(
-    states: dict[Job, str],
-    handles: dict[Job, Handle],
-    failed: dict[Job, str],
-    executor: Executor,
-    at_once: int,
-) -> bool:
-    """Start waiting jobs while there is room, those that wait for no other, evaluations first.
+    def advance(self) -> None:
+        """Take in what follows and start what can be started; again where a start was refused."""
+        while True:
+            self.give_up()
+            for job in self.then(self.states):
+                self.states.setdefault(job, "waiting")
+            self.give_up()
+            if not self.start():
+                return
 
-    Returns whether one was refused, as a cluster does with a partition that it does not have.
-    """
-    refused = False
-    for job in sorted(states, key=lambda job: job.epochs > 0):
-        held = _before(job, states, "waiting", "running", "failed")
-        if states[job] == "waiting" and not held and len(handles) < at_once:
+    def give_up(self) -> None:
+        """Let the waiting jobs fail that need a failed one, and those that need these in turn."""
+        while lost := {
+            job: broken
+            for job, state in self.states.items()
+            if state == "waiting" and (broken := self.needed(job, "failed"))
+        }:
+            for job, broken in lost.items():
+                self.fail(job, f"it needs {', '.join(broken)}, which failed")
+
+    def start(self) -> bool:
+        """Start waiting jobs that need no other while there is room, evaluations first.
+
+        Returns whether one was refused, as a cluster does with a partition that it does not have.
+        """
+        refused = False
+        for job in sorted(self.states, key=lambda job: job.epochs > 0):
+            held = self.needed(job, "waiting", "running", "failed")
+            if self.states[job] != "waiting" or held or len(self.handles) >= self.at_once:
+                continue
             try:
-                handles[job] = executor.submit(job)
-                states[job] = "running"
+                self.handles[job] = self.executor.submit(job)
+                self.states[job] = "running"
             except (OSError, RuntimeError) as error:
-                failed[job] = f"it could not be started: {error}"
-                states[job] = "failed"
+                self.fail(job, f"it could not be started: {error}")
                 refused = True
-    return refused
+        return refused
 
+    def collect(self) -> bool:
+        """Note which jobs have ended, and how; returns whether one has."""
+        before = len(self.handles)
+        for job, handle in list(self.handles.items()):
+            broken = handle.failed()
+            if broken is None:
+                continue
+            del self.handles[job]
+            self.states[job] = "done"
+            if broken:
+                self.fail(job, tail(handle.log) or WORDLESS)
+        return len(self.handles) < before
 
-def _before(job: Job, states: Mapping[Job, str], *wanted: str) -> list[str]:
-    """The forerunners of a job that are in one of these states."""
-    by_name = {other.name: state for other, state in states.items()}
-    return [name for name in job.after if by_name.get(name) in wanted]
+    def fail(self, job: Job, why: str) -> None:
+        """Note that a job failed."""
+        self.states[job], self.failed[job] = "failed", why
+
+    def needed(self, job: Job, *states: State) -> list[str]:
+        """The jobs that this one must wait for that are in one of these states."""
+        by_name = {other.name: state for other, state in self.states.items()}
+        return [name for name in job.after if by_name.get(name) in states]
+
+    def look(self) -> Mapping[Job, tuple[State, Standing]]:
+        """The state of each job and how far it is, read anew where that may have changed."""
+        for job, state in self.states.items():
+            if state == "running" or job not in self.seen or state != self.seen[job][0]:
+                self.seen[job] = state, standing(job)
+        return self.seen
+
+    def end(self) -> None:
+        """End what still runs."""
+        for handle in self.handles.values():
+            handle.interrupt()
+        for handle in self.handles.values():
+            handle.end()

@@ -1,8 +1,9 @@
 """How far a run is, read from its folder, and how long the rest will take."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -39,27 +40,26 @@ LIKE = ("network", "image_size", "batch_size", "train_list", "train_images", "pr
 
 def measured(folders: Iterable[Path]) -> dict[tuple[str, ...], float]:
     """Seconds an epoch of the runs in these folders, by what `likeness` says of them."""
-    found = {}
+    seconds = {}
     for folder in folders:
         timing = _table(folder / "timing.csv")
         if "seconds" in timing and len(timing):
-            try:
-                row = RunFolder(folder).config.get("row", {})
-            except RunError:
-                continue
-            found[likeness(row)] = float(timing["seconds"].median())
-    return found
+            with suppress(RunError):
+                experiment = RunFolder(folder).config.get("row", {})
+                seconds[likeness(experiment)] = float(timing["seconds"].median())
+    return seconds
 
 
-def likeness(settings: dict) -> tuple[str, ...]:
-    """What the seconds an epoch depend on, of a row as `config.json` holds it."""
-    return tuple(str(settings.get(name)).replace("(", "[").replace(")", "]") for name in LIKE)
+def likeness(experiment: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the seconds an epoch depend on, of an experiment as `config.json` holds it."""
+    values = (experiment.get(name) for name in LIKE)
+    return tuple(str(list(value) if isinstance(value, tuple) else value) for value in values)
 
 
 def _table(file: Path) -> pd.DataFrame:
     """The numbers in a file, nan for what is none; an empty table where there is none yet.
 
-    A damaged one is as good as none: it is the run's notebook that complains of it.
+    A damaged one counts as none: it is the run's notebook that complains of it.
     """
     try:
         return pd.read_csv(file).apply(pd.to_numeric, errors="coerce")

@@ -1,7 +1,7 @@
 """The process that executes one job: `python -m study.work JOB.json`.
 
-It lives as long as its standard input is open. Who started it holds the other end, so that it ends,
-with its notebook's kernel, when that process ends, however that comes about.
+It lives as long as its standard input is open. The process that started it holds the other end, so
+that it ends with that process, and its notebook's kernel with it, however that comes about.
 """
 
 import os
@@ -11,20 +11,15 @@ import threading
 from pathlib import Path
 
 import psutil
-from papermill.exceptions import PapermillExecutionError
 
 from study.jobs import Job
-from study.notebooks import run_notebook
+from study.notebooks import CellError, run_notebook
 
 STOPPED = 130  # the exit status after Ctrl-C
 
 
-class CellError(Exception):
-    """A cell of the notebook failed; the text is its error."""
-
-
 def main(arguments: list[str] | None = None) -> None:
-    """Execute the job in the file that is named; the exit status is 0 where it was done."""
+    """Execute the job in the file that is named; the exit status is 0 where it succeeded."""
     (file,) = sys.argv[1:] if arguments is None else arguments
     # A shell that starts a program in the background lets it ignore Ctrl-C, and its children too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -39,24 +34,19 @@ def main(arguments: list[str] | None = None) -> None:
 
 def execute(file: Path) -> None:
     """Execute the job in a file. Raises CellError where a cell fails."""
-    # The kernel is quiet about frozen modules; a debugger has no business in a batch run.
-    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     job = Job.load(file)
-    try:
-        run_notebook(job.notebook, job.folder, job.parameters)
-    except PapermillExecutionError as error:
-        raise CellError(f"{error.ename}: {error.evalue}") from None
+    run_notebook(job.notebook, job.folder, job.parameters)
 
 
 def _end_with_parent() -> None:
     # Not by sys.stdin, whose lock Python wants when it ends.
     while os.read(sys.stdin.fileno(), 1024):
-        continue  # nothing comes but the end, when the other end is closed
+        continue  # nothing is ever written: the read returns when the other end is closed
     kill_tree(os.getpid())
 
 
 def kill_tree(pid: int) -> None:
-    """End a process and all that it started, those first; its own process it ends last."""
+    """Kill a process and all that it started, the process itself last."""
     try:
         process = psutil.Process(pid)
         family = [*process.children(recursive=True), process]

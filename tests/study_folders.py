@@ -13,6 +13,7 @@ import experiments
 from utils.data.splits import CLASSES
 from utils.evaluation.conventions import classification_scores, segmentation_scores
 from utils.evaluation.counts import Counts
+from utils.evaluation.labels import classes_in
 from utils.evaluation.masks import per_image
 from utils.logger.run import RunFolder
 
@@ -39,27 +40,27 @@ def predictions(skill: float, seed: int, count: int = IMAGES, classes: int = 3) 
     return table
 
 
-def classifier(folder: Path, row: experiments.Row, skill: float = 1.0) -> RunFolder:
+def classifier(folder: Path, experiment: experiments.Row, skill: float = 1.0) -> RunFolder:
     """A finished run of a classifier, its test split of `IMAGES` images."""
-    blocks = BLOCKS if row.network.startswith("arl") and row.train_alpha else ()
+    blocks = BLOCKS if experiment.network.startswith("arl") and experiment.train_alpha else ()
     areas = {name: [0.6, 0.7] for name in ("auc_melanoma", "auc_seborrheic_keratosis", "auc_mean")}
     alphas = {f"α {name}": [0.001, 0.01 * (2 - place)] for place, name in enumerate(blocks)}
-    run = _begun(folder, row, areas | alphas)
-    table = predictions(skill, row.seed, classes=row.num_classes)
+    run = _begun(folder, experiment, areas | alphas)
+    table = predictions(skill, experiment.seed, classes=experiment.num_classes)
     run.save_table("predictions-test.csv", table)
-    chosen_on = predictions(skill, 100 + row.seed, classes=row.num_classes)
+    chosen_on = predictions(skill, 100 + experiment.seed, classes=experiment.num_classes)
     chosen_on["id"] = [f"OTHER_{number}" for number in range(IMAGES)]
-    run.save_table(f"predictions-{row.select_on}.csv", chosen_on)
-    names = [name for name in CLASSES if name in table]
-    scores = classification_scores(table["label"], table[names].to_numpy(), resamples=100)
+    run.save_table(f"predictions-{experiment.select_on}.csv", chosen_on)
+    probabilities = table[classes_in(table)].to_numpy()
+    scores = classification_scores(table["label"], probabilities, resamples=100)
     run.save_json("scores-test.json", {"data": NOTE, "split": "test"} | scores)
     return run
 
 
-def segmenter(folder: Path, row: experiments.Row, skill: float = 0.8) -> RunFolder:
+def segmenter(folder: Path, experiment: experiments.Row, skill: float = 0.8) -> RunFolder:
     """A finished run of a segmenter, its test split of `IMAGES` images."""
-    run = _begun(folder, row, {"jaccard": [0.5, 0.6], "dice": [0.6, 0.7]})
-    random = np.random.default_rng(row.seed)
+    run = _begun(folder, experiment, {"jaccard": [0.5, 0.6], "dice": [0.6, 0.7]})
+    random = np.random.default_rng(experiment.seed)
     lesion, size = 400, 10_000
     hit = np.clip(random.normal(skill, 0.15, IMAGES), 0.1, 1) * lesion // 1
     false = random.integers(0, 100, IMAGES)
@@ -71,10 +72,10 @@ def segmenter(folder: Path, row: experiments.Row, skill: float = 0.8) -> RunFold
     return run
 
 
-def _begun(folder: Path, row: experiments.Row, scores: dict[str, list[float]]) -> RunFolder:
+def _begun(folder: Path, experiment: experiments.Row, scores: dict[str, list[float]]) -> RunFolder:
     run = RunFolder(folder)
     config: dict[str, Any] = {
-        "row": json.loads(json.dumps(asdict(row))),
+        "row": json.loads(json.dumps(asdict(experiment))),
         "data": {"set": NOTE, "folder": "demo", "fingerprint": "0123456789abcdef"},
         "versions": {"python": "3.11.7", "platform": "Linux-somewhere", "torch": "2.15.0"},
         "git": "0123456789ab",
@@ -90,14 +91,14 @@ def _begun(folder: Path, row: experiments.Row, scores: dict[str, list[float]]) -
     timing = {"epoch": [1, 2], "seconds": [10.0, 12.0], "images": [64, 64]}
     run.save_table("timing.csv", pd.DataFrame(timing | {"peak_memory_mb": [900.0, 950.0]}))
     (folder / "figures").mkdir()
-    pixels = np.random.default_rng(row.seed).integers(0, 255, (60, 120, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(experiment.seed).integers(0, 255, (60, 120, 3), dtype=np.uint8)
     Image.fromarray(pixels).resize((1200, 600)).save(folder / "figures" / "gallery.png")
     return run
 
 
-def study(folder: Path) -> tuple[dict[str, RunFolder], dict[str, experiments.Row]]:
-    """Runs of four classifiers, one of them with two seeds, and two segmenters; their recipes."""
-    runs, rows = {}, {}
+def study(folder: Path) -> dict[str, RunFolder]:
+    """Runs of five classifiers, one of them with two seeds, and two segmenters."""
+    runs = {}
     for name, seed, skill in (
         ("1-1", 0, 1.0),
         ("1-2", 0, 0.2),
@@ -106,14 +107,9 @@ def study(folder: Path) -> tuple[dict[str, RunFolder], dict[str, experiments.Row
         ("4-1", 0, 1.0),
         ("1-4", 0, 1.0),
     ):
-        rows[name] = experiments.get(name, "best")
-        row = experiments.get(name, "best", seed=seed, epochs=2, weights="none")
-        runs[f"{name}-s{seed}"] = classifier(folder / f"{name}-s{seed}", row, skill)
+        experiment = experiments.get(name, "best", seed=seed, epochs=2, weights="none")
+        runs[f"{name}-s{seed}"] = classifier(folder / f"{name}-s{seed}", experiment, skill)
     for name, skill in (("seg-1", 0.7), ("seg-6", 0.9)):
-        rows[name] = experiments.get(name, "best")
-        row = experiments.get(name, "best", epochs=2)
-        runs[f"{name}-s0"] = segmenter(folder / f"{name}-s0", row, skill)
-    return runs, rows
-
-
-AGAINST = {"1-1": "1-2", "1-3": "1-1", "4-1": "1-3", "1-4": "1-1", "seg-6": "seg-1"}
+        experiment = experiments.get(name, "best", epochs=2)
+        runs[f"{name}-s0"] = segmenter(folder / f"{name}-s0", experiment, skill)
+    return runs

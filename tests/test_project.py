@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "prepare_data": {"utils"},
     "study": {"experiments", "study", "utils"},
     "reproduce": {"experiments", "study", "utils"},
-    "seg_main": {"experiments", "reproduce", "study", "utils"},
+    "seg_main": {"experiments", "study", "utils"},
 }
 
 

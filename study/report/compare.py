@@ -1,4 +1,4 @@
-"""Our rows against the published studies: differences, intervals, verdicts.
+"""Our experiments against the published studies: differences, intervals, verdicts.
 
 The published studies gave no answer for each image, so their interval comes from the printed value
 and the numbers of images alone (Hanley and McNeil for an AUC, Wilson for a share; masks are taken
@@ -6,17 +6,16 @@ to vary between images as ours do), and that of the difference from both interva
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from study.report.entries import Entry
+from study.report.entries import Entry, Study
 from utils.data.splits import CLASSES
 from utils.evaluation.conventions import Key
 from utils.evaluation.intervals import hanley_mcneil, unpaired_difference, wilson
 from utils.evaluation.published import SYNTHETIC, TEST_IMAGES, TEST_POSITIVES, reason, trained_on
 from utils.evaluation.significance import over_seeds
+from utils.system.experiment import Published, Task
 
 UNDEFINED = "undefined"
 UNSTATED = "theirs: convention not stated"
@@ -24,7 +23,7 @@ HIGHER, LOWER, NOT_SHOWN = "higher", "lower", "not shown either way"
 
 
 class Own(NamedTuple):
-    """A score of a row of ours: the mean over its seeds."""
+    """A score of ours: the mean over the seeds of an experiment."""
 
     value: float
     low: float
@@ -34,10 +33,11 @@ class Own(NamedTuple):
 
 
 class Against(NamedTuple):
-    """One score of a row beside the one that a study printed."""
+    """One score of an experiment beside the one that a study printed."""
 
     row: str
-    study: Any  # the experiment's Published
+    task: Task
+    study: Published
     metric: str
     ours: Own
     theirs: float
@@ -50,94 +50,106 @@ class Against(NamedTuple):
 
 def flat(scores: Mapping[str, Any]) -> dict[Key, dict[str, float | None]]:
     """The entries of a score file by path: ("official", "melanoma", "auc")."""
-    found: dict[Key, dict[str, float | None]] = {}
 
-    def walk(path: Key, branch: Mapping[str, Any]) -> None:
+    def walk(path: Key, branch: Mapping[str, Any]) -> Iterator[tuple[Key, dict]]:
         if "value" in branch:
-            found[path] = dict(branch)
+            yield path, dict(branch)
             return
         for name, inner in branch.items():
-            walk((*path, name), inner)
+            yield from walk((*path, name), inner)
 
-    for convention in ("official", "coursework", "lesion"):
-        walk((convention,), scores.get(convention, {}))
-    return found
+    parts = {(name,): scores.get(name, {}) for name in ("official", "coursework", "lesion")}
+    return dict(pair for path, branch in parts.items() for pair in walk(path, branch))
 
 
 def own_scores(entries: Sequence[Entry]) -> dict[Key, Own]:
-    """Each defined score of a row, from the score files of its seeds.
+    """Each defined score of an experiment, from the score files of its seeds.
 
     Of several seeds the means of values and of ends of intervals: the mean of scores varies at most
     as much as they do on average, so the interval is rather too wide than too narrow.
     """
     files = [entry.scores for entry in entries if entry.scores]
     flats = [flat(scores) for scores in files]
-    found = {}
+    own = {}
     for path in flats[0] if flats else ():
-        known = [one[path] for one in flats if one.get(path, {}).get("value") is not None]
-        if len(known) == len(flats):
-            spread = over_seeds([score["value"] for score in known])
-            low, high = (_mean([score[end] for score in known]) for end in ("low", "high"))
-            found[path] = Own(spread.mean, low, high, spread.deviation, int(files[0]["n"]))
-    return found
+        seeds = [scores.get(path, {}) for scores in flats]
+        if all(seed.get("value") is not None for seed in seeds):
+            value, low, high = (
+                over_seeds([_number(seed[end]) for seed in seeds])
+                for end in ("value", "low", "high")
+            )
+            own[path] = Own(value.mean, low.mean, high.mean, value.deviation, int(files[0]["n"]))
+    return own
 
 
-def _mean(values: Sequence[float | None]) -> float:
-    return float(np.mean([math.nan if value is None else value for value in values]))
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
-def against_published(row: str, entries: Sequence[Entry], studies: Sequence[Any]) -> list[Against]:
-    """Each published score of a row beside ours in the same convention; none on synthetic data.
+def beside_published(study: Study) -> list[Against]:
+    """Every published score beside ours."""
+    recipes = ((runs, runs[0].recipe) for runs in study.rows.values())
+    return [
+        line
+        for runs, recipe in recipes
+        if recipe
+        for line in against_published(runs, recipe.published)
+    ]
 
-    Where a study does not state its own, ours stand there in the coursework's, and only the AUCs,
-    which have none, get a verdict.
+
+def against_published(entries: Sequence[Entry], studies: Sequence[Published]) -> list[Against]:
+    """Each published score of an experiment beside that of its runs in the same convention.
+
+    Nothing is published about synthetic data. Where a study does not state its convention, ours
+    are in the coursework's, and only the AUCs, which have none, get a verdict.
     """
-    own, lines = own_scores(entries), []
+    first, own = entries[0], own_scores(entries)
     scores = next((entry.scores for entry in entries if entry.scores), None)
     if scores is None or (why := reason(scores)) == SYNTHETIC:
         return []
-    trained = trained_on(scores, entries[0].settings.get("train_list", "unknown"))
+    trained = trained_on(scores, first.experiment.get("train_list", "unknown"))
+    lines = []
     for study in studies:
         for metric, theirs in study.scores.items():
-            ours = own.get(_path(metric, study.convention, entries[0].segments))
+            ours = own.get(_path(metric, study.convention, first.task))
             if ours is None:
                 continue
             estimate = unpaired_difference(
                 ours.value,
                 (min(ours.low, ours.value), max(ours.high, ours.value)),
                 theirs,
-                _their_interval(metric, theirs, ours, entries[0].segments),
+                _their_interval(metric, theirs, ours, first.task),
             )
             verdict = why or _verdict(estimate.low, estimate.high)
             if study.convention == "unstated" and not metric.endswith("_auc"):
                 verdict = why or UNSTATED
-            lines.append(Against(row, study, metric, ours, theirs, *estimate, verdict, trained))
+            start = (first.row, first.task, study, metric, ours, theirs)
+            lines.append(Against(*start, *estimate, verdict, trained))
     return lines
 
 
-def _path(metric: str, convention: str, segments: bool) -> Key:
-    if segments:
+def _path(metric: str, convention: str, task: Task) -> Key:
+    if task == "masks":
         return (convention, metric)
     convention = "coursework" if convention == "unstated" else convention
     name = next(name for name in CLASSES if metric.startswith(name))
     return (convention, name, metric.removeprefix(f"{name}_"))
 
 
-def _their_interval(metric: str, value: float, ours: Own, segments: bool) -> tuple[float, float]:
+def _their_interval(metric: str, value: float, ours: Own, task: Task) -> tuple[float, float]:
     """Of a published score, on the official test images."""
-    if segments:  # varies between images as ours does; the interval shrinks with their root
+    if task == "masks":  # varies between images as ours does; the interval shrinks with their root
         scale = math.sqrt(ours.n / TEST_IMAGES)
-        low, high = (
-            value - scale * (ours.value - ours.low),
-            value + scale * (ours.high - ours.value),
-        )
+        low = value - scale * (ours.value - ours.low)
+        high = value + scale * (ours.high - ours.value)
         return min(max(low, 0.0), value), max(min(high, 1.0), value)
-    _, name, kind = _path(metric, "coursework", segments)
+    _, name, kind = _path(metric, "coursework", task)
     positives = TEST_POSITIVES[name]
     if kind == "auc":
-        return hanley_mcneil(value, positives, TEST_IMAGES - positives)
+        low, high = map(float, hanley_mcneil(value, positives, TEST_IMAGES - positives))
+        return low, high
     of = {"sensitivity": positives, "specificity": TEST_IMAGES - positives}.get(kind, TEST_IMAGES)
-    low, high = wilson(value * of, of)
+    low, high = map(float, wilson(value * of, of))
     return min(low, value), max(high, value)
 
 

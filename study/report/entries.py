@@ -1,20 +1,24 @@
 """What the report reads of run folders: every file once, and a note for each that is not there."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+import experiments
+from utils.data.demo import ABOUT
 from utils.data.splits import CLASSES
-from utils.evaluation.labels import checked
+from utils.evaluation.labels import checked, classes_in
 from utils.logger.run import RunFolder
 from utils.system.errors import RunError
+from utils.system.experiment import Task
 
+NOTHING = pd.DataFrame()
+KINDS: dict[Task, str] = {"labels": "classifier", "masks": "segmenter"}
 SEED, PROFILE = 0, "best"  # of `reproduce.py`, where nothing else is said
-_IDS = {"converters": {"id": str}}  # "NA" is an id, too
 
 
 class Lack(NamedTuple):
@@ -28,43 +32,79 @@ class Lack(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """One run as its folder holds it; None or an empty table for what is not there."""
+    """One run as its folder holds it; what is not there is empty."""
 
     name: str
     folder: Path
-    config: dict[str, Any]
-    history: pd.DataFrame
-    timing: pd.DataFrame
-    predictions: pd.DataFrame | None
-    selection: pd.DataFrame | None  # predictions for the images that chose the epoch
-    per_image: pd.DataFrame | None
-    scores: dict[str, Any] | None
-    lacks: tuple[Lack, ...] = field(default=())
+    config: dict[str, Any] = field(default_factory=dict)
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)
+    timing: pd.DataFrame = field(default_factory=pd.DataFrame)
+    results: pd.DataFrame = field(default_factory=pd.DataFrame)  # predictions, or scores of masks
+    selection: pd.DataFrame = field(default_factory=pd.DataFrame)  # of images that chose the epoch
+    scores: dict[str, Any] = field(default_factory=dict)
+    lacks: tuple[Lack, ...] = ()
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """The row with every override, as `config.json` holds it."""
+    def experiment(self) -> dict[str, Any]:
+        """The experiment with every override, as `config.json` holds it."""
         return self.config.get("row", {})
 
     @property
     def row(self) -> str:
-        """The name of the row; that of the run where its settings are not there."""
-        return str(self.settings.get("name", self.name.rpartition("-s")[0] or self.name))
+        """The experiment's name; that of the run's folder where `config.json` is not there."""
+        return str(self.experiment.get("name", self.name.rpartition("-s")[0] or self.name))
 
     @property
     def seed(self) -> int:
         """The seed of the run."""
-        return int(self.settings.get("seed", SEED))
+        return int(self.experiment.get("seed", SEED))
 
     @property
-    def segments(self) -> bool:
-        """Whether it is a segmenter."""
-        return self.row.startswith("seg-")
+    def task(self) -> Task:
+        """Whether it is a classifier ("labels") or a segmenter ("masks")."""
+        return experiments.task_of({"name": self.row} | self.experiment)
 
     @property
-    def counted(self) -> pd.DataFrame | None:
-        """A row an image of the split: predictions of a classifier, scores of a segmenter."""
-        return self.per_image if self.segments else self.predictions
+    def recipe(self) -> experiments.Row | None:
+        """The experiment as its profile has it, without overrides; None for one not known here."""
+        try:
+            return experiments.get(self.row, self.experiment.get("profile", PROFILE))
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that the page is made of: the runs, and the images that are reported."""
+
+    entries: Sequence[Entry]
+    split: str
+    data: str  # "ISIC 2017" or "synthetic demo data"
+    images: pd.DataFrame | None = None  # as `data.read` gives them
+    problem: str = ""  # why there are none
+    same: Mapping[str, str] = field(default_factory=dict)  # what stands for the same run
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the numbers show that everything works, and nothing else."""
+        return self.data == ABOUT
+
+    @property
+    def where(self) -> str:
+        """The images that are reported, for captions and notes."""
+        return f"{self.split} split of {self.data}"
+
+    @property
+    def rows(self) -> dict[str, list[Entry]]:
+        """The runs of each experiment, in the order they come: its seeds."""
+        rows: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            rows.setdefault(entry.row, []).append(entry)
+        return rows
+
+    def of_task(self, task: Task) -> dict[str, list[Entry]]:
+        """The classifiers, or the segmenters, among them."""
+        return {row: runs for row, runs in self.rows.items() if runs[0].task == task}
 
 
 def read(name: str, run: RunFolder, split: str, data_dir: str) -> Entry:
@@ -72,108 +112,82 @@ def read(name: str, run: RunFolder, split: str, data_dir: str) -> Entry:
 
     data_dir is how commands on the page name the data.
     """
-    reader = _Reader(name, run, split, data_dir)
-    config = reader.config()
-    settings = config.get("row", {})
-    segments = str(settings.get("name", name)).startswith("seg-")
-    chosen_on = f"predictions-{settings.get('select_on', 'holdout')}.csv"
-    history = reader.table("history.csv", {"epoch", "loss"})
-    timing = reader.table("timing.csv", {"epoch", "seconds", "images", "peak_memory_mb"})
-    predictions = selection = per_image = None
-    if segments:
-        per_image = reader.table(f"per-image-{split}.csv", {"id", "jaccard"})
+    files = _Files(run)
+    entry = Entry(name, run.path, files.read("config.json", lambda _: _known(run)) or {})
+    history = files.table("history.csv", {"epoch", "loss"})
+    timing = files.table("timing.csv", {"epoch", "seconds", "images", "peak_memory_mb"})
+    if entry.task == "masks":
+        results, selection = files.table(f"per-image-{split}.csv", {"id", "jaccard"}), NOTHING
     else:
-        wanted = {"id", "label", CLASSES[0]}
-        predictions = reader.table(f"predictions-{split}.csv", wanted)
-        selection = reader.table(chosen_on, wanted)
-    scores = reader.json(f"scores-{split}.json", {"official", "coursework", "n"})
-    empty = pd.DataFrame()
-    return Entry(
-        name,
-        run.path,
-        config,
-        empty if history is None else history,
-        empty if timing is None else timing,
-        predictions,
-        selection,
-        per_image,
-        scores,
-        tuple(reader.lacks),
+        chosen_on = entry.experiment.get("select_on", "holdout")
+        columns = {"id", "label", CLASSES[0]}
+        results, selection = (
+            files.table(f"predictions-{part}.csv", columns) for part in (split, chosen_on)
+        )
+    scores = files.read(f"scores-{split}.json", _scores) or {}
+    lacks = tuple(
+        Lack(name, file, why, _command(entry, file, split, data_dir))
+        for file, why in files.lacks.items()
     )
+    return Entry(name, run.path, entry.config, history, timing, results, selection, scores, lacks)
 
 
-def by_row(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-    """The runs of each row, in the order they come: its seeds."""
-    rows: dict[str, list[Entry]] = {}
-    for entry in entries:
-        rows.setdefault(entry.row, []).append(entry)
-    return rows
+class _Files:
+    """Reads files of one run and keeps in mind which could not be read, and why."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run, self.lacks = run, dict[str, str]()
+
+    def table(self, file: str, columns: set[str]) -> pd.DataFrame:
+        """A csv file with at least these columns and a row; an empty table for any other."""
+        table = self.read(file, lambda path: _table(path, columns))
+        return NOTHING if table is None else table
+
+    def read(self, file: str, parse: Callable[[Path], Any]) -> Any:
+        """What parse makes of the file, or None."""
+        if not (self.run / file).is_file():
+            self.lacks[file] = "missing"
+            return None
+        try:
+            return parse(self.run / file)
+        # Not UTF-8, no JSON, no table, a RunError; no permission; brackets without end.
+        except (ValueError, OSError, RecursionError):
+            self.lacks[file] = "damaged"
+            return None
 
 
-class _Reader:
-    """Reads files of one run and keeps in mind which could not be read."""
+def _known(run: RunFolder) -> dict[str, Any]:
+    config = run.config
+    if not isinstance(config.get("row"), dict) or "name" not in config["row"]:
+        raise RunError("no row")
+    return config
 
-    def __init__(self, name: str, run: RunFolder, split: str, data_dir: str) -> None:
-        self.name, self.run, self.split, self.data_dir = name, run, split, data_dir
-        self.settings: Mapping[str, Any] = {}
-        self.lacks: list[Lack] = []
 
-    def config(self) -> dict[str, Any]:
-        """The settings of the run; empty where there are none."""
-        config = self._read("config.json", lambda _: self._known_config()) or {}
-        self.settings = config.get("row", {})
-        return config
+def _table(path: Path, columns: set[str]) -> pd.DataFrame:
+    # "NA" is an id, too
+    table = pd.read_csv(path, converters={"id": str} if "id" in columns else None)
+    if not columns <= set(table.columns) or table.empty:
+        raise ValueError("columns or rows are missing")
+    if "id" in columns and table.isna().any(axis=None):
+        raise ValueError("a cell is empty")
+    table.drop(columns="id", errors="ignore").apply(pd.to_numeric)  # or ValueError
+    if "label" in columns:
+        checked(table["label"], table[classes_in(table)])
+    return table
 
-    def table(self, file: str, columns: set[str]) -> pd.DataFrame | None:
-        """A csv file with at least these columns and a row, or None."""
 
-        def parse(path: Path) -> pd.DataFrame:
-            table = pd.read_csv(path, **(_IDS if "id" in columns else {}))
-            if not columns <= set(table.columns) or table.empty:
-                raise ValueError("columns or rows are missing")
-            if "id" in columns and table.isna().any(axis=None):
-                raise ValueError("a cell is empty")
-            table.drop(columns="id", errors="ignore").apply(pd.to_numeric)  # or ValueError
-            if "label" in columns:
-                checked(table["label"], table[[name for name in CLASSES if name in table]])
-            return table
+def _scores(path: Path) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or not {"official", "coursework", "n"} <= set(content):
+        raise ValueError("entries are missing")
+    return content
 
-        return self._read(file, parse)
 
-    def json(self, file: str, keys: set[str]) -> dict[str, Any] | None:
-        """A json file with at least these keys, or None."""
-
-        def parse(path: Path) -> dict[str, Any]:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(content, dict) or not keys <= set(content):
-                raise ValueError("entries are missing")
-            return content
-
-        return self._read(file, parse)
-
-    def _known_config(self) -> dict[str, Any]:
-        config = self.run.config
-        if not isinstance(config.get("row"), dict) or "name" not in config["row"]:
-            raise RunError("no row")
-        return config
-
-    def _read(self, file: str, parse: Callable[[Path], Any]) -> Any:
-        path = self.run / file
-        why = "missing"
-        if path.is_file():
-            try:
-                return parse(path)
-            # Not UTF-8, no JSON, no table, a RunError; no permission; brackets without end.
-            except (ValueError, OSError, RecursionError):
-                why = "damaged"
-        self.lacks.append(Lack(self.name, file, why, self._command(file)))
-        return None
-
-    def _command(self, file: str) -> str:
-        row = self.settings.get("name", self.name.rpartition("-s")[0] or self.name)
-        seed = self.settings.get("seed", self.name.rpartition("-s")[2])
-        command = f"python reproduce.py {row} --profile {self.settings.get('profile', PROFILE)}"
-        command += f" --data-dir {self.data_dir} --seeds {seed or SEED}"
-        if file in ("config.json", "history.csv", "timing.csv"):  # they come with training alone
-            return f"{command} --resume restart"
-        return f"{command} --split {self.split}"
+def _command(entry: Entry, file: str, split: str, data_dir: str) -> str:
+    """The command that makes a file of a run."""
+    seed = entry.experiment.get("seed", entry.name.rpartition("-s")[2]) or SEED
+    profile = entry.experiment.get("profile", PROFILE)
+    command = f"python reproduce.py {entry.row} --profile {profile} --data-dir {data_dir}"
+    if file in ("config.json", "history.csv", "timing.csv"):  # they come with training alone
+        return f"{command} --seeds {seed} --resume restart"
+    return f"{command} --seeds {seed} --split {split}"

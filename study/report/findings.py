@@ -1,60 +1,24 @@
 """What the report says in words: the summary, and what attention does. All of it is computed."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 
 from study.report import tables as tables
-from study.report.compare import HIGHER, LOWER, UNDEFINED, Against, against_published, own_scores
-from study.report.entries import Entry, by_row
+from study.report.compare import HIGHER, LOWER, UNDEFINED, Against, own_scores
+from study.report.entries import KINDS, Entry, Study
 from study.report.page import Block, Items, Links, Section, Table, Text
-from study.report.pairs import PairedTest, paired_tests
+from study.report.pairs import PairedTest
+from utils.evaluation.conventions import Key
 from utils.evaluation.published import OTHER
+from utils.system.experiment import Task
 from utils.visualize.figures import alpha_columns
 
-RANKED = {False: ("official", "mean_auc"), True: ("official", "jaccard")}
-FEW = 4
-NAMES = {False: "mean AUC", True: "mean Jaccard"}
+RANKED: dict[Task, Key] = {"labels": ("official", "mean_auc"), "masks": ("official", "jaccard")}
+NAMES: dict[Task, str] = {"labels": "mean AUC", "masks": "mean Jaccard"}  # of what ranks
 HEADLINE = ("melanoma_auc", "seborrheic_keratosis_auc", "jaccard", "dice")
-
-
-@dataclass(frozen=True)
-class Study:
-    """Everything that the sections are made of."""
-
-    entries: Sequence[Entry]
-    recipes: Mapping[str, Any]  # by row
-    split: str
-    data: str  # "ISIC 2017" or "synthetic demo data"
-    synthetic: bool
-    images: pd.DataFrame | None  # as `data.read` gives them
-    images_problem: str  # why there are none
-    against: Mapping[str, str]
-    same: Mapping[str, str]  # the row that stands for a row, where both would be the same run
-
-    @property
-    def rows(self) -> dict[str, list[Entry]]:
-        """The runs of each row."""
-        return by_row(self.entries)
-
-    def published(self) -> list[Against]:
-        """Every published score beside ours."""
-        lines = []
-        for row, entries in self.rows.items():
-            studies = getattr(self.recipes.get(row), "published", ())
-            lines += against_published(row, entries, studies)
-        return lines
-
-    def paired(self) -> tuple[list[PairedTest], list[str]]:
-        """Every paired test, those of classifiers and those of segmenters corrected apart."""
-        found: tuple[list[PairedTest], list[str]] = ([], [])
-        for segments in (False, True):
-            rows = {k: v for k, v in self.rows.items() if v[0].segments == segments}
-            for kept, new in zip(found, paired_tests(rows, self.against, self.same), strict=True):
-                kept.extend(new)
-        return found
+FEW = 4
 
 
 def summary(
@@ -69,54 +33,46 @@ def summary(
     if study.synthetic:
         words = "The data are synthetic: the numbers show that everything works, nothing else."
         blocks.append(Text(words, strong=True))
-    flattered = [e.name for e in study.entries if e.settings.get("select_on") == study.split]
-    if flattered:
-        blocks.append(
-            Text(
-                f"In {listed(flattered)} the epoch was chosen on the very images that are "
-                "reported: these scores flatter."
-            )
-        )
-    if study.split == "train":
-        blocks.append(Text("The networks were trained on the reported images: all scores flatter."))
-    blocks += [Text(text) for text in (*_random_weights(study), *_same_runs(study))]
+    blocks += map(Text, (*_flattery(study), *_random_weights(study), *_same_runs(study)))
     statements = [_best(study), _beside_published(lines), _between_rows(study, tests)]
     blocks += [Text("What can be said", strong=True), Items([s for s in statements if s])]
     if failed:
         blocks += [Text("Not on this page", strong=True), Items(failed)]
-    lacks = [lack for entry in study.entries for lack in entry.lacks]
-    if lacks:
+    if lacks := [lack for entry in study.entries for lack in entry.lacks]:
         missing = pd.DataFrame(lacks, columns=["run", "file", "is", "made by"])
-        blocks.append(
-            Table("Files that could not be read, and the command that makes them", missing)
-        )
+        caption = "Files that could not be read, and the command that makes them"
+        blocks.append(Table(caption, missing))
     if links:
-        blocks += [Text("The executed evaluations, beside this page", strong=True)]
-        blocks.append(Links(links))
+        blocks += [Text("The executed evaluations, beside this page", strong=True), Links(links)]
     return Section("summary", "Summary", blocks)
 
 
-def _what_ran(study: Study) -> str:
-    rows = study.rows
-    kinds = [
-        f"{count} {name}{'s' * (count != 1)}"
-        for name, count in (
-            ("classifier", sum(not runs[0].segments for runs in rows.values())),
-            ("segmenter", sum(runs[0].segments for runs in rows.values())),
+def _flattery(study: Study) -> list[str]:
+    """Which scores are about images that the networks were fitted to, or chosen on."""
+    on_these = [e.name for e in study.entries if e.experiment.get("select_on") == study.split]
+    texts = []
+    if on_these:
+        texts.append(
+            f"In {listed(on_these)} the epoch was chosen on the very images that are reported: "
+            "these scores are optimistic."
         )
-        if count
-    ]
+    if study.split == "train":
+        texts.append("The networks were trained on the reported images: all scores are optimistic.")
+    return texts
+
+
+def _what_ran(study: Study) -> str:
+    numbers = {kind: len(study.of_task(task)) for task, kind in KINDS.items()}
+    kinds = [counted(number, kind) for kind, number in numbers.items() if number]
     seeds = sorted({entry.seed for entry in study.entries})
-    profiles = unique(entry.settings.get("profile", "unknown") for entry in study.entries)
-    trained = unique(entry.settings.get("train_list", "unknown") for entry in study.entries)
+    profiles = unique(entry.experiment.get("profile", "unknown") for entry in study.entries)
+    lists = unique(entry.experiment.get("train_list", "unknown") for entry in study.entries)
     counts = unique(entry.scores["n"] for entry in study.entries if entry.scores)
-    trained = "synthetic images" if study.synthetic else f"the {listed(trained)} list"
+    trained = "synthetic images" if study.synthetic else f"the {listed(lists)} list"
     return (
-        f"{len(rows)} row{'s' * (len(rows) != 1)} of the experiment table "
-        f"({' and '.join(kinds) or 'none'}), {len(study.entries)} "
-        f"run{'s' * (len(study.entries) != 1)}, "
-        f"seed{'s' * (len(seeds) != 1)} {listed(seeds)}, profile {listed(profiles)}, trained on "
-        f"{trained} and scored on the {study.split} split of {study.data} "
+        f"{counted(len(study.rows), 'row')} of the experiment table ({' and '.join(kinds)}), "
+        f"{counted(len(study.entries), 'run')}, seed{'s' * (len(seeds) != 1)} {listed(seeds)}, "
+        f"profile {listed(profiles)}, trained on {trained} and scored on the {study.where} "
         f"({listed(counts or ['no'])} images)."
     )
 
@@ -132,41 +88,37 @@ def _same_runs(study: Study) -> list[str]:
 
 
 def _random_weights(study: Study) -> list[str]:
-    """Which rows began from random weights, and which of them should not have."""
-    scratch = [
-        row
-        for row, entries in study.rows.items()
-        if any(e.settings and not e.settings.get("weights") for e in entries)
-        and not any(e.settings.get("encoder_from") for e in entries)
-    ]
-    lacking = [row for row in scratch if getattr(study.recipes.get(row), "weights", None)]
-    texts = []
-    if scratch:
-        texts.append(f"From random weights: {listed(scratch)}.")
+    """Which experiments began from random weights, and which of them should not have."""
+    scratch = {
+        row: runs[0].recipe
+        for row, runs in study.rows.items()
+        if any(run.experiment and not run.experiment.get("weights") for run in runs)
+        and not any(run.experiment.get("encoder_from") for run in runs)
+    }
+    lacking = [row for row, recipe in scratch.items() if recipe and recipe.weights]
+    text = f"From random weights: {listed(scratch)}." if scratch else ""
     if lacking:
-        texts.append(
-            f"Of these, {listed(lacking)} should begin with pretrained weights by the experiment "
-            "table; they were started without them (the weights could not be had, or -p weights "
-            "none was chosen), and are not what the published studies ran."
+        text += (
+            f" Of these, {listed(lacking)} should begin with pretrained weights by the experiment "
+            "table; they were started without them (the weights were not available, or -p weights "
+            "none was given), and are not what the published studies ran."
         )
-    return [" ".join(texts)] if texts else []
+    return [text] if text else []
 
 
 def _best(study: Study) -> str:
     parts = []
-    for segments, kind in ((False, "classifier"), (True, "segmenter")):
-        ranked = {}
-        for row, entries in study.rows.items():
-            if entries[0].segments == segments and (own := own_scores(entries)):
-                score = own.get(RANKED[segments])
-                if score:
-                    ranked[row] = score
+    for task, kind in KINDS.items():
+        scores = {
+            row: own_scores(runs).get(RANKED[task]) for row, runs in study.of_task(task).items()
+        }
+        ranked = {row: score for row, score in scores.items() if score}
         if ranked:
             row = max(ranked, key=lambda name: ranked[name].value)
-            network = study.rows[row][0].settings.get("network", "")
+            network = study.rows[row][0].experiment.get("network", "")
             parts.append(
-                f"The highest {NAMES[segments]} of {len(ranked)} {kind}{'s' * (len(ranked) != 1)} "
-                f"is that of row {row} ({network}): {tables.own(ranked[row])}."
+                f"The highest {NAMES[task]} of {counted(len(ranked), kind)} is that of row {row} "
+                f"({network}): {tables.own(ranked[row])}."
             )
     return " ".join(parts)
 
@@ -193,14 +145,16 @@ def _beside_published(lines: Sequence[Against]) -> str:
 def trained_unlike(study: Study, tests: Sequence[PairedTest]) -> dict[str, str]:
     """Compared rows whose recipes were not changed alike ("1-3 against 1-1"), and the changes."""
     found = {}
-    for rows in dict.fromkeys((test.row, test.other) for test in tests):
-        runs = [
-            (name, study.recipes.get(name), entry) for name in rows for entry in study.rows[name]
+    for pair in dict.fromkeys((test.row, test.other) for test in tests):
+        runs = [entry for row in pair for entry in study.rows[row]]
+        changes = [
+            {name: value for name, (value, _) in tables.changed(entry).items()}
+            for entry in runs
+            if entry.recipe
         ]
-        changes = [tables.changed(entry, recipe) for _, recipe, entry in runs if recipe is not None]
         if any(change != changes[0] for change in changes):
-            texts = [f"{name}: {tables.overrides(entry, recipe)}" for name, recipe, entry in runs]
-            found[" against ".join(rows)] = "; ".join(unique(texts))
+            texts = unique(f"{entry.row}: {tables.overrides(entry)}" for entry in runs)
+            found[" against ".join(pair)] = "; ".join(texts)
     return found
 
 
@@ -232,26 +186,20 @@ def ablations(study: Study, tests: Sequence[PairedTest]) -> list[str]:
     """A sentence on each pair of rows that differs in attention."""
     texts = []
     for test in (test for test in tests if test.main):
-        words = _role(study.rows[test.row][0], study.rows[test.other][0])
-        if words:
-            first, second = words
+        if words := _role(study.rows[test.row][0], study.rows[test.other][0]):
+            shown = test.verdict in (HIGHER, LOWER)
             texts.append(
-                f"{first} (row {test.row}) the {test.what} is {tables.number(test.first)}, "
-                f"{second} (row {test.other}) {tables.number(test.second)}: {_difference(test)}. "
-                + _verdict(test)
+                f"{words[0]} (row {test.row}) the {test.what} is {tables.number(test.first)}, "
+                f"{words[1]} (row {test.other}) {tables.number(test.second)}: {_difference(test)}. "
+                + (f"Shown: row {test.row} is" if shown else "A difference is")
+                + f" {test.verdict}."
             )
     return texts
 
 
-def _verdict(test: PairedTest) -> str:
-    if test.verdict in (HIGHER, LOWER):
-        return f"Shown: row {test.row} is {test.verdict}."
-    return f"A difference is {test.verdict}."
-
-
 def _role(ours: Entry, theirs: Entry) -> tuple[str, str] | None:
     """What the one does and the other does not, where attention is what differs."""
-    both = ours.settings, theirs.settings
+    both = ours.experiment, theirs.experiment
     frozen = [one.get("alpha") == 0 and not one.get("train_alpha", True) for one in both]
     if frozen[0] != frozen[1]:
         names = ("With α frozen at 0", "with learned α")
@@ -265,7 +213,7 @@ def _role(ours: Entry, theirs: Entry) -> tuple[str, str] | None:
     kinds = [one.get("attention") for one in both]
     if all(attends) and kinds[0] != kinds[1]:
         places = {"spatial": "over positions", "channel": "over channels"}
-        first, second = (places.get(kind, str(kind)) for kind in kinds)
+        first, second = (places.get(str(kind), str(kind)) for kind in kinds)
         return f"With the softmax {first}", second
     return None
 
@@ -274,6 +222,15 @@ def listed(names: Iterable[Any]) -> str:
     """ "a, b and c"."""
     *most, last = map(str, names)
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def counted(number: int, thing: str) -> str:
+    """How many there are of a thing.
+
+    >>> counted(1, "run"), counted(3, "run")
+    ('1 run', '3 runs')
+    """
+    return f"{number} {thing}{'s' * (number != 1)}"
 
 
 def unique(names: Iterable[Any]) -> list[Any]:

@@ -1,7 +1,7 @@
 """The page of the report: sections of texts, tables and pictures, and one template for all.
 
 Everything that comes from outside (ids, paths, messages) passes through the template, which escapes
-it; nothing here builds HTML by hand. Only pictures are marked as safe: `report_figures` made them.
+it; nothing here builds HTML by hand. Only pictures are marked as safe: `figures` made them.
 """
 
 import re
@@ -69,7 +69,8 @@ class Table:
     def rows(self) -> list[tuple[bool, list[str]]]:
         """(whether another group begins, cells as they are shown)."""
         quiet = [place for place, name in enumerate(self.table.columns) if name in self.quiet]
-        rows, above = [], ()
+        rows: list[tuple[bool, list[str]]] = []
+        above: tuple[str, ...] = ()
         for cells in self.table.astype(str).itertuples(index=False, name=None):
             same = [cell == other for cell, other in zip(cells, above, strict=False)]
             agree = 0  # heads that are those above

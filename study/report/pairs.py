@@ -1,29 +1,32 @@
-"""Rows of ours against one another, on the same images: differences, tests, verdicts."""
+"""Our experiments against one another, on the same images: differences, tests, verdicts."""
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from study.report.compare import HIGHER, LOWER, NOT_SHOWN
-from study.report.entries import Entry
+from study.report.entries import KINDS, Entry
 from utils.data.splits import CLASSES
 from utils.evaluation.conventions import Key
-from utils.evaluation.labels import official
+from utils.evaluation.labels import both_answers, classes_in, official
 from utils.evaluation.paired import RESAMPLES, OtherImagesError, by_image, paired_difference
 from utils.evaluation.resampling import bootstrap, bootstrap_p_value, percentile_interval
 from utils.evaluation.significance import delong_test, holm, mcnemar, over_seeds, wilcoxon
+from utils.system.experiment import Task
 
 MISTAKES = 0.05  # adjusted p values below it are called a difference
 
 
 class PairedTest(NamedTuple):
-    """One test between two rows; first minus second."""
+    """One test between two experiments; first minus second."""
 
     row: str
     other: str
+    task: Task
     seeds: tuple[int, ...]
     what: str
     test: str
@@ -38,7 +41,7 @@ class PairedTest(NamedTuple):
 
     @property
     def main(self) -> bool:
-        """Whether it is about the score that ranks: one a pair of rows."""
+        """Whether it is about the score that ranks: one a pair of experiments."""
         return self.test == "bootstrap"
 
     @property
@@ -56,12 +59,11 @@ def paired_tests(
     against: Mapping[str, str],
     same: Mapping[str, str] | None = None,
 ) -> tuple[list[PairedTest], list[str]]:
-    """All tests between rows, corrected by Holm over all of them; and what was not compared, why.
+    """All tests between experiments, corrected by Holm over each task; and what has none, why.
 
-    against names the row that a row is compared with, same the row that stands for one that is not
-    among the rows, because both are the same run: it is compared in its place. Bootstrap: of the
-    mean of scores over the seeds that both rows have; the other tests: of the mean answer of these
-    seeds.
+    against names what an experiment is compared with; same what stands for one that is not among
+    the rows, because both are the same run: it is compared in its place. Bootstrap: of the mean of
+    scores over the seeds that both have; the other tests: of the mean answer of these seeds.
     """
     same = same or {}
     tests: list[PairedTest] = []
@@ -70,104 +72,108 @@ def paired_tests(
         other = partner if partner in rows else same.get(partner, partner)
         if row not in rows and same.get(row) in rows:
             left_out.append(f"{row} against {partner}: {row} is the same run as {same[row]}.")
-            continue
-        if row == other:
+        elif row == other:
             left_out.append(f"{row} against {partner}: both are the same run.")
-            continue
-        if row not in rows or other not in rows:
-            continue
-        first, second = _same_seeds(rows[row], rows[other])
-        if not first:
-            left_out.append(f"{row} against {other}: no seed of both has results for each image.")
-            continue
-        try:
-            tests += (_masks if first[0].segments else _classes)(row, other, first, second)
-        except OtherImagesError as error:
-            left_out.append(f"{row} against {other}: {error}")
-    adjusted = holm([test.p_value for test in tests]).tolist()
-    return [t._replace(adjusted=p) for t, p in zip(tests, adjusted, strict=True)], left_out
+        elif row in rows and other in rows:
+            try:
+                tests += _pair(rows[row], rows[other])
+            except OtherImagesError as error:
+                left_out.append(f"{row} against {other}: {error}")
+    adjusted = []
+    for task in KINDS:
+        of_task = [test for test in tests if test.task == task]
+        p_values = holm([test.p_value for test in of_task]).tolist()
+        adjusted += [t._replace(adjusted=p) for t, p in zip(of_task, p_values, strict=True)]
+    return adjusted, left_out
+
+
+def _pair(first: Sequence[Entry], second: Sequence[Entry]) -> list[PairedTest]:
+    """The tests between the runs of two experiments; OtherImagesError where there can be none."""
+    ours, theirs = _same_seeds(first, second)
+    if not ours:
+        raise OtherImagesError("no seed of both has results for each image.")
+    task = first[0].task
+    seeds = tuple(entry.seed for entry in ours)
+    test = partial(PairedTest, first[0].row, second[0].row, task, seeds)
+    sides = ([entry.results for entry in side] for side in (ours, theirs))
+    return (_of_masks if task == "masks" else _of_labels)(test, *sides)
 
 
 def _same_seeds(first: Sequence[Entry], second: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """The runs of both rows that have results for each image and a seed in common, by seed."""
-    ours, theirs = ({e.seed: e for e in side if e.counted is not None} for side in (first, second))
+    """The runs of both that have results for each image and a seed in common, by seed."""
+    ours, theirs = ({e.seed: e for e in side if len(e.results)} for side in (first, second))
     seeds = sorted(ours.keys() & theirs.keys())
     return [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
 
 
-def _classes(row: str, other: str, ours: list[Entry], theirs: list[Entry]) -> list[PairedTest]:
-    tables = [[entry.predictions for entry in side] for side in (ours, theirs)]
-    names = [n for n in CLASSES if all(n in table for side in tables for table in side)]
-    start = (row, other, tuple(entry.seed for entry in ours))
-    tests = [PairedTest(*start, *_areas(tables, names))]
-    base = tables[0][0].set_index("id")
-    answers = [_mean_answer(side, base.index) for side in tables]
+def _of_labels(test: Callable[..., PairedTest], *sides: list[pd.DataFrame]) -> list[PairedTest]:
+    """The tests of classifiers, from the predictions of the seeds on either side."""
+    names = [n for n in CLASSES if all(n in table for side in sides for table in side)]
+    base = sides[0][0].set_index("id")
+    labels = base["label"].to_numpy()
+    tests = [_areas(test, sides, names)]
+    answers = [_mean_answer(side, base.index) for side in sides]
     for name in names[:2]:
-        truth = (base["label"] == CLASSES.index(name)).to_numpy()
-        area = delong_test(truth, *(answer[name] for answer in answers))
-        label = f"AUC {name.replace('_', ' ')}"
-        found = (area.first, area.second, area.low, area.high, area.p_value)
-        tests.append(PairedTest(*start, label, "DeLong", *found))
-    right = [_right(answer, base["label"].to_numpy(), names) for answer in answers]
-    same = mcnemar(np.ones(len(base), dtype=bool), *right)
-    shares = [float(side.mean()) for side in right]
+        truth = labels == CLASSES.index(name)
+        area = delong_test(truth, answers[0][name], answers[1][name])
+        numbers = (area.first, area.second, area.low, area.high, area.p_value)
+        tests.append(test(f"AUC {name.replace('_', ' ')}", "DeLong", *numbers))
+    first, second = (_right(answer, labels, names) for answer in answers)
+    same = mcnemar(np.ones(len(base), dtype=bool), first, second)
     note = f"right alone: {same.only_first} against {same.only_second} images"
     what = "accuracy" if len(names) > 1 else "accuracy melanoma"
-    found = (*shares, same.low, same.high, same.p_value)
-    test = PairedTest(*start, what, "McNemar", *found, note=note)
-    return [*tests, test]
+    numbers = (float(first.mean()), float(second.mean()), same.low, same.high, same.p_value)
+    return [*tests, test(what, "McNemar", *numbers, note=note)]
 
 
-def _areas(tables: Sequence[Sequence[pd.DataFrame]], names: Sequence[str]) -> tuple:
-    """The entries of a PairedTest of the score that ranks, from `what` to the spread over seeds."""
-    mean = len(names) > 1
-    score: Key = ("official", "mean_auc") if mean else ("official", CLASSES[0], "auc")
-    found = paired_difference(*map(list, tables), score, RESAMPLES)
-    each = [[_area(table, mean) for table in side] for side in tables]
-    spread = tuple(over_seeds(values).deviation for values in each)
-    what = "mean AUC" if mean else "AUC melanoma"
+def _areas(
+    test: Callable[..., PairedTest], sides: Sequence[list[pd.DataFrame]], names: Sequence[str]
+) -> PairedTest:
+    """The test of the score that ranks: the mean AUC, or melanoma's where no more is known."""
+    one = len(names) == 1
+    score: Key = ("official", CLASSES[0], "auc") if one else ("official", "mean_auc")
+    found = paired_difference(sides[0], sides[1], score, RESAMPLES)
     numbers = (found.first, found.second, found.low, found.high, found.p_value)
-    return (what, "bootstrap", *numbers, math.nan, spread)
+    first, second = (
+        over_seeds([_area(table, names) for table in side]).deviation for side in sides
+    )
+    what = "AUC melanoma" if one else "mean AUC"
+    return test(what, "bootstrap", *numbers, spread=(first, second))
 
 
-def _area(table: pd.DataFrame, mean: bool) -> float:
-    """Of one seed: the mean AUC, or that of melanoma."""
-    names = [name for name in CLASSES if name in table] if mean else [CLASSES[0]]
-    scores = official(table["label"], table[names].to_numpy())
-    return scores["mean_auc"] if mean else scores[CLASSES[0]]["auc"]
+def _area(table: pd.DataFrame, names: Sequence[str]) -> float:
+    """The mean AUC of one seed, or the AUC of the only class."""
+    scores: dict[str, Any] = official(table["label"], table[names].to_numpy())
+    return scores["mean_auc"] if len(names) > 1 else scores[names[0]]["auc"]
 
 
 def _mean_answer(tables: Sequence[pd.DataFrame], ids: pd.Index) -> pd.DataFrame:
     """The mean of the probabilities of all seeds, in the order of the ids."""
-    aligned = [table.set_index("id").loc[ids] for table in tables]
-    names = [name for name in CLASSES if name in aligned[0]]
-    return sum(table[names] for table in aligned) / len(aligned)
+    names = classes_in(tables[0])
+    first, *others = (table.set_index("id").loc[ids, names] for table in tables)
+    return sum(others, start=first) / len(tables)
 
 
 def _right(answer: pd.DataFrame, labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Whether each answer is right: of all classes, or of melanoma where one side knows no more."""
-    values = answer.to_numpy()
-    if values.shape[1] == 1:
-        values = np.hstack([values, 1 - values])
-    predicted = values.argmax(axis=1)
+    predicted = both_answers(answer.to_numpy()).argmax(axis=1)
     return predicted == labels if len(names) > 1 else (predicted == 0) == (labels == 0)
 
 
-def _masks(row: str, other: str, ours: list[Entry], theirs: list[Entry]) -> list[PairedTest]:
-    tables = by_image([entry.per_image for entry in (*ours, *theirs)])
-    jaccards = [table["jaccard"].to_numpy() for table in tables]
-    seeds = [np.stack(side) for side in (jaccards[: len(ours)], jaccards[len(ours) :])]
+def _of_masks(test: Callable[..., PairedTest], *sides: list[pd.DataFrame]) -> list[PairedTest]:
+    """The tests of segmenters, from the scores of each image of the seeds on either side."""
+    tables = by_image([table for side in sides for table in side])
+    jaccards = np.stack([table["jaccard"].to_numpy() for table in tables])
+    seeds = (jaccards[: len(sides[0])], jaccards[len(sides[0]) :])
     columns = [side.mean(axis=0) for side in seeds]
     gains, n = columns[0] - columns[1], len(columns[0])
     resampled = bootstrap(lambda weights: weights @ gains / n, np.zeros(n), RESAMPLES)
     means = [float(column.mean()) for column in columns]
-    spread = tuple(over_seeds(side.mean(axis=1)).deviation for side in seeds)
-    ends, p_value = percentile_interval(resampled), bootstrap_p_value(resampled)
+    first, second = (over_seeds(side.mean(axis=1)).deviation for side in seeds)
     ranks = wilcoxon(*columns)
-    start = (row, other, tuple(entry.seed for entry in ours))
+    numbers = (*means, *percentile_interval(resampled), bootstrap_p_value(resampled))
     note = f"higher on {ranks.higher}, lower on {ranks.lower} images"
-    none = (math.nan, math.nan)
     return [
-        PairedTest(*start, "mean Jaccard", "bootstrap", *means, *ends, p_value, spread=spread),
-        PairedTest(*start, "Jaccard", "Wilcoxon", *means, *none, ranks.p_value, note=note),
+        test("mean Jaccard", "bootstrap", *numbers, spread=(first, second)),
+        test("Jaccard", "Wilcoxon", *means, math.nan, math.nan, ranks.p_value, note=note),
     ]

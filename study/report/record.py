@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from study.report import tables as tables
-from study.report.entries import Entry
-from study.report.findings import Study, listed, unique
+from study.report.entries import Entry, Study
+from study.report.findings import listed, unique
 from study.report.page import Block, Section, Table, Text
 from utils.data.splits import class_counts
 
@@ -34,7 +34,7 @@ def record(study: Study) -> Section:
 
 def _images(study: Study) -> Block:
     if study.images is None:
-        return Text(f"The images could not be counted: {study.images_problem}")
+        return Text(f"The images could not be counted: {study.problem}")
     counts = class_counts(study.images).reset_index(names="split").astype(str)
     counts.columns = [str(name).replace("_", " ") for name in counts.columns]
     return Table(f"Images of each split{'' if study.synthetic else ', official lists'}", counts)
@@ -43,25 +43,22 @@ def _images(study: Study) -> Block:
 def _settings(study: Study) -> pd.DataFrame:
     lines = []
     for entry in study.entries:
-        row = entry.settings
-        size = row.get("image_size", "?")
-        started = row.get("encoder_from") or row.get("weights") or "random"
+        experiment = entry.experiment
+        started = experiment.get("encoder_from") or experiment.get("weights") or "random"
         lines.append(
             {
                 "run": entry.name,
-                "network": str(row.get("network", "?")),
+                "network": str(experiment.get("network", "?")),
                 "starts from": str(started),
                 "trained on": "synthetic images"
                 if study.synthetic
-                else f"{row.get('train_list', '?')} list",
-                "epoch chosen on": str(row.get("select_on", "?")),
-                "image size": "×".join(map(str, size)) if isinstance(size, list) else str(size),
+                else f"{experiment.get('train_list', '?')} list",
+                "epoch chosen on": str(experiment.get("select_on", "?")),
+                "image size": tables.size(experiment.get("image_size", "?")),
                 "epochs": str(len(entry.history) or "?"),
-                "views": str(row.get("views", "?")),
+                "views": str(experiment.get("views", "?")),
                 "revision": str(entry.config.get("git") or tables.NOT_RECORDED),
-                "differs from the recipe: value (recipe)": tables.overrides(
-                    entry, study.recipes.get(entry.row)
-                ),
+                "differs from the recipe: value (recipe)": tables.overrides(entry),
             }
         )
     return pd.DataFrame(lines)

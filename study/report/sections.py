@@ -1,28 +1,33 @@
 """The sections of the report that show tables and pictures of all runs."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from study.report import figures as figures
 from study.report import tables as tables
 from study.report.compare import Against
-from study.report.entries import Entry
-from study.report.findings import HEADLINE, Study, ablations, trained_unlike
+from study.report.entries import Entry, Study
+from study.report.findings import HEADLINE, ablations, counted, listed, trained_unlike
 from study.report.page import Block, Fold, Items, Picture, Pictures, Section, Table, Text
 from study.report.pairs import PairedTest
+from utils import visualize
 from utils.data.splits import CLASSES
 from utils.evaluation import ranking, score_tables
 from utils.evaluation.masks import THRESHOLD
-from utils.evaluation.published import OTHER, SYNTHETIC, comparable, reason
+from utils.evaluation.published import OTHER, SYNTHETIC, reason
+from utils.system.experiment import Task
 from utils.visualize.figures import alpha_columns
 
-KINDS = {False: "Classifiers", True: "Segmenters"}
-AREAS = {
-    "mean AUC": "mean AUC",
+KINDS: dict[Task, str] = {"labels": "Classifiers", "masks": "Segmenters"}
+POINTS = {"labels": score_tables.label_points, "masks": score_tables.mask_points}
+AREAS = {  # what ranks, by its name in these tables, and its title
     "AUC melanoma": "AUC melanoma",
     "AUC seborrheic keratosis": "AUC seb. keratosis",
+    "mean AUC": "mean AUC",
+    "Jaccard": "mean Jaccard",
 }
 _WHY = {SYNTHETIC: "these data are synthetic", OTHER: "they are about other images"}
 QUIET = ("convention", "ours trained on", "theirs trained on")
@@ -47,13 +52,14 @@ def published(study: Study, lines: Sequence[Against]) -> Section:
         words = "These images are synthetic: no published number is comparable, so none is shown."
         return Section("published", "Beside the published tables", [Text(words)])
     blocks: list[Block] = [Text(words)]
-    where = f"{study.split} split of {study.data}"
-    for segments, kind in KINDS.items():
-        chosen = [line for line in lines if line.row.startswith("seg-") == segments]
-        head = [line for line in chosen if line.metric in HEADLINE]
-        rest = [line for line in chosen if line.metric not in HEADLINE]
+    for task, kind in KINDS.items():
+        of_task = [line for line in lines if line.task == task]
+        head = [line for line in of_task if line.metric in HEADLINE]
+        rest = [line for line in of_task if line.metric not in HEADLINE]
         if head:
-            caption = f"{kind}: ours ({where}) and theirs (official test split), 95 % intervals"
+            caption = (
+                f"{kind}: ours ({study.where}) and theirs (official test split), 95 % intervals"
+            )
             blocks.append(Table(caption, tables.published(head), 3, QUIET))
         if rest:
             table = Table(f"{kind}: the other scores", tables.published(rest), 3, QUIET)
@@ -72,11 +78,10 @@ def paired(study: Study, tests: Sequence[PairedTest], left_out: Sequence[str]) -
         "the table; a verdict needs p < 0.05 after it."
     )
     blocks: list[Block] = [Text(words)]
-    for segments, kind in KINDS.items():
-        chosen = [test for test in tests if test.row.startswith("seg-") == segments]
-        if chosen:
-            caption = f"{kind}: {len(chosen)} paired tests"
-            blocks.append(Table(caption, tables.paired(chosen), heads=3))
+    for task, kind in KINDS.items():
+        if of_task := [test for test in tests if test.task == task]:
+            caption = f"{kind}: {len(of_task)} paired tests"
+            blocks.append(Table(caption, tables.paired(of_task), heads=3))
     if not tests:
         blocks.append(Text("No two of these rows are to be compared, or answers are missing."))
     if unlike := trained_unlike(study, tests):
@@ -93,91 +98,81 @@ def paired(study: Study, tests: Sequence[PairedTest], left_out: Sequence[str]) -
 def forest(study: Study) -> Section:
     """Every run's score that ranks, with its interval."""
     blocks: list[Block] = []
-    for segments, kind in KINDS.items():
-        entries = [e for e in study.entries if e.segments == segments and e.scores]
+    for task, kind in KINDS.items():
+        entries = [e for e in study.entries if e.task == task and e.scores]
         if not entries:
             continue
-        found = {entry.name: entry.scores for entry in entries}
-        known = {e.name: study.recipes[e.row] for e in entries if e.row in study.recipes}
-        points = (_jaccards if segments else score_tables.label_points)(found, known)
-        note = f"{study.split} split of {study.data}"
-        titles = {"Jaccard": "mean Jaccard"} if segments else AREAS
-        alt = f"{kind}: scores of all runs with their 95 % intervals, as in results.csv"
-        figure = figures.forest(points, titles, f"{kind}, all runs", note)
-        blocks.append(figures.drawn(figure, alt, wide=True))
+        scores = {entry.name: entry.scores for entry in entries}
+        recipes = {entry.name: entry.recipe for entry in entries if entry.recipe}
+        points = POINTS[task](scores, recipes)
+        shown = points[points["metric"].isin(AREAS)].replace({"metric": AREAS})
+        title, alt = f"{kind}, all runs", f"{kind}: scores of all runs with their 95 % intervals"
+        figure = visualize.score_intervals(shown, title, study.where)
+        blocks.append(figures.drawn(figure, f"{alt}, as in results.csv", wide=True))
         if why := reason(entries[0].scores):
             blocks.append(Text(f"Published values are not drawn: {_WHY[why]}."))
     return Section("forest", "All runs at a glance", blocks or [_none("scores")])
 
 
-def _jaccards(found: Mapping[str, Any], known: Mapping[str, Any]) -> pd.DataFrame:
-    """As `score_tables.label_points`, the mean Jaccard alone."""
-    ours = [
-        {"run": name, "metric": "Jaccard", **scores["official"]["jaccard"], "published": False}
-        for name, scores in found.items()
-    ]
-    theirs = [
-        {"run": s.source, "metric": "Jaccard", "value": s.scores["jaccard"], "published": True}
-        for s in comparable(found, known)
-        if s.convention == "official"
-    ]
-    columns = ["run", "metric", "value", "low", "high", "published"]
-    return pd.DataFrame(ours + theirs, columns=columns).astype({"low": float, "high": float})
-
-
 def curves(study: Study) -> Section:
-    """Small multiples: learning curves, confusion matrices, ROC, Jaccard of each image."""
-    learning = [
-        figures.drawn(
-            figures.learning(e.history, e.settings.get("select_score", "")),
-            f"Learning curves of {e.name}",
-            f"{e.name}: {len(e.history)} epochs",
-        )
-        for e in study.entries
-        if not e.history.empty
-    ]
-    classifiers = [e for e in study.entries if e.predictions is not None]
-    segmenters = [e for e in study.entries if e.per_image is not None]
+    """Learning curves, confusion matrices, ROC, Jaccard of each image."""
     blocks: list[Block] = []
     for title, pictures in (
-        ("Learning curves: scores on the images that choose the epoch (kept: ringed), training "
-         "loss below", learning),
-        ("Confusion matrices: images, and shares of each true class; M melanoma, SK seborrheic "
-         "keratosis, B benign", _each(classifiers, figures.confusion, "Confusion matrix of")),
-        ("ROC", _each(classifiers, figures.roc, "ROC of")),
-        (f"Jaccard of each image (dotted: {THRESHOLD}, below it an image counts as failed)",
-         _each(segmenters, figures.jaccards, "Jaccard of each image of")),
+        ("Learning curves: training loss, and scores on the images that choose the epoch (kept: "
+         "ringed)", [_learning(entry) for entry in study.entries if not entry.history.empty]),
+        ("Confusion matrices: M melanoma, SK seborrheic keratosis, B benign; the diagonal of the "
+         "shares is the sensitivity",
+         _each(study, figures.confusion, "Confusion matrix", wide=True)),
+        ("ROC", _each(study, figures.roc, "ROC")),
     ):  # fmt: skip
         if pictures:
             blocks += [Text(title, strong=True), Pictures(pictures)]
+    if masks := {e.name: e.results for e in study.entries if e.task == "masks" and len(e.results)}:
+        figure = visualize.jaccard_distributions(masks, "", study.where)
+        alt = f"Jaccard of each image of {listed(masks)}"
+        blocks += [
+            Text("Jaccard of each image", strong=True),
+            figures.drawn(figure, alt, wide=True),
+        ]
     title = "Learning curves, confusion matrices, ROC"
     return Section("curves", title, blocks or [_none("histories and predictions")])
 
 
-def _each(entries: Sequence[Entry], draw: Callable, what: str) -> list[Picture]:
-    """A picture a run, of its table of images."""
+def _learning(entry: Entry) -> Picture:
+    figure = figures.learning(entry.history, entry.experiment.get("select_score", ""))
+    caption = f"{entry.name}: {counted(len(entry.history), 'epoch')}"
+    return figures.drawn(figure, f"Learning curves of {entry.name}", caption, wide=True)
+
+
+def _each(
+    study: Study, draw: Callable[[pd.DataFrame, str], Figure], what: str, wide: bool = False
+) -> list[Picture]:
+    """A picture a classifier, of its predictions."""
     return [
-        figures.drawn(draw(entry.counted), f"{what} {entry.name}", entry.name) for entry in entries
+        figures.drawn(
+            draw(entry.results, f"{study.split} split"), f"{what} of {entry.name}", entry.name, wide
+        )
+        for entry in study.entries
+        if entry.task == "labels" and len(entry.results)
     ]
 
 
 def galleries(study: Study) -> Section:
     """Pictures of cases, and the failures by name."""
-    files = {
-        runs[0].name: figures.figures_of(runs[0].folder, ("gallery",))
-        for runs in study.rows.values()
-    }
-    files = {name: file for name, file in files.items() if file}
+    files = {}
+    for first, *_ in study.rows.values():
+        file = first.folder / "figures" / "gallery.png"
+        if file.is_file():
+            files[first.name] = file
     pictures = []
     for name, file in files.items():
-        try:
+        with suppress(figures.NoPictureError):  # the run keeps what it has, the page goes without
             at_most = figures.GALLERY // len(files)
             pictures.append(figures.gallery(file, f"Cases of {name}", name, at_most))
-        except figures.NoPictureError:
-            continue  # the run keeps what it has, the page goes without
     blocks: list[Block] = [Pictures(pictures)] if pictures else [_none("figures/gallery.png")]
-    wrong = [_mistakes(e) for e in study.entries if e.predictions is not None]
-    failed = [_failures(e) for e in study.entries if e.per_image is not None]
+    known = [entry for entry in study.entries if len(entry.results)]
+    wrong = [_mistakes(entry) for entry in known if entry.task == "labels"]
+    failed = [_failures(entry) for entry in known if entry.task == "masks"]
     if wrong:
         caption = f"Classifiers: the {LISTED} most confident mistakes of each run"
         blocks.append(Table(caption, pd.DataFrame(wrong)))
@@ -188,42 +183,47 @@ def galleries(study: Study) -> Section:
 
 
 def _mistakes(entry: Entry) -> dict[str, str]:
-    wrong = ranking.confident_mistakes(entry.predictions)
+    wrong = ranking.confident_mistakes(entry.results)
     named = ", ".join(
-        f"{case.id} ({CLASSES[case.label]}, called {case.predicted} {case.sureness:.2f})"
-        for case in wrong.head(LISTED).itertuples()
+        f"{case['id']} ({CLASSES[case['label']]}, called {case['predicted']} "
+        f"{case['sureness']:.2f})"
+        for case in wrong.head(LISTED).to_dict("records")
     ).replace("seborrheic_keratosis", "seborrheic keratosis")
-    return {"run": entry.name, "wrong": f"{len(wrong)} of {len(entry.predictions)}", "ids": named}
+    return {"run": entry.name, "wrong": f"{len(wrong)} of {len(entry.results)}", "ids": named}
 
 
 def _failures(entry: Entry) -> dict[str, str]:
-    below = entry.per_image[entry.per_image["jaccard"] < THRESHOLD]
+    below = entry.results[entry.results["jaccard"] < THRESHOLD]
     worst = below.sort_values(["jaccard", "id"], kind="stable").head(LISTED)
-    named = ", ".join(f"{case.id} ({case.jaccard:.2f})" for case in worst.itertuples())
+    named = ", ".join(f"{case['id']} ({case['jaccard']:.2f})" for case in worst.to_dict("records"))
     return {
         "run": entry.name,
-        "below": f"{len(below)} of {len(entry.per_image)}",
+        "below": f"{len(below)} of {len(entry.results)}",
         "ids, Jaccard": named,
     }
 
 
 def attention(study: Study, tests: Sequence[PairedTest]) -> Section:
     """α of each block, and what the ablations say."""
-    shown = [e for e in study.entries if not e.history.empty and alpha_columns(e.history)]
+    attends = [e for e in study.entries if alpha_columns(e.history)]
     blocks: list[Block] = [Items(said)] if (said := ablations(study, tests)) else []
-    if shown:
-        table = pd.DataFrame([_final_alphas(entry) for entry in shown])
-        pictures = [
-            figures.drawn(figures.alphas(e.history), f"α of each block of {e.name}", e.name)
-            for e in shown
-            if e.history[alpha_columns(e.history)].any(axis=None)  # not frozen at 0
-        ]
-        blocks += [Table("α of each block at the epoch that was kept", table), Pictures(pictures)]
+    if attends:
+        final = pd.DataFrame([_final_alphas(entry) for entry in attends])
+        blocks.append(Table("α of each block at the epoch that was kept", final))
+    learned = {
+        e.name: e.history
+        for e in attends
+        if e.history[alpha_columns(e.history)].any(axis=None)  # not frozen at 0
+    }
+    if learned:
+        figure = visualize.attention_weights(learned, "", study.where)
+        alt = f"α of each block over the epochs of {listed(learned)}"
+        blocks.append(figures.drawn(figure, alt, wide=True))
     return Section("attention", "Attention", blocks or [Text("No run here has attention weights.")])
 
 
 def _final_alphas(entry: Entry) -> dict[str, str]:
-    history, score = entry.history, entry.settings.get("select_score", "")
+    history, score = entry.history, entry.experiment.get("select_score", "")
     known = score in history and history[score].notna().any()
     kept = history.loc[history[score].idxmax()] if known else history.iloc[-1]
     names = alpha_columns(history)

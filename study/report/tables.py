@@ -12,29 +12,19 @@ from study.report.compare import Against, Own, flat
 from study.report.entries import Entry
 from study.report.pairs import PairedTest
 from utils.evaluation.masks import TABLE_NAMES
+from utils.system.experiment import Task
 
 NOT_RECORDED = "not recorded"
-CSV = (
-    "run",
-    "row",
-    "seed",
-    "profile",
-    "data",
-    "split",
-    "convention",
-    "metric",
-    "value",
-    "low",
-    "high",
-    "n",
-)
-CONVENTIONS = {  # of classifiers, of segmenters
-    ("official", False): "official (> 0.5)",
-    ("coursework", False): "coursework (argmax)",
-    ("unstated", False): "theirs not stated; ours: coursework (argmax)",
-    ("official", True): "official (mean of images)",
-    ("coursework", True): "coursework (pooled, with background)",
-    ("lesion", True): "lesion (pooled)",
+CSV = ["run", "row", "seed", "profile", "data", "split", "convention", "metric", "value", "low",
+       "high", "n"]  # fmt: skip
+ENDS = ("value", "low", "high")
+CONVENTIONS: dict[tuple[Task, str], str] = {
+    ("labels", "official"): "official (> 0.5)",
+    ("labels", "coursework"): "coursework (argmax)",
+    ("labels", "unstated"): "theirs not stated; ours: coursework (argmax)",
+    ("masks", "official"): "official (mean of images)",
+    ("masks", "coursework"): "coursework (pooled, with background)",
+    ("masks", "lesion"): "lesion (pooled)",
 }
 _SHORT = {"auc": "AUC", "accuracy": "ACC", "sensitivity": "SE", "specificity": "SP"}
 # Free to differ, or named elsewhere on the page.
@@ -49,12 +39,6 @@ def number(value: float | None, digits: int = 3, sign: bool = False) -> str:
     return f"{value:{'+' if sign else '-'}z.{digits}f}".replace("-", "−")
 
 
-def printed(value: float) -> str:
-    """A published value with as many digits as were printed, three at least."""
-    text = f"{value:.4f}"
-    return text.removesuffix("0")
-
-
 def within(value: float | None, low: float | None, high: float | None, sign: bool = False) -> str:
     """ "0.917 [0.875, 0.955]"; without the interval where there is none."""
     if value is None or low is None or math.isnan(low) or math.isnan(value):
@@ -63,12 +47,15 @@ def within(value: float | None, low: float | None, high: float | None, sign: boo
     return f"{number(value, sign=sign)} {ends}"
 
 
-def own(score: Own | None) -> str:
-    """A score of a row: its interval, and ± its deviation over seeds where there are several."""
-    if score is None:
-        return "–"
-    seeds = "" if math.isnan(score.deviation) else f" ± {number(score.deviation)}"
-    return f"{number(score.value)}{seeds} [{number(score.low)}, {number(score.high)}]"
+def over_seeds(value: float, deviation: float) -> str:
+    """A value, and ± its deviation over seeds where there are several."""
+    return number(value) + ("" if math.isnan(deviation) else f" ± {number(deviation)}")
+
+
+def own(score: Own) -> str:
+    """A score of ours with its interval."""
+    ends = f"[{number(score.low)}, {number(score.high)}]"
+    return f"{over_seeds(score.value, score.deviation)} {ends}"
 
 
 def p_text(value: float) -> str:
@@ -82,10 +69,14 @@ def p_text(value: float) -> str:
     return "< 0.05" if value < 0.05 <= float(text) else text
 
 
-def metric_name(metric: str, segments: bool) -> str:
-    """ "melanoma_auc" as "M AUC", "seborrheic_keratosis_accuracy" as "SK ACC", "jaccard" as JSI."""
-    if segments:
-        return TABLE_NAMES.get(metric, metric)
+def metric_name(metric: str) -> str:
+    """A score as the tables call it.
+
+    >>> [metric_name(name) for name in ("melanoma_auc", "seborrheic_keratosis_accuracy", "jaccard")]
+    ['M AUC', 'SK ACC', 'JSI']
+    """
+    if metric in TABLE_NAMES:
+        return TABLE_NAMES[metric]
     name, _, kind = metric.rpartition("_")
     short = {"melanoma": "M", "seborrheic_keratosis": "SK"}.get(name, name)
     return f"{short} {_SHORT.get(kind, kind)}".strip()
@@ -95,64 +86,60 @@ def results(entries: Iterable[Entry], split: str) -> pd.DataFrame:
     """Every score of every run: what results.csv holds, a line a run and metric; columns `CSV`."""
     lines = []
     for entry in entries:
-        scores = entry.scores or {}
-        start = {"run": entry.name, "row": entry.row, "seed": entry.seed}
-        start |= {"profile": entry.settings.get("profile", ""), "data": scores.get("data", "")}
+        scores = entry.scores
+        run = {"run": entry.name, "row": entry.row, "seed": entry.seed, "split": split}
+        run |= {"profile": entry.experiment.get("profile", ""), "data": scores.get("data", "")}
         for (convention, *path), score in flat(scores).items():
-            line = {"split": split, "convention": convention, "metric": "_".join(path)}
-            ends = {end: score.get(end) for end in ("value", "low", "high")}
-            lines.append(start | line | ends | {"n": scores.get("n")})
-    return pd.DataFrame(lines, columns=list(CSV))
+            line = {"convention": convention, "metric": "_".join(path), "n": scores.get("n")}
+            lines.append(run | line | {end: score.get(end) for end in ENDS})
+    return pd.DataFrame(lines, columns=CSV)
 
 
-def wide(table: pd.DataFrame) -> pd.DataFrame:
-    """Lines of `results` with a line a run and a column a metric, as texts."""
-    lines: dict[str, dict[str, str]] = {}
-    for line in table.to_dict("records"):
-        segments = line["row"].startswith("seg-")
-        cells = lines.setdefault(line["run"], {"run": line["run"]})
-        cells[metric_name(line["metric"], segments)] = within(
-            line["value"], line["low"], line["high"]
-        )
-    return pd.DataFrame(lines.values()).fillna("–")
+def official(entries: Iterable[Entry]) -> pd.DataFrame:
+    """The official scores with a line a run and a column a metric, as texts."""
+    lines = [
+        {"run": entry.name}
+        | {
+            metric_name("_".join(path)): within(score["value"], score.get("low"), score.get("high"))
+            for (convention, *path), score in flat(entry.scores).items()
+            if convention == "official"
+        }
+        for entry in entries
+    ]
+    return pd.DataFrame([line for line in lines if len(line) > 1]).fillna("–")
 
 
 def published(lines: Sequence[Against]) -> pd.DataFrame:
     """Ours, theirs, difference, interval and verdict, as texts; a line a score."""
-    table = []
-    for line in lines:
-        segments = line.row.startswith("seg-")
-        table.append(
+    return pd.DataFrame(
+        [
             {
                 "row": line.row,
                 "published": line.study.source,
-                "score": metric_name(line.metric, segments),
+                "score": metric_name(line.metric),
                 "ours": own(line.ours),
-                "theirs": printed(line.theirs),
+                "theirs": f"{line.theirs:.4f}".removesuffix("0"),  # as printed, three at least
                 "difference": within(line.difference, line.low, line.high, sign=True),
                 "verdict": line.verdict,
-                "convention": CONVENTIONS[line.study.convention, segments],
+                "convention": CONVENTIONS[line.task, line.study.convention],
                 "ours trained on": line.trained_on,
                 "theirs trained on": line.study.training_list,
             }
-        )
-    return pd.DataFrame(table)
+            for line in lines
+        ]
+    )
 
 
 def paired(tests: Sequence[PairedTest]) -> pd.DataFrame:
     """The paired tests as texts; a line a test."""
-
-    def side(value: float, deviation: float) -> str:
-        return number(value) + ("" if math.isnan(deviation) else f" ± {number(deviation)}")
-
     return pd.DataFrame(
         [
             {
                 "row": test.row,
                 "against": test.other,
                 "score": test.what,
-                "first": side(test.first, test.spread[0]),
-                "second": side(test.second, test.spread[1]),
+                "first": over_seeds(test.first, test.spread[0]),
+                "second": over_seeds(test.second, test.spread[1]),
                 "difference": within(test.first - test.second, test.low, test.high, sign=True),
                 "test": test.test,
                 "p": p_text(test.p_value),
@@ -170,8 +157,7 @@ def latex(tables: Mapping[str, pd.DataFrame]) -> str:
     """booktabs tables, each under its caption, every cell escaped; ready to be put into a text."""
     parts = ["% needs \\usepackage{booktabs,longtable}\n{\\footnotesize\n"]
     for caption, table in tables.items():
-        body = table.astype(str).map(_tex)
-        body.columns = [_tex(str(name)) for name in table.columns]
+        body = table.astype(str).map(_tex).rename(columns=_tex)
         text = body.style.hide(axis="index").to_latex(
             hrules=True,
             caption=_tex(caption),
@@ -204,29 +190,35 @@ def _tex(text: str) -> str:
     return "".join(_TEX.get(sign, sign) for sign in text)
 
 
-def overrides(entry: Entry, recipe: Any | None) -> str:
-    """Settings of the run that are not those of its row's recipe: "epochs 8 (15)"."""
-    if recipe is None:
+def overrides(entry: Entry) -> str:
+    """Settings of the run that are not those of its recipe: "epochs 8 (15)"."""
+    if entry.recipe is None:
         return "the recipe of this row is not known here"
-    wanted = json.loads(json.dumps(asdict(recipe)))
     texts = [
-        f"{name} {_plain(value)} ({_plain(wanted[name])})"
-        for name, value in changed(entry, recipe).items()
+        f"{name} {_plain(value)} ({_plain(usual)})"
+        for name, (value, usual) in changed(entry).items()
     ]
     return ", ".join(texts) or "none"
 
 
-def changed(entry: Entry, recipe: Any) -> dict[str, Any]:
-    """Settings of the run that are not those of its row's recipe, by name."""
-    wanted = json.loads(json.dumps(asdict(recipe)))
+def changed(entry: Entry) -> dict[str, tuple[Any, Any]]:
+    """Settings of the run that are not those of its recipe, each beside the recipe's."""
+    if entry.recipe is None:
+        return {}
+    recipe = json.loads(json.dumps(asdict(entry.recipe)))  # as it would be stored
     return {
-        name: entry.settings[name]
-        for name, value in wanted.items()
-        if name in entry.settings and entry.settings[name] != value and name not in _NO_OVERRIDE
+        name: (entry.experiment[name], usual)
+        for name, usual in recipe.items()
+        if entry.experiment.get(name, usual) != usual and name not in _NO_OVERRIDE
     }
 
 
+def size(value: Any) -> str:
+    """A size in px: "224", "336×224"."""
+    return "×".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
 def _plain(value: Any) -> str:
-    if isinstance(value, list):
-        return "×".join(map(str, value)) if len(value) == 2 else str(value)
+    if isinstance(value, list) and len(value) == 2:
+        return size(value)
     return "none" if value is None else str(value)

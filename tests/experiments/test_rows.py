@@ -27,7 +27,8 @@ from experiments import (
 from experiments import ROWS as EXPERIMENTS
 from experiments import ClassificationRow as Row
 from study.notebooks import check_parameters
-from study.plan import TRAINING
+from study.outcome import summary
+from study.tasks import TRAINING
 from utils import evaluation, loss
 from utils.data import patches, splits
 from utils.model import recipe
@@ -410,9 +411,10 @@ def test_parameters_of_the_notebook_are_the_ones_agreed_on():
         "experiment profile data_dir run_dir epochs image_size batch_size learning_rate seed "
         "precision compile_network workers train_list select_on weights allow_missing resume"
     )
-    for kind, more in ((Row, ""), (SegmentationRow, " encoder_from views clean_up")):
+    of_masks = " encoder_from views clean_up"
+    for task, kind, more in (("labels", Row, ""), ("masks", SegmentationRow, of_masks)):
         names = (agreed + more).split()
-        check_parameters(TRAINING[kind], dict.fromkeys(names))
+        check_parameters(TRAINING[task], dict.fromkeys(names))
         fields = {field.name for field in dataclasses.fields(kind)}
         assert set(names) - fields == {"experiment", "data_dir", "run_dir", "resume"}
 
@@ -434,7 +436,7 @@ def test_summary_of_a_run_is_that_of_its_score_files(tmp_path):
         official = {"melanoma": {"auc": {"value": area, "low": 0.7, "high": 0.95}}}
         found = {"data": "ISIC 2017", "split": split, "n": 150, "official": official}
         (tmp_path / f"scores-{split}.json").write_text(json.dumps(found))
-    assert reproduce.summary(tmp_path).splitlines() == [
+    assert summary(tmp_path).splitlines() == [
         str(tmp_path),
         "ISIC 2017, test split, 150 images, 95 % intervals:",
         "  AUC melanoma: 0.900 [0.700, 0.950]",
@@ -444,7 +446,7 @@ def test_summary_of_a_run_is_that_of_its_score_files(tmp_path):
 
 
 def test_summary_of_a_run_without_scores(tmp_path):
-    assert reproduce.summary(tmp_path) == str(tmp_path)
+    assert summary(tmp_path) == str(tmp_path)
 
 
 def test_experiments_need_no_torch():
@@ -485,6 +487,6 @@ def test_weights_none_means_from_scratch():
 def test_damaged_scores_are_named_in_the_summary(tmp_path):
     for split, text in (("test", "{"), ("validation", "[]")):
         (tmp_path / f"scores-{split}.json").write_text(text)
-    said = reproduce.summary(tmp_path)
+    said = summary(tmp_path)
     assert said.count("is damaged; remove it and run the row again") == 2
     assert "scores-test.json" in said

@@ -17,8 +17,8 @@ from ways import RUN_FILES, checkout, contents, outputs, papermill, run, script
 
 import experiments
 import nets
-from study import outcome
 from study.notebooks import check_parameters
+from study.tasks import EVALUATION
 from utils import data, loss
 from utils.logger import runs as run_folders
 from utils.system.errors import RunError
@@ -121,7 +121,7 @@ def test_workers_start_from_a_converted_script(method: str, demo_set: Path, tmp_
 def test_a_wrong_parameter_is_refused_before_any_work() -> None:
     with pytest.raises(ValueError, match=r"ARL-CNN.ipynb has no parameter epoch; it has experim"):
         check_parameters(NOTEBOOK, {"experiment": "1-3", "epoch": 3})
-    evaluation = outcome.EVALUATION[experiments.ClassificationRow]
+    evaluation = EVALUATION["labels"]
     with pytest.raises(ValueError, match=r"Evaluation-Cls.ipynb has no parameter run; it has runs"):
         check_parameters(evaluation, {"run": "1-3"})
 

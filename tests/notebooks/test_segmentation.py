@@ -17,13 +17,13 @@ import pytest
 import small_run
 import small_seg
 import torch
-from papermill.exceptions import PapermillExecutionError
 from safetensors.torch import load_file
 from ways import RUN_FILES, TIMES, contents, outputs, papermill, run, script
 
 import experiments
 import nets
 import seg_main
+from study import notebooks
 from utils import data
 from utils.data import store
 from utils.logger import runs
@@ -293,7 +293,7 @@ class TestCommandLine:
     def test_the_network_and_its_start(self, demo_set, words, experiment, weights):
         found = self.parameters(demo_set, *words)
         assert (found["experiment"], found["weights"]) == (experiment, weights)
-        row = seg_main.row_of(found)
+        row = seg_main.experiment_of(found)
         assert row.name == experiment
         assert row.weights == (None if weights == "none" else weights)
 
@@ -312,7 +312,7 @@ class TestCommandLine:
     )
     def test_what_the_folder_is_called(self, demo_set, words, name):
         chosen = seg_main.parser().parse_args([*words, "--profile", "best"])
-        row = seg_main.row_of(seg_main.parameters_of(chosen, demo_set))
+        row = seg_main.experiment_of(seg_main.parameters_of(chosen, demo_set))
         path = seg_main.folder_of(row, demo_set, chosen.id)
         assert path == PROJECT / "model/demo-best" / name
 
@@ -321,7 +321,7 @@ class TestCommandLine:
         [
             (("-n", "unet", "-p", "1"), "UNet has no pretrained weights; use -p 0"),
             (("-p", "1", "--encoder-from", "1-5-s0"), "both give the encoder weights"),
-            (("--image-size", "big"), "image_size is 'big'; expected a side in px"),
+            (("--image-size", "big"), "image_size is 'big'; expected px such as 256"),
             (("--views", "3"), "views is 3"),
             (("-i", "a/b"), "-i is 'a/b'; expected a plain name"),
             (("-i", "try.1"), "-i is 'try.1'; expected a plain name"),
@@ -365,8 +365,8 @@ class TestCommandLine:
         self, demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def changed(*_: object) -> None:
-            raise PapermillExecutionError(1, 1, "", "RunError", "Use resume='restart' …", [])
+            raise notebooks.CellError("RunError: Use resume='restart' …")
 
-        monkeypatch.setattr(seg_main, "run_notebook", changed)
+        monkeypatch.setattr(notebooks, "run_notebook", changed)
         with pytest.raises(SystemExit, match=r"RunError: Use .*\n.*resume='restart' is -c 0"):
             seg_main.main(["--data-dir", str(demo_set), "--run-dir", str(tmp_path)])

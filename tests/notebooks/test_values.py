@@ -23,8 +23,8 @@ import prepare_data
 import reproduce
 import seg_main
 from nets.weights import WeightsError
-from study import plan
-from study.plan import TRAINING
+from study import notebooks, plan
+from study.tasks import TRAINING
 from utils import data, fetching, logger
 from utils.data import crops, store
 from utils.fetching.inventory import Problem
@@ -228,8 +228,7 @@ def test_a_command_uses_a_value_or_says_what_is_wrong(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(seg_main, "run_notebook", lambda *_: None)
-    monkeypatch.setattr(seg_main, "TRAINING", dict.fromkeys(TRAINING))
+    monkeypatch.setattr(notebooks, "run_notebook", lambda *_: None)
     monkeypatch.setattr(plan, "TRAINING", {kind: PROJECT / f.name for kind, f in TRAINING.items()})
     no_problems = pd.DataFrame(columns=Problem._fields)
     report = fetching.verification.Report(pd.DataFrame(), no_problems, (), 0, 0.0)

@@ -25,21 +25,20 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: instal
 def page(tmp_path_factory: pytest.TempPathFactory, demo_set: Path) -> Path:
     """The report of two classifiers and a segmenter."""
     folder = tmp_path_factory.mktemp("report")
-    runs, rows = {}, {}
+    runs = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs, "RESAMPLES", 200)
         patch.setattr(evaluation.trust, "assess", partial(evaluation.trust.assess, resamples=50))
         # As if the images were real ones: beside synthetic data the published tables are left out.
         patch.setattr(study_folders, "NOTE", "ISIC 2017")
-        patch.setattr(report.index.data, "is_demo", lambda _: False)
+        patch.setattr(report.index.data, "note", lambda _: study_folders.NOTE)
         for name, make in (
             ("1-3", study_folders.classifier),
             ("4-1", study_folders.classifier),
             ("seg-1", study_folders.segmenter),
         ):
-            rows[name] = experiments.get(name, "best")
-            runs[f"{name}-s0"] = make(folder / f"{name}-s0", rows[name])
-        return report.write(runs, rows, demo_set, "test", folder / "out", study_folders.AGAINST)
+            runs[f"{name}-s0"] = make(folder / f"{name}-s0", experiments.get(name, "best"))
+        return report.write(runs, demo_set, "test")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.stats
 import study_folders
@@ -13,9 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 import experiments
 from study.report import pairs, sections, tables, trust
-from study.report.compare import Own, against_published, own_scores
-from study.report.entries import Entry, by_row, read
-from study.report.findings import Study
+from study.report.compare import Own, against_published, beside_published, own_scores
+from study.report.entries import Entry, Study, read
 from study.report.page import Table
 from study.report.pairs import PairedTest, paired_tests
 from utils import evaluation
@@ -39,7 +37,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def rows(folders: Path) -> dict[str, list[Entry]]:
     """The runs of the study by row."""
-    return by_row(entry(folders / name) for name in sorted(p.name for p in folders.iterdir()))
+    entries = [entry(folder) for folder in sorted(folders.iterdir())]
+    return Study(entries, "test", study_folders.NOTE).rows
 
 
 def entry(folder: Path) -> Entry:
@@ -52,9 +51,8 @@ def of_scores(value: float, low: float, high: float, **more: object) -> Entry:
     metrics = dict.fromkeys(("auc", "accuracy", "sensitivity", "specificity"), score)
     scores = {"data": "ISIC 2017", "split": "test", "n": 600, "counts": OFFICIAL}
     scores |= {"coursework": {"melanoma": metrics}} | more
-    empty = pd.DataFrame()
-    settings = {"row": {"name": "1-1", "seed": 0, "train_list": "official"}}
-    return Entry("1-1-s0", Path(), settings, empty, empty, None, None, None, scores)
+    experiment = {"name": "1-1", "seed": 0, "train_list": "official"}
+    return Entry("1-1-s0", Path(), {"row": experiment}, scores=scores)
 
 
 def real(entries: list[Entry]) -> list[Entry]:
@@ -85,13 +83,13 @@ class TestOwnScores:
         entries = [of_scores(0.5, 0.4, 0.6), of_scores(0.5, 0.4, 0.6)]
         entries[1].scores["coursework"] = {"melanoma": {"auc": nothing}}
         assert own_scores(entries) == {}
-        assert own_scores([replace(entries[0], scores=None)]) == {}
+        assert own_scores([replace(entries[0], scores={})]) == {}
 
 
 class TestAgainstPublished:
     def one(self, ours: Entry, metric: str, **changes: object) -> object:
         study = replace(ROW.published[0], **{"convention": "coursework"} | changes)
-        lines = against_published("1-1", [ours], [study])
+        lines = against_published([ours], [study])
         return next(line for line in lines if line.metric == metric)
 
     def test_an_accuracy_has_wilsons_interval_on_600_images(self) -> None:
@@ -135,11 +133,11 @@ class TestAgainstPublished:
 
     def test_nothing_published_stands_beside_synthetic_data(self, rows: dict) -> None:
         published = experiments.get("seg-1", "best").published
-        assert against_published("seg-1", rows["seg-1"], published) == []
+        assert against_published(rows["seg-1"], published) == []
 
     def test_a_segmenter_is_compared_in_the_convention_of_the_study(self, rows: dict) -> None:
         published = experiments.get("seg-1", "best").published
-        lines = against_published("seg-1", real(rows["seg-1"]), published)
+        lines = against_published(real(rows["seg-1"]), published)
         own = own_scores(rows["seg-1"])
         for line in lines:
             assert line.ours == own[line.study.convention, line.metric]
@@ -148,7 +146,7 @@ class TestAgainstPublished:
 
     def test_a_mean_over_images_varies_as_ours_on_600(self, rows: dict) -> None:
         study = experiments.Published("someone", {"jaccard": 0.7}, "?", convention="official")
-        (line,) = against_published("seg-1", real(rows["seg-1"]), [study])
+        (line,) = against_published(real(rows["seg-1"]), [study])
         ours: Own = line.ours
         scale = math.sqrt(study_folders.IMAGES / 600)
         expected = math.hypot(ours.value - ours.low, scale * (ours.high - ours.value))
@@ -156,8 +154,8 @@ class TestAgainstPublished:
 
 
 def test_the_page_sets_ours_beside_theirs_unless_the_images_are_synthetic(rows: dict) -> None:
-    study = Study(real(rows["1-1"]), {"1-1": ROW}, "test", "ISIC 2017", False, None, "", {}, {})
-    _, head, *_ = sections.published(study, study.published()).blocks
+    study = Study(real(rows["1-1"]), "test", "ISIC 2017")
+    _, head, *_ = sections.published(study, beside_published(study)).blocks
     shown = head.table.set_index(["published", "score"]).loc[
         ("Zhang et al. 2019, ARL-CNN50", "M AUC")
     ]
@@ -165,17 +163,17 @@ def test_the_page_sets_ours_beside_theirs_unless_the_images_are_synthetic(rows: 
     assert shown["ours"] == "{value:.3f} [{low:.3f}, {high:.3f}]".format(**score)
     assert shown["theirs"] == "0.875"
     assert shown["difference"].startswith(f"{score['value'] - 0.875:+.3f}".replace("-", "−"))
-    study = replace(study, entries=rows["1-1"], synthetic=True)
-    (words,) = sections.published(study, study.published()).blocks
+    study = replace(study, entries=rows["1-1"], data=study_folders.NOTE)
+    (words,) = sections.published(study, beside_published(study)).blocks
     assert "synthetic" in words.text
 
 
 def test_the_brier_score_has_the_interval_that_the_notebook_shows(rows: dict) -> None:
     run = rows["1-1"][0]
     shown = evaluation.trust.readable(
-        evaluation.trust.assess(run.selection, run.predictions).calibration
+        evaluation.trust.assess(run.selection, run.results).calibration
     )
-    study = Study([run], {}, "test", "demo", True, None, "", {}, {})
+    study = Study([run], "test", study_folders.NOTE)
     found = next(block for block in trust.trust(study).blocks if isinstance(block, Table))
     first = shown[shown["probabilities"] == evaluation.trust.BEFORE]
     assert found.table["Brier"].tolist() == first["brier"].tolist()
@@ -188,7 +186,7 @@ class TestPairedTests:
         return tests
 
     def test_one_seed_against_one(self, rows: dict) -> None:
-        first, second = (rows[name][0].predictions for name in ("1-1", "1-2"))
+        first, second = (rows[name][0].results for name in ("1-1", "1-2"))
         areas = [roc_auc_score(t["label"] == 0, t["melanoma"]) for t in (first, second)]
         tests = self.found(rows, **{"1_1": "1-2"})
         mean, melanoma, keratosis, accuracy = tests
@@ -227,7 +225,7 @@ class TestPairedTests:
 
     def test_masks_as_jaccard_difference_has_them(self, rows: dict) -> None:
         mean, ranks = self.found(rows, **{"seg_6": "seg-1"})
-        sides = [rows[name][0].per_image for name in ("seg-6", "seg-1")]
+        sides = [rows[name][0].results for name in ("seg-6", "seg-1")]
         counts = [Counts(*(side[name].to_numpy() for name in Counts._fields)) for side in sides]
         expected = jaccard_difference(*counts, resamples=10_000)
         assert (mean.first, mean.second) == (expected.first, expected.second)
@@ -238,8 +236,8 @@ class TestPairedTests:
 
     def test_a_difference_has_the_interval_that_the_notebooks_show(self, rows: dict) -> None:
         tests = self.found(rows, **{"1_1": "1-2", "seg_6": "seg-1"})
-        of_classes = label_differences({n: rows[n][0].predictions for n in ("1-2", "1-1")})
-        of_masks = mask_differences({n: rows[n][0].per_image for n in ("seg-1", "seg-6")})
+        of_classes = label_differences({n: rows[n][0].results for n in ("1-2", "1-1")})
+        of_masks = mask_differences({n: rows[n][0].results for n in ("seg-1", "seg-6")})
         shown = {**of_classes.loc["1-1"], **of_masks.loc["seg-6"]}
         for test in tests:
             if test.test in ("bootstrap", "DeLong"):
@@ -259,14 +257,14 @@ class TestPairedTests:
 
     def test_other_images_are_left_out_and_said(self, rows: dict) -> None:
         other = rows["1-2"][0]
-        table = other.predictions.assign(id=[f"X{n}" for n in range(len(other.predictions))])
-        changed = rows | {"1-2": [replace(other, predictions=table)]}
+        table = other.results.assign(id=[f"X{n}" for n in range(len(other.results))])
+        changed = rows | {"1-2": [replace(other, results=table)]}
         tests, left_out = paired_tests(changed, {"1-1": "1-2"})
         assert tests == []
         assert "1-1 against 1-2: the tables hold other images" in left_out[0]
         other = rows["seg-1"][0]
-        table = other.per_image.iloc[1:]
-        changed = rows | {"seg-1": [replace(other, per_image=table)]}
+        table = other.results.iloc[1:]
+        changed = rows | {"seg-1": [replace(other, results=table)]}
         tests, left_out = paired_tests(changed, {"seg-6": "seg-1"})
         assert tests == []
         assert "seg-6 against seg-1: the tables hold other images; only in one" in left_out[0]

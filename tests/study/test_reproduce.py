@@ -1,14 +1,18 @@
 """The command line of the whole study, with notebooks that do not really run."""
 
+import ast
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import reproduce
-from study import executors, schedule
+from study import executors, outcome, report, schedule
 from study.jobs import Job
 from utils import logger
+from utils.system.project import PROJECT
 
 
 class Trains:
@@ -25,9 +29,10 @@ class Trains:
         self.log.write_text("first line\nValueError: no such image\n")
         broken = job.name in self.broken
         if not broken and "experiment" in job.parameters:
-            row = reproduce.experiments.get(job.parameters["experiment"], job.parameters["profile"])
-            run = logger.start_run(job.folder, row, {"fingerprint": "x", "set": "demo"})
-            for name in ("last.pt", f"predictions-{row.select_on}.csv", "run.html"):
+            wanted = (job.parameters["experiment"], job.parameters["profile"])
+            experiment = reproduce.experiments.get(*wanted)
+            run = logger.start_run(job.folder, experiment, {"fingerprint": "x", "set": "demo"})
+            for name in ("last.pt", f"predictions-{experiment.select_on}.csv", "run.html"):
                 (run / name).touch()
             scores = {"data": "d", "split": "test", "n": 1, "official": {}}
             run.save_json("scores-test.json", scores)
@@ -54,15 +59,16 @@ def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict]:
     """A project in a folder of its own; returns what the report was asked for."""
     asked: list[dict] = []
 
-    def write(runs, rows, _data_dir, split, output, _against, failed, notebooks, same):
-        asked.append({"runs": list(runs), "rows": list(rows), "split": split, "failed": failed})
-        asked[-1] |= {"notebooks": notebooks, "output": output, "same": same}
-        return output / "index.html"
+    def write(runs, _data_dir, split, failed, pages, same):
+        folder = next(iter(runs.values())).path.parent
+        asked.append({"runs": list(runs), "split": split, "failed": failed, "folder": folder})
+        asked[-1] |= {"pages": pages, "same": same}
+        return folder / "index.html"
 
     monkeypatch.setattr("utils.system.project.PROJECT", tmp_path)
     monkeypatch.setattr(schedule, "POLL", 0.0)
-    monkeypatch.setattr(reproduce, "LocalExecutor", Trains)
-    monkeypatch.setattr(reproduce.report, "write", write)
+    monkeypatch.setattr(executors, "LocalExecutor", Trains)
+    monkeypatch.setattr(report, "write", write)
     Trains.seen, Trains.broken = [], ()
     return asked
 
@@ -71,6 +77,23 @@ def call(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
         reproduce.main([*arguments, "--profile", "demo"])
     return ended.value.code
+
+
+HEAVY = {"torch", "pandas", "matplotlib", "papermill", "scipy", "sklearn"}
+
+
+@pytest.mark.parametrize("command", ["reproduce.py", "seg_main.py"])
+def test_help_waits_for_nothing_heavy(command: str) -> None:
+    code = (
+        "import runpy, sys\nsys.argv[1:] = ['--help']\n"
+        f"try: runpy.run_path({command!r}, run_name='__main__')\n"
+        "except SystemExit: print(sorted(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert "usage: " in done.stdout
+    assert not HEAVY & set(ast.literal_eval(done.stdout.splitlines()[-1]))
 
 
 def test_rows_then_evaluations_then_the_report(study, demo_set, tmp_path, capsys) -> None:
@@ -83,10 +106,9 @@ def test_rows_then_evaluations_then_the_report(study, demo_set, tmp_path, capsys
     ]
     assert Trains.seen[2].parameters["runs"] == [str(tmp_path / "model/demo-demo/1-3-s0")]
     (asked,) = study
-    assert (asked["runs"], asked["rows"]) == (["1-3-s0", "seg-6-s0"], ["1-3", "seg-6"])
-    assert asked["output"] == tmp_path / "model/demo-demo/report-test"
-    assert asked["same"] == {"2-4": "1-3"}
-    assert [page.read_text() for page in asked["notebooks"].values()] == ["evaluated"] * 2
+    assert asked["runs"] == ["1-3-s0", "seg-6-s0"]
+    assert asked["same"] == {"2-4-s0": "1-3-s0"}
+    assert [page.read_text() for page in asked["pages"].values()] == ["evaluated"] * 2
     assert (tmp_path / "model/demo-demo/evaluation-cls-test/scores.csv").exists()
     assert "report: " in capsys.readouterr().out
 
@@ -102,7 +124,7 @@ def test_a_kind_is_evaluated_as_soon_as_none_of_it_is_left(study, demo_set) -> N
         "2-1-s0",
         "evaluation-cls-test",
     ]
-    assert Trains.seen[-1].parameters["runs"] == [str(study[0]["output"].parent / "1-3-s0")]
+    assert Trains.seen[-1].parameters["runs"] == [str(study[0]["folder"] / "1-3-s0")]
 
 
 def test_a_second_call_trains_nothing(study, demo_set, capsys) -> None:
@@ -145,7 +167,7 @@ def test_a_damaged_run_does_not_stop_the_report_of_the_others(
     study, demo_set, capsys, settings
 ) -> None:
     call("1-3", "2-1", "--data-dir", str(demo_set))
-    (study[0]["output"].parent / "1-3-s0" / "config.json").write_text(settings)
+    (study[0]["folder"] / "1-3-s0" / "config.json").write_text(settings)
     assert call("1-3", "2-1", "--data-dir", str(demo_set)) == 1
     assert study[1]["runs"] == ["2-1-s0"]
     assert "config.json is damaged" in study[1]["failed"][0]
@@ -155,7 +177,7 @@ def test_a_damaged_run_does_not_stop_the_report_of_the_others(
 def test_a_run_of_no_row_is_passed_over(study, demo_set, capsys) -> None:
     call("1-3", "2-1", "--data-dir", str(demo_set))
     settings = '{"finished": true, "row": {}}'
-    (study[0]["output"].parent / "1-3-s0" / "config.json").write_text(settings)
+    (study[0]["folder"] / "1-3-s0" / "config.json").write_text(settings)
     assert call("1-3", "2-1", "--finished", "--data-dir", str(demo_set)) == 0
     assert study[1]["runs"] == ["2-1-s0"]
     assert "config.json names no row of the table" in capsys.readouterr().err
@@ -163,24 +185,17 @@ def test_a_run_of_no_row_is_passed_over(study, demo_set, capsys) -> None:
 
 def test_the_page_of_a_run_is_named_where_there_is_one(study, demo_set, capsys) -> None:
     call("1-3", "--data-dir", str(demo_set))
-    page = study[0]["output"].parent / "1-3-s0" / "run.html"
+    page = study[0]["folder"] / "1-3-s0" / "run.html"
     assert f"page: {page}" in capsys.readouterr().out
     page.unlink()  # as in Jupyter
     call("1-3", "--data-dir", str(demo_set))
     assert "page: " not in capsys.readouterr().out
 
 
-def test_pages_of_an_earlier_call_do_not_stay(study, demo_set) -> None:
-    call("1-3", "seg-6", "--data-dir", str(demo_set))
-    assert call("1-3", "--data-dir", str(demo_set)) == 0
-    pages = sorted(page.name for page in study[1]["output"].glob("*.html"))
-    assert pages == ["evaluation-cls-test.html"]
-
-
 def test_the_page_alone(study, demo_set) -> None:
     assert call("1-3", "--no-evaluation", "--data-dir", str(demo_set)) == 0
     assert [job.name for job in Trains.seen] == ["1-3-s0"]
-    assert (study[0]["runs"], study[0]["notebooks"]) == (["1-3-s0"], {})
+    assert (study[0]["runs"], study[0]["pages"]) == (["1-3-s0"], {})
 
 
 def test_another_split_is_evaluated_and_reported(study, demo_set) -> None:
@@ -202,7 +217,7 @@ def test_a_dry_run_only_tells(study, demo_set, tmp_path, capsys) -> None:
 
 def test_a_dry_run_of_a_restart_counts_every_epoch(study, demo_set, capsys) -> None:
     call("1-3", "--data-dir", str(demo_set))
-    run = study[0]["output"].parent / "1-3-s0"
+    run = study[0]["folder"] / "1-3-s0"
     (run / "history.csv").write_text("epoch,auc_mean\n1,0.5\n2,0.6\n")
     (run / "timing.csv").write_text("epoch,seconds\n1,600\n2,600\n")
     arguments = ["1-3", "--dry-run", "--profile", "demo", "--data-dir", str(demo_set)]
@@ -226,9 +241,9 @@ def test_ctrl_c_stops_with_its_own_status(demo_set, monkeypatch, capsys) -> None
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(reproduce, "run_all", interrupted)
+    monkeypatch.setattr(schedule, "run_all", interrupted)
     assert call("1-3", "--data-dir", str(demo_set)) == 130
-    assert "call it again to go on" in capsys.readouterr().err
+    assert "call it again to resume" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("study")
@@ -251,14 +266,14 @@ def test_what_is_wrong_is_said_before_anything_runs(demo_set, capsys, arguments,
 def test_the_cluster_gets_its_options(monkeypatch, tmp_path) -> None:
     given = {}
     monkeypatch.setattr(
-        reproduce,
+        executors,
         "SubmititExecutor",
         lambda _logs, cluster, options: given.update(options, cluster=cluster),
     )
-    chosen = reproduce.parser().parse_args(
+    options = reproduce.parser().parse_args(
         ["all", "--executor", "slurm", "--slurm", "slurm_partition=gpu", "gpus_per_node=1"]
     )
-    reproduce._executor(chosen, reproduce._slurm_options(chosen.slurm), tmp_path)
+    reproduce._executor(options, reproduce._slurm_options(options.slurm), tmp_path)
     assert given == {"cluster": "slurm", "slurm_partition": "gpu", "gpus_per_node": 1}
 
 
@@ -268,19 +283,19 @@ def test_a_cluster_that_is_not_there_is_one_sentence(monkeypatch, tmp_path, trou
         raise trouble
 
     monkeypatch.setattr(executors.submitit, "AutoExecutor", refuse)
-    chosen = reproduce.parser().parse_args(["all", "--executor", "slurm"])
+    options = reproduce.parser().parse_args(["all", "--executor", "slurm"])
     with pytest.raises(ValueError, match=f"--executor slurm: {trouble}"):
-        reproduce._executor(chosen, reproduce._slurm_options(chosen.slurm), tmp_path)
+        reproduce._executor(options, reproduce._slurm_options(options.slurm), tmp_path)
 
 
 def test_a_name_that_we_misspelt_is_no_missing_cluster(monkeypatch, tmp_path) -> None:
     def misspelt(*_: object) -> None:
         raise NameError("ours")
 
-    monkeypatch.setattr(reproduce, "SubmititExecutor", misspelt)
-    chosen = reproduce.parser().parse_args(["all", "--executor", "slurm"])
+    monkeypatch.setattr(executors, "SubmititExecutor", misspelt)
+    options = reproduce.parser().parse_args(["all", "--executor", "slurm"])
     with pytest.raises(NameError, match="ours"):
-        reproduce._executor(chosen, {}, tmp_path)
+        reproduce._executor(options, {}, tmp_path)
 
 
 AREA = {"auc": {"value": 0.9, "low": 0.8, "high": 1}}
@@ -312,7 +327,7 @@ OF_MASKS = WHOLE | {"views": 1, "clean_up": False, "selected_on": "holdout", "of
 )
 def test_scores_are_summed_up_or_damaged(tmp_path, content, said) -> None:
     (tmp_path / "scores-test.json").write_text(json.dumps(content))
-    lines = reproduce.summary(tmp_path)
+    lines = outcome.summary(tmp_path)
     assert said in lines
     if said == "is damaged":
         assert (
@@ -327,9 +342,9 @@ def test_a_fault_of_ours_is_no_damaged_file(tmp_path, monkeypatch, kind) -> None
         raise kind("ours")
 
     (tmp_path / "scores-test.json").write_text(json.dumps(WHOLE))
-    monkeypatch.setattr(reproduce.score_tables, "summary", broken)
+    monkeypatch.setattr("utils.evaluation.score_tables.summary", broken)
     with pytest.raises(kind, match="ours"):
-        reproduce.summary(tmp_path)
+        outcome.summary(tmp_path)
 
 
 def test_jobs_survive_being_written(tmp_path) -> None:
@@ -340,9 +355,8 @@ def test_jobs_survive_being_written(tmp_path) -> None:
 
 
 def test_local_jobs_share_the_cores(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(reproduce, "LocalExecutor", executors.LocalExecutor)
     monkeypatch.setattr(reproduce.os, "cpu_count", lambda: 8)
-    chosen = reproduce.parser().parse_args(["all", "--jobs", "2"])
+    options = reproduce.parser().parse_args(["all", "--jobs", "2"])
     assert (
-        reproduce._executor(chosen, reproduce._slurm_options(chosen.slurm), tmp_path).threads == 4
+        reproduce._executor(options, reproduce._slurm_options(options.slurm), tmp_path).threads == 4
     )

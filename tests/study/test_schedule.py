@@ -73,15 +73,15 @@ class TestStanding:
         assert standing.standing(job(tmp_path)).epochs == 0
 
     def test_runs_like_it_are_known_by_what_an_epoch_depends_on(self, tmp_path: Path) -> None:
-        row = experiments.get("seg-1", "demo")
+        experiment = experiments.get("seg-1", "demo")
         epochs(tmp_path / "old", 0.5, 0.5)
-        settings = json.loads(json.dumps(asdict(row)))
-        logger.RunFolder(tmp_path / "old").save_json("config.json", {"row": settings})
+        stored = json.loads(json.dumps(asdict(experiment)))
+        logger.RunFolder(tmp_path / "old").save_json("config.json", {"row": stored})
         known = standing.measured([tmp_path / "old", tmp_path / "none"])
-        assert known == {standing.likeness(asdict(row)): 15.0}
+        assert known == {standing.likeness(asdict(experiment)): 15.0}
         other = experiments.get("seg-1", "demo", image_size=64, stored_size=64)
         assert standing.likeness(asdict(other)) not in known
-        assert standing.likeness(asdict(replace(row, seed=7, epochs=50))) in known
+        assert standing.likeness(asdict(replace(experiment, seed=7, epochs=50))) in known
 
     @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"epoch,seconds\n1,soon\n", b""])
     def test_a_damaged_table_is_as_good_as_none(self, tmp_path: Path, content: bytes) -> None:
@@ -394,9 +394,13 @@ class TestPlan:
 
     def finish(self, planned: plan.Planned, **changes: object) -> logger.RunFolder:
         run = logger.start_run(
-            planned.job.folder, replace(planned.row, **changes), {"fingerprint": 1}
+            planned.job.folder, replace(planned.experiment, **changes), {"fingerprint": 1}
         )
-        for name in ("last.pt", "scores-test.json", f"predictions-{planned.row.select_on}.csv"):
+        for name in (
+            "last.pt",
+            "scores-test.json",
+            f"predictions-{planned.experiment.select_on}.csv",
+        ):
             (run / name).touch()
         run.remember("finished", True)
         return run
@@ -426,7 +430,7 @@ class TestPlan:
         assert made.runs[0].finished
         assert made.jobs == []
         assert plan.plan(["1-3"], [0], "demo", demo_set, resume="restart").jobs
-        (run / f"predictions-{first.row.select_on}.csv").unlink()  # not all of it is there
+        (run / f"predictions-{first.experiment.select_on}.csv").unlink()  # not all of it is there
         assert plan.plan(["1-3"], [0], "demo", demo_set).jobs
 
     def test_a_finished_run_does_not_need_its_last_state(self, demo_set: Path) -> None:
@@ -457,17 +461,17 @@ class TestPlan:
     def test_overrides_reach_row_and_notebook(self, demo_set: Path) -> None:
         changes = [("epochs", "2"), ("seg-*:loss", "dice"), ("seg-*:save_masks", "True")]
         first, second = plan.plan(["1-3", "seg-1"], [0], "demo", demo_set, changes).runs
-        assert (first.row.epochs, first.job.parameters["epochs"]) == (2, 2)
+        assert (first.experiment.epochs, first.job.parameters["epochs"]) == (2, 2)
         assert "loss" not in first.job.parameters
-        assert (second.row.loss, second.job.parameters["loss"]) == ("dice", "dice")
+        assert (second.experiment.loss, second.job.parameters["loss"]) == ("dice", "dice")
         assert second.job.parameters["save_masks"] is True
 
     def test_a_row_under_another_name_is_changed_by_either_name(self, demo_set: Path) -> None:
         for key in ("2-4:epochs", "1-3:epochs"):
             (run,) = plan.plan(["2-4"], [0], "demo", demo_set, [(key, "2")]).runs
-            assert (run.job.name, run.row.epochs) == ("1-3-s0", 2)
+            assert (run.job.name, run.experiment.epochs) == ("1-3-s0", 2)
         made = plan.plan(["1-3", "2-4"], [0], "demo", demo_set, [("2-*:epochs", "2")])
-        assert [run.row for run in made.runs] == [experiments.get("1-3", "demo")]
+        assert [run.experiment for run in made.runs] == [experiments.get("1-3", "demo")]
         assert "run as 1-3-s0, which is to run with other parameters" in made.refused["2-4-s0"]
 
     @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ def git_revision() -> str:
     Of a notebook only the cells count: what JupyterLab saves in it, outputs and numbers of
     execution, is no code; nor is the cell of parameters, as a run's settings hold what it says.
     """
+    if _INSTALLED:  # whatever is a checkout of git around the working folder is another project
+        return ""
     ask = partial(subprocess.run, cwd=PROJECT, capture_output=True, text=True, check=False)
     try:
         revision = ask(["git", "rev-parse", "--short=12", "HEAD"])

@@ -1,0 +1,14 @@
+from . import board as board
+from . import engine as engine
+from . import executors as executors
+from . import jobs as jobs
+from . import notebooks as notebooks
+from . import outcome as outcome
+from . import page as page
+from . import plan as plan
+from . import preview as preview
+from . import report as report
+from . import schedule as schedule
+from . import standing as standing
+from . import tasks as tasks
+from . import work as work

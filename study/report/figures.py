@@ -88,10 +88,9 @@ def learning(history: pd.DataFrame, select_score: str) -> Figure:
 def confusion(table: pd.DataFrame, _: str) -> Figure:
     """How many of each class were called what, and their shares; table of predictions."""
     matrix = visualize.confusion(table)
-    figure, axes = visualize.new_figure(1, 1, (SIDE, SIDE))
-    visualize.plot_confusion(
-        axes[0, 0], matrix, ("M", "SK", "B") if len(matrix) > 2 else ("M", "rest")
-    )
+    names = ("M", "SK", "B") if len(matrix) > 2 else ("M", "rest")
+    figure, axes = visualize.new_figure(1, 1, SQUARE)
+    visualize.plot_confusion(axes[0, 0], matrix, names)
     return figure
 
 

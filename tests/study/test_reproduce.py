@@ -11,7 +11,7 @@ import pytest
 import reproduce
 from study import executors, outcome, report, schedule
 from study.jobs import Job
-from utils import logger
+from utils import evaluation, logger
 from utils.system.project import PROJECT
 
 
@@ -342,7 +342,7 @@ def test_a_fault_of_ours_is_no_damaged_file(tmp_path, monkeypatch, kind) -> None
         raise kind("ours")
 
     (tmp_path / "scores-test.json").write_text(json.dumps(WHOLE))
-    monkeypatch.setattr("utils.evaluation.score_tables.summary", broken)
+    monkeypatch.setattr(evaluation, "summary", broken)
     with pytest.raises(kind, match="ours"):
         outcome.summary(tmp_path)
 

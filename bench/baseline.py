@@ -125,7 +125,7 @@ class Decoded(Dataset):
 
 
 def photo(path: str) -> Image.Image:
-    """An image file, read as a whole."""
+    """An image file, decoded."""
     with Image.open(path) as file:
         return file.convert("RGB")
 

@@ -32,7 +32,7 @@ class Result:
 
     @property
     def verdict(self) -> str:
-        """reached, missed by how much, or nothing where there is no aim."""
+        """Whether the aim was reached or by how much it was missed; empty where there is none."""
         if self.aim is None or self.ratio is None:
             return ""
         short = self.ratio - self.aim if self.at_most else self.aim - self.ratio

@@ -76,9 +76,9 @@ def build(
         raise ValueError(f"got num_classes={num_classes}, expected at least 1 (1 for one logit)")
     unknown = [option for option in given if option not in options(name)]
     if unknown:
-        known = ", ".join(options(name)) or "none"
+        takes = ", ".join(options(name)) or "none"
         raise ValueError(
-            f"got options {unknown} for {name}, which takes: {known}; leave out or rename them"
+            f"got options {unknown} for {name}, which takes: {takes}; leave out or rename them"
         )
     path = locate(name, weights, **given)
     if num_classes is not None:

@@ -26,7 +26,7 @@ def load(network: nn.Module, path: Path) -> Loaded:
 
     Only the head (dropped where its number of classes differs), alpha, and BN's batch counter,
     which files older than 2018 lack, may be missing; only the keys in a segmenter's `spare` may be
-    left out. Nothing is copied if anything else differs, or if a value is no finite number.
+    left out. Nothing is copied if anything else differs, or if a value is not finite.
 
     Raises:
         WeightsError: the file cannot be read, or does not fit.
@@ -79,9 +79,9 @@ def require_numbers(file: str, own: dict[str, Tensor], used: dict[str, Tensor]) 
         ],
     }
     if any(problems.values()):
-        found = "; ".join(f"{what} in {listed(k)}" for what, k in problems.items() if k)
+        faults = "; ".join(f"{what} in {listed(k)}" for what, k in problems.items() if k)
         raise WeightsError(
-            f"{file} is refused: it holds {found}; no network can compute with these: fetch it "
+            f"{file} is refused: it holds {faults}; no network can compute with these: fetch it "
             "again, or take the weights of another epoch or run"
         )
 
@@ -110,22 +110,22 @@ def grouped(keys: list[str], among: Collection[str]) -> list[str]:
     for key in keys:
         names = key.split(".")
         stems = [".".join(names[:count]) + "." for count in range(1, len(names))]
-        whole = [stem for stem in stems if not any(other.startswith(stem) for other in others)]
-        groups[f"{whole[0]}*" if whole else "*alpha" if is_alpha(key) else key] = None
+        complete = [stem for stem in stems if not any(other.startswith(stem) for other in others)]
+        groups[f"{complete[0]}*" if complete else "*alpha" if is_alpha(key) else key] = None
     return list(groups)
 
 
 def misfit(network: nn.Module, problems: dict[str, list[str]]) -> str:
     """What is wrong with a file, and the cure."""
-    found = "; ".join(f"{len(k)} {what} ({listed(k)})" for what, k in problems.items() if k)
+    keys = "; ".join(f"{len(k)} {what} ({listed(k)})" for what, k in problems.items() if k)
     name = type(network).__name__
     if hasattr(network, "encoder"):
         return (
-            f"does not fit the encoder of {name}: keys {found}; give the file of a classifier that "
+            f"does not fit the encoder of {name}: keys {keys}; give the file of a classifier that "
             "is this encoder (for arl_unet with depth=18: of resnet18 or arl18), or weights='none'"
         )
     return (
-        f"does not fit {name}: keys {found}; "
+        f"does not fit {name}: keys {keys}; "
         "give the file of this network, or build the network that the file was saved from"
     )
 

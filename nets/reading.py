@@ -27,10 +27,14 @@ def read(path: Path) -> tuple[dict[str, Tensor], str]:
     if _is_state(content):
         return content, ""
     entries = content if isinstance(content, dict) else {}
-    found = [name for name in ENTRIES if _is_state(entries.get(name)) and len(entries[name])]
-    if len(found) == 1:
-        return entries[found[0]], found[0]
-    more = f"{len(found)} state dicts ({', '.join(found)})" if found else "more than named tensors"
+    holding = [name for name in ENTRIES if _is_state(entries.get(name)) and len(entries[name])]
+    if len(holding) == 1:
+        return entries[holding[0]], holding[0]
+    more = (
+        f"{len(holding)} state dicts ({', '.join(holding)})"
+        if holding
+        else "more than named tensors"
+    )
     raise WeightsError(
         f"{path} is refused: got {type(content).__name__} with {more} in it, expected a plain "
         "state dict; save `network.state_dict()`"
@@ -69,7 +73,7 @@ def unprefixed(state: dict[str, Tensor], own: Iterable[str]) -> tuple[dict[str, 
     """The tensors without the prefix that all their names share, and that prefix.
 
     Wrappers leave it there: `module.` of DataParallel, `_orig_mod.` of torch.compile, `model.` of
-    Lightning. A part that the network, whose names are `own`, has itself is no wrapper.
+    Lightning. A part that the network, whose names are `own`, has itself is not a wrapper.
     """
     prefix, parts = "", {name.partition(".")[0] for name in own}
     while len(first := {key.partition(".")[0] for key in state}) == 1 and not first & parts:

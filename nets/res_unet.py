@@ -32,12 +32,12 @@ class ResidualUNet(Segmenter):
         if depth not in DEPTHS:
             raise ValueError(f"got depth={depth}, expected one of {', '.join(map(str, DEPTHS))}")
         self.encoder = family(depth)
-        whole = list(self.encoder.state_dict())
+        all_keys = list(self.encoder.state_dict())
         # No gradient would reach what comes after the fourth map; and images arrive normalised.
         for name in ("normalise", "layer4", "avgpool", "fc"):
             delattr(self.encoder, name)
         kept = self.encoder.state_dict()
-        self.spare = [key for key in whole if key not in kept]
+        self.spare = [key for key in all_keys if key not in kept]
         self.decoder = Decoder(self.encoder.feature_channels[:4], DECODER)
         self.head = nn.Conv2d(DECODER[-1], num_classes, 3, padding=1)
 

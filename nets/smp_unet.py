@@ -53,12 +53,12 @@ class DenseUNet(SmpUNet):
             classes=num_classes,
         )
         super().__init__(net, net.encoder, IMAGENET)
-        whole = list(self.encoder.state_dict())
+        all_keys = list(self.encoder.state_dict())
         layers: Any = self.encoder.features
         # smp keeps what lies beyond the fourth map, ReLU of transition3, without using it.
         del layers.transition3.conv, layers.transition3.pool, layers.denseblock4, layers.norm5
         kept = self.encoder.state_dict()
-        self.spare = [key for key in whole if key not in kept]
+        self.spare = [key for key in all_keys if key not in kept]
         self.spare += ["classifier.weight", "classifier.bias"]
 
     def logits(self, x: Tensor) -> Tensor:

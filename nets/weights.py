@@ -63,10 +63,10 @@ def imagenet(name: str, directory: Path | None = None) -> Path:
     target = directory / url.rpartition("/")[2]
     # Any release will do (50 has an older one, 19c8e357); torchvision's current one comes first.
     pattern = rf"{plain}-[0-9a-f]{{8}}\.pth"
-    found = [path for path in directory.glob("*.pth") if re.fullmatch(pattern, path.name)]
-    if not found:
+    releases = [path for path in directory.glob("*.pth") if re.fullmatch(pattern, path.name)]
+    if not releases:
         return download(url, target)
-    return checked(target if target in found else min(found))
+    return checked(target if target in releases else min(releases))
 
 
 def from_package() -> Path:
@@ -136,13 +136,13 @@ def locate(
         path = Path(weights).expanduser()
         if not path.exists() and (MODEL_DIR.parent / path).exists():
             path = MODEL_DIR.parent / path
-        found = path.is_file()
+        is_file = path.is_file()
     except (OSError, RuntimeError, ValueError) as error:  # too long; no such user; "\0"
         reason = getattr(error, "strerror", None) or error
         raise WeightsError(
             f"got weights={str(weights)!r}, which is not a valid path ({reason}): {expected}"
         ) from error
-    if not found:
+    if not is_file:
         raise WeightsError(
             f"got weights={str(weights)!r}, but there is no file {path.absolute()}: {expected}"
         )

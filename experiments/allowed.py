@@ -57,7 +57,7 @@ Scales = Annotated[
 
 def worded(kind: type[Kind]) -> type[Kind]:
     """A pydantic dataclass whose refusals are ValueErrors in one sentence."""
-    check: Callable[..., None] = kind.__init__  # type: ignore[misc]  # the class's own
+    check: Callable[..., None] = kind.__init__
 
     def checked(self: Any, *values: Any, **fields: Any) -> None:
         try:

@@ -482,11 +482,3 @@ def test_a_larger_image_size_raises_the_stored_size():
 def test_weights_none_means_from_scratch():
     assert get("1-1").weights == "imagenet"
     assert get("1-1", weights="none").weights is None
-
-
-def test_damaged_scores_are_named_in_the_summary(tmp_path):
-    for split, text in (("test", "{"), ("validation", "[]")):
-        (tmp_path / f"scores-{split}.json").write_text(text)
-    said = summary(tmp_path)
-    assert said.count("is damaged; remove it and run the row again") == 2
-    assert "scores-test.json" in said

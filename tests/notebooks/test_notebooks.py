@@ -19,8 +19,7 @@ import experiments
 import nets
 from study.notebooks import check_parameters
 from study.tasks import EVALUATION
-from utils import data, loss
-from utils.logger import runs as run_folders
+from utils import data, logger, loss
 from utils.system.errors import RunError
 from utils.system.project import PROJECT
 
@@ -181,8 +180,8 @@ def models(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def with_models(models: Path, demo_set: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The evaluation notebooks look for runs in there, on the small demo set."""
-    find = run_folders.find
-    monkeypatch.setattr(run_folders, "find", lambda *a, **b: find(*a, models=models, **b))
+    find = logger.find
+    monkeypatch.setattr(logger, "find", lambda *a, **b: find(*a, models=models, **b))
     monkeypatch.setenv("ISIC2017_DIR", str(demo_set))
     return models
 

@@ -35,7 +35,7 @@ _PER_IMAGE = (
 
 # fmt: off
 _ROWS = (
-    SegmentationRow("seg-1", "How far does a plain UNet come from scratch?", "unet",
+    SegmentationRow("seg-1", "How well does a plain U-Net do from scratch?", "unet",
         published=(_coursework("UNet", .8924, .6872, .9705, .7525, .8539, .6784), *_PER_IMAGE)),
     SegmentationRow("seg-2", "Does a dense encoder help, from scratch? (against seg-1)",
         "dense_unet", published=(

@@ -118,8 +118,6 @@ def test_what_may_be_chosen_is_what_the_tables_hold():
         return [set(get_args(get_type_hints(kind)[field])) for kind in kinds]
 
     assert set.union(*choices("loss")) == set(loss.LOSSES)
-    assert choices("schedule") == [set(recipe.SCHEDULES)] * 2
-    assert choices("precision") == [set(recipe.PRECISIONS)] * 2
     assert choices("train_list") == [set(splits.TRAIN_LISTS)] * 2
     assert choices("select_on") == [set(splits.SELECT_ON)] * 2
     assert choices("task") == [{"labels"}, {"masks"}]

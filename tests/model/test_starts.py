@@ -60,7 +60,7 @@ def test_the_training_cell_run_again(error, undisturbed, demo_set, tmp_path, cap
             train(demo_set, tmp_path / "run", network=network)
     train(demo_set, tmp_path / "run", network=network)
     same_files(undisturbed, tmp_path / "run")
-    assert "it begins again with the weights it first had" in capsys.readouterr().out
+    assert "it restarts from its initial weights" in capsys.readouterr().out
 
 
 def test_a_full_disk_in_the_first_epoch(undisturbed, demo_set, tmp_path) -> None:

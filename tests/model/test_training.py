@@ -196,7 +196,7 @@ def test_best_weights_that_the_last_state_holds_too_are_written_again(
     (tmp_path / "run/best.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     train(demo_set, tmp_path / "run", replace(CONFIG, epochs=1))
     assert (tmp_path / "run/best.safetensors").read_bytes() == whole
-    assert "was damaged or gone; last.pt held the same weights" in capsys.readouterr().out
+    assert "was damaged or missing; restored from last.pt" in capsys.readouterr().out
 
 
 def test_it_learns_what_can_be_learned(demo_set: Path, tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ class TestCheckpoints:
     def test_a_pickle_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "last.pt").write_bytes(b"")
         torch.save({"network": SmallNet()}, tmp_path / "last.pt")
-        with pytest.raises(errors.RunError, match="would execute code"):
+        with pytest.raises(errors.RunError, match="could execute code"):
             checkpoints.load_checkpoint(tmp_path / "last.pt", SmallNet(), None)
 
     def test_a_text_file_is_no_pickle(self, tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ class TestCheckpoints:
         entry = turned.rindex(b"PK\x01\x02", 0, turned.rindex(b"archive/data/1"))
         turned[entry + place] ^= 1 << bit
         (tmp_path / "last.pt").write_bytes(turned)
-        with pytest.raises(errors.RunError, match="it is damaged: its parts are marked as torch"):
+        with pytest.raises(errors.RunError, match="it is damaged: torch writes no such parts"):
             self.loaded(tmp_path / "last.pt")
 
     @pytest.mark.parametrize("error", [torch.OutOfMemoryError, torch.AcceleratorError])
@@ -429,10 +429,6 @@ class TestPredict:
         ):
             model.training.predict(network, loader, average=average)
 
-    def test_unknown_average(self, loader) -> None:
-        with pytest.raises(ValueError, match="expected 'probabilities' or 'logits'"):
-            model.training.predict(SmallNet(), loader, average="votes")
-
 
 ELSEWHERE = {
     "ACCELERATE_MIXED_PRECISION": "bf16",
@@ -528,16 +524,6 @@ class TestRecipe:
         rates = [recipe.learning_rate(row, t) for t in (0.0, 0.5, 1.0, 1.99, 2.0, 50.0)]
         assert rates == pytest.approx([0.001, 0.025, 0.05, 0.0995, 0.1, 0.1])
 
-    def test_unknown_names_list_the_known(self) -> None:
-        with pytest.raises(ValueError, match="expected one of cosine, halve-30, constant"):
-            recipe.learning_rate(self.row(schedule="poly"), 0)
-        with pytest.raises(ValueError, match="expected adamw or sgd"):
-            recipe.make_optimizer(
-                SmallNet(), SimpleNamespace(optimizer="lion", learning_rate=1, weight_decay=0)
-            )
-        with pytest.raises(ValueError, match="expected one of auto, fp32, bf16"):
-            recipe.choose_precision("fp8", SmallNet(), torch.device("cpu"))
-
     def test_weight_decay_spares_biases_norms_and_alpha(self) -> None:
         network = nets.build("arl14")
         optimizer = recipe.make_optimizer(network, CONFIG)
@@ -572,7 +558,7 @@ class TestRecipe:
         said = []
         assert not recipe.can_compile(torch.device("cpu"), said.append)
         assert said == [
-            "torch.compile does not work here (no C++ compiler); training goes on without it"
+            "torch.compile does not work here (no C++ compiler); training continues without it"
         ]
 
 

@@ -93,7 +93,7 @@ def test_only_the_images_at_fault_are_named(demo_store, tested):
 
     loader = loaders.evaluation_loader(images_of(demo_store, tested), 3, 0)
     with pytest.raises(
-        model.forward.OutputError, match=rf"for the images {tested['id'][1]}\. Nothing"
+        model.forward.OutputError, match=rf"for the images {tested['id'][1]}\. They cannot"
     ):
         list(model.forward.probabilities(Dazzled(), loader, views=8))
 

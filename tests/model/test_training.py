@@ -38,15 +38,8 @@ def finished(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_leaves_the_files_that_everything_else_reads(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
-    expected = {
-        "config.json",
-        "last.pt",
-        "history.csv",
-        "timing.csv",
-        "best.safetensors",
-        "run.log",
-    }
-    assert expected == names
+    tables = {"history.csv", "timing.csv"}
+    assert names == {"config.json", "last.pt", "best.safetensors", "run.log"} | tables
     history = pd.read_csv(finished / "history.csv")
     assert history["epoch"].tolist() == [1, 2, 3]
     assert {"loss", "learning_rate", "auc_mean", "auc_melanoma", "α alpha"} <= set(history)
@@ -249,18 +242,11 @@ def test_precision_is_kept_when_a_run_goes_on(
     monkeypatch.setattr(model.training, "choose_precision", lambda *_: "fp32")
     first = train(demo_set, tmp_path / "run", config)
     used = []
-    monkeypatch.setattr(
-        model.training, "choose_precision", lambda *_: "bf16"
-    )  # moved to another machine
-    monkeypatch.setattr(
-        model.training._Training, "resume", lambda self: used.append(self.precision)
-    )
-    monkeypatch.setattr(model.training._Training, "train_epoch", lambda _: None)
-    monkeypatch.setattr(
-        model.training._Training,
-        "end_epoch",
-        lambda self, _: setattr(self.progress, "finished", True),
-    )
+    monkeypatch.setattr(model.training, "choose_precision", lambda *_: "bf16")  # another machine
+    kind = model.training._Training
+    monkeypatch.setattr(kind, "resume", lambda self: used.append(self.precision))
+    monkeypatch.setattr(kind, "train_epoch", lambda _: None)
+    monkeypatch.setattr(kind, "end_epoch", lambda s, _: setattr(s.progress, "finished", True))
     train(demo_set, tmp_path / "run", config)
     assert used == ["fp32"]
     assert len(first) == 3
@@ -274,7 +260,6 @@ def test_bf16_trains_and_predicts(demo_set: Path, tmp_path: Path) -> None:
 
 class TestCheckpoints:
     def test_a_pickle_is_refused(self, tmp_path: Path) -> None:
-        (tmp_path / "last.pt").write_bytes(b"")
         torch.save({"network": SmallNet()}, tmp_path / "last.pt")
         with pytest.raises(errors.RunError, match="could execute code"):
             checkpoints.load_checkpoint(tmp_path / "last.pt", SmallNet(), None)
@@ -283,14 +268,6 @@ class TestCheckpoints:
         (tmp_path / "last.pt").write_text("<html>404</html>")
         with pytest.raises(errors.RunError, match=r"is damaged or no checkpoint|cannot be resumed"):
             checkpoints.load_checkpoint(tmp_path / "last.pt", SmallNet(), None)
-
-    def test_a_damaged_file_names_the_cure(self, finished: Path, tmp_path: Path) -> None:
-        whole = (finished / "last.pt").read_bytes()
-        (tmp_path / "last.pt").write_bytes(whole[: len(whole) // 2])
-        network = SmallNet()
-        optimizer = recipe.make_optimizer(network, CONFIG)
-        with pytest.raises(errors.RunError, match="resume='restart'"):
-            checkpoints.load_checkpoint(tmp_path / "last.pt", network, optimizer)
 
     def test_a_turned_bit_is_noticed_wherever_it_matters(
         self, finished: Path, tmp_path: Path
@@ -464,11 +441,6 @@ class TestTheRowDecides:
         monkeypatch.setenv(name, ELSEWHERE[name])
         self.check()
         assert os.environ[name] == ELSEWHERE[name]  # others may want it
-
-    def test_not_all_of_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name, value in ELSEWHERE.items():
-            monkeypatch.setenv(name, value)
-        self.check()
 
     def test_nor_an_accelerator_that_was_there_before(self) -> None:
         AcceleratorState._reset_state(reset_partial_state=True)

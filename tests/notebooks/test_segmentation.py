@@ -239,9 +239,7 @@ def test_runs_are_found_under_any_name(demo_set: Path, tmp_path: Path) -> None:
     (tmp_path / "demo-demo/my-try/scores-test.json").unlink()
     run = tmp_path / "demo-demo/my-try/config.json"
     run.write_text(run.read_text().replace('"finished": true', '"finished": false'))
-    with pytest.raises(
-        RunError, match=r"not finished; resume it with\n    the command that began it"
-    ):
+    with pytest.raises(RunError, match=r"not finished; resume it with\n    the command that"):
         runs.find("my-try", demo_set, rows, models=tmp_path)
 
 

@@ -59,7 +59,7 @@ def save_checkpoint(
     }
     file = io.BytesIO()  # torch itself reports a full disk by another error
     torch.save(state, file)
-    write_atomic(path, file.getbuffer())
+    write_atomic(path, file.getvalue())
 
 
 def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:

@@ -1,10 +1,9 @@
 """The experiments: one frozen row each, a baseline and only what differs from it.
 
-`get("2-2", epochs=50)` gives row 2-2 with 50 epochs. A row says what question it answers, and
-carries the published numbers it is compared with. Rows `seg-…` are segmenters, all others
-classifiers. Four profiles give the recipe: "paper" (Zhang et al., IEEE TMI 2019, classifiers
-only), "coursework" (its re-implementation by students), "best" (ours) and "demo" (minutes on a
-CPU).
+`get("2-2", epochs=50)` gives row 2-2 with 50 epochs. A row has the question it answers and the
+published numbers to compare with. Four profiles give the recipe: "paper" (Zhang et al., IEEE TMI
+2019, classifiers only), "coursework" (its re-implementation by students), "best" (ours) and "demo"
+(minutes on a CPU).
 """
 
 from collections.abc import Iterable, Mapping
@@ -53,7 +52,7 @@ def profiles(name: str) -> tuple[str, ...]:
 
 
 def check_notebook(name: str, notebook: str) -> None:
-    """ValueError for a row that this notebook does not train; it names the notebook that does."""
+    """ValueError for a row that this notebook does not train, naming the one that does."""
     own = TRAINED_BY[notebook]
     for other, rows in TRAINED_BY.items():
         if rows is not own and str(name).strip().lower() in rows:
@@ -67,35 +66,36 @@ def check_notebook(name: str, notebook: str) -> None:
 def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
     """The row called name, with the profile's recipe and then the overrides that are not None.
 
-    weights and encoder_from "none" mean from scratch; an encoder_from takes the place of the row's
-    weights. A segmenter's sizes are (width, height), "336x224", or one side of a square. A larger
-    image_size raises stored_size with it, and one that is no square does without quarter turns.
-    Raises ValueError for an unknown row, profile, field or value, listing the known ones.
+    weights and encoder_from "none" mean from scratch; an encoder_from replaces the row's weights. A
+    segmenter's sizes are (width, height), "336x224", or one side of a square. A larger image_size
+    raises stored_size with it, and one that is not square rules out quarter turns. Raises
+    ValueError for an unknown row, profile, field or value, listing the known ones.
     """
     profile = "best" if profile is None else profile
     _check("row", name, ROWS)
     table = _table(name)
     _check("profile", profile, PROFILES)
     _check(f"recipe of row {name}", profile, table.RECIPES)
-    known = [entry.name for entry in fields(ROWS[name])]
     for override in overrides:
-        _check("field", override, known)
-    chosen = {key: value for key, value in overrides.items() if value is not None}
-    changes = table.RECIPES[profile] | table.EXCEPTIONS.get((profile, name), {}) | chosen
-    if changes.get("encoder_from", "none") != "none" and "weights" not in chosen:
+        _check("field", override, [entry.name for entry in fields(ROWS[name])])
+    given = {key: value for key, value in overrides.items() if value is not None}
+    changes = table.RECIPES[profile] | table.EXCEPTIONS.get((profile, name), {}) | given
+    if changes.get("encoder_from", "none") != "none" and "weights" not in given:
         changes["weights"] = None
     for start in ("weights", "encoder_from"):
         if changes.get(start) == "none":
             changes[start] = None
         elif type(changes.get(start)) is int or isinstance(changes.get(start), Path):
-            changes[start] = str(changes[start])  # papermill makes a number of a name of digits
-    if "image_size" in chosen:
-        room: Any = LARGEST
-        seen = changed(ROWS[name], image_size=chosen["image_size"], stored_size=room).image_size
-        if "stored_size" not in chosen:
+            changes[start] = str(changes[start])  # papermill turns a name of digits into a number
+    if "image_size" in given:
+        most: Any = LARGEST
+        seen = changed(ROWS[name], image_size=given["image_size"], stored_size=most).image_size
+        if "stored_size" not in given:
             stored = changes.get("stored_size", ROWS[name].stored_size)
-            changes["stored_size"] = _larger(stored, seen)
-        if changes.get("views") == 8 and "views" not in chosen and not _is_square(seen):
+            larger = Size(*map(max, stored, seen)) if isinstance(seen, Size) else max(stored, seen)
+            changes["stored_size"] = larger
+        square = not isinstance(seen, Size) or seen.width == seen.height
+        if changes.get("views") == 8 and "views" not in given and not square:
             changes["views"] = 4  # quarter turns are for squares
     return changed(ROWS[name], profile=profile, **changes)
 
@@ -110,8 +110,8 @@ def check(rows: Iterable[Row], **overrides: Any) -> None:
 def restore(settings: dict[str, Any]) -> Row:
     """The row that a run's `config.json` holds under "row".
 
-    A field that an older file does not know has its default. Raises ValueError for one that is not
-    known any more, and for a value that no row can have.
+    A field that is missing in an older file has its default. Raises ValueError for an unknown
+    field, and for an invalid value.
     """
     if task_of(settings) == "masks":
         return SegmentationRow.restore(settings)
@@ -119,7 +119,7 @@ def restore(settings: dict[str, Any]) -> Row:
 
 
 def task_of(settings: Mapping[str, Any]) -> Task:
-    """The task of a row that a `config.json` holds; files of early versions do not say it."""
+    """The task of a row in a `config.json`; files of early versions lack it."""
     for task in get_args(Task):
         if settings.get("task") == task:
             return task
@@ -131,15 +131,6 @@ def task_of(settings: Mapping[str, Any]) -> Task:
 def _table(name: str) -> ModuleType:
     """The module that holds the row."""
     return segmentation if name in segmentation.ROWS else classification
-
-
-def _larger(stored: Any, seen: int | Size) -> int | Size:
-    """The stored size, enlarged where the network sees more."""
-    return Size(*map(max, stored, seen)) if isinstance(seen, Size) else max(stored, seen)
-
-
-def _is_square(seen: int | Size) -> bool:
-    return not isinstance(seen, Size) or seen.width == seen.height
 
 
 def _check(what: str, name: Any, known: Any) -> None:

@@ -1,7 +1,7 @@
-"""What a field of an experiment may hold, and how a wrong value is put into one sentence.
+"""Which values a field of an experiment may have, and one sentence for an invalid one.
 
-Pydantic checks the values where they stand: strictly, so that "7", True and nan are no numbers.
-Papermill hands over a list where a tuple is meant, which is taken for one.
+Pydantic checks strictly: "7", True and nan are not numbers. A list, as papermill passes it, is
+accepted as a tuple.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ Kind = TypeVar("Kind")
 
 
 def between(least: float, most: float) -> Any:
-    """The range of a number; what is larger is a slip: it overflows, or never ends."""
+    """The range of a number; larger ones are typing errors that overflow, or never end."""
     return Field(ge=least, le=most)
 
 
@@ -56,7 +56,7 @@ Scales = Annotated[
 
 
 def worded(kind: type[Kind]) -> type[Kind]:
-    """A pydantic dataclass whose refusals are ValueErrors in one sentence."""
+    """A pydantic dataclass whose errors are ValueErrors of one sentence."""
     check: Callable[..., None] = kind.__init__
 
     def checked(self: Any, *values: Any, **fields: Any) -> None:
@@ -70,7 +70,7 @@ def worded(kind: type[Kind]) -> type[Kind]:
 
 
 def _sentence(error: ValidationError, kind: type) -> str:
-    """What was found, and what was expected, of the first field that is wrong."""
+    """The value of the first invalid field, and what was expected."""
     first = error.errors(include_url=False)[0]
     name, *inside = first["loc"] or ("",)
     called = f"{name}{''.join(f'[{place!r}]' for place in inside)}"
@@ -90,7 +90,7 @@ def _sentence(error: ValidationError, kind: type) -> str:
 
 
 def _words(hint: Any, inside: bool = False) -> str:
-    """What a field's type means to a user; inside asks for an element of it."""
+    """A field's type for a user; inside means an element of it."""
     if get_origin(hint) is Annotated:
         return _words(get_args(hint)[0], inside)
     if get_origin(hint) is Literal:

@@ -6,16 +6,11 @@ from experiments.row import ClassificationRow as Row
 from experiments.row import Convention, Published
 
 _ENLARGED = "2000 official + 1320 archive images"
-_SCORES = (
-    "melanoma_auc",
-    "melanoma_accuracy",
-    "melanoma_sensitivity",
-    "melanoma_specificity",
-    "seborrheic_keratosis_auc",
-    "seborrheic_keratosis_accuracy",
-    "seborrheic_keratosis_sensitivity",
-    "seborrheic_keratosis_specificity",
-)
+_SCORES = [
+    f"{name}_{score}"
+    for name in ("melanoma", "seborrheic_keratosis")
+    for score in ("auc", "accuracy", "sensitivity", "specificity")
+]
 
 
 def _published(
@@ -74,10 +69,10 @@ _ROWS = (
 # fmt: on
 ROWS = {row.name: row for row in _ROWS}
 
-# Rows that train the very same network in the same way; the later name is run under the earlier.
+# Rows that train the same network in the same way; the later one is run as the earlier.
 SAME_RUN = {"2-4": "1-3"}
 
-# What a row is compared with, as its question says; by the name under which that one is run.
+# The row that a row is compared with, as its question says, by the name under which it is run.
 AGAINST = {
     "1-1": "1-2",
     "1-3": "1-1",
@@ -137,7 +132,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 # What single rows change in a profile's recipe.
 _FROM_SCRATCH = ("1-3", "2-1", "2-2", "2-3", "2-4", "4-1", "4-2")
 EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
-    # From random weights: longer, faster, and at a size that lets 40 epochs fit into half an hour.
+    # From random weights: more epochs, a higher rate, and a size at which they take half an hour.
     **{
         ("best", name): {"epochs": 40, "learning_rate": 1e-3, "image_size": 160}
         for name in _FROM_SCRATCH
@@ -145,14 +140,14 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     **{("paper", name): {"learning_rate": 0.01} for name in _FROM_SCRATCH},
     # What the coursework calls ARL-CNN14 is an ARL-CNN18 in its code.
     **{("coursework", name): {"network": "arl18"} for name in _FROM_SCRATCH},
-    # Its baseline has the softmax over channels already: the other one is over positions.
+    # Its baseline already has the softmax over channels.
     ("coursework", "4-2"): {"network": "arl18", "attention": "spatial"},
-    # That study cut its crops once, into a folder (`python prepare_data.py patches`).
+    # That study cropped once, into a folder (`python prepare_data.py patches`).
     ("paper", "1-4"): {"train_list": "patches", "stored_size": 256, "patch_scales": (1.0,)},
     ("coursework", "1-4"): {"train_list": "official"},
     # Deep networks are slow: a part of the images.
     **{("demo", name): {"train_images": 120, "epochs": 2} for name in ("1-1", "1-2", "1-4", "1-5")},
-    # EfficientNet-Lite0's weights come with a package, so the demo need not do without them.
+    # EfficientNet-Lite0's weights come with a package, so the demo can use them.
     ("demo", "3-1"): {"weights": "imagenet", "epochs": 4},
     ("demo", "3-2"): {"weights": "imagenet", "epochs": 4},
 }

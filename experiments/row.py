@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 from experiments.allowed import STRICT, ClassWeights, Name, Scales, Sides, between, worded
 from utils.system.size import LARGEST, SMALLEST, Size
 
-_NETWORKS_OWN = ("attention", "alpha", "train_alpha", "depth")  # not every network has them
+_NETWORKS_OWN = ("attention", "alpha", "train_alpha", "depth")  # of some networks only
 SEGMENTATION_VIEWS = (1, 4, 8)  # plain; flips; flips and quarter turns, of squares only
 
 
@@ -22,8 +22,8 @@ Convention = Literal["coursework", "official", "unstated"]
 class Published:
     """Numbers that a study printed for the official 600 test images, and what it trained on.
 
-    Classification: the coursework's accuracy, sensitivity and specificity hold the argmax of the
-    three classes against the rest; Zhang et al. do not say what theirs hold ("unstated").
+    Classification: the coursework's accuracy, sensitivity and specificity count the argmax of the
+    three classes against the rest; Zhang et al. do not say how they count ("unstated").
     Segmentation: convention "coursework" pools all pixels, "official" is the mean over images.
     """
 
@@ -34,7 +34,7 @@ class Published:
 
 
 def _studies(value: Any) -> Any:
-    """The published numbers that a file holds, as what they are."""
+    """The published numbers of a file as Published."""
     if not isinstance(value, list | tuple):
         return value
     return tuple(Published(**study) if isinstance(study, dict) else study for study in value)
@@ -66,7 +66,7 @@ class Shared:
     train_list: Literal["official", "extended", "patches"] = "official"
     select_on: Literal["validation", "holdout"] = "holdout"
     allow_missing: bool = False
-    # Train on so many of the images at most, drawn by class and seed: two of each class at least.
+    # Train on at most so many images, drawn by class and seed: at least two of each class.
     train_images: Annotated[int, Field(ge=6)] | None = None
     colour: Annotated[float, between(0, 1)] = 0.2  # strength of the colour jitter
     # training
@@ -89,15 +89,15 @@ class Shared:
 
     @classmethod
     def restore(cls, settings: dict[str, Any]) -> Self:
-        """The row that the settings in a run's `config.json` mean; as `experiments.restore`."""
-        known = [entry.name for entry in fields(cls)]
+        """As `experiments.restore`, for a row of this task."""
+        names = [entry.name for entry in fields(cls)]
         run = f"the settings of row {settings.get('name')}, seed {settings.get('seed')},"
         for name in settings:
-            if name not in known:
+            if name not in names:
                 raise ValueError(
                     f"{run} hold {name!r}, which this version does not know: train it again "
-                    "(--resume restart), or take the version that made it. The fields are "
-                    f"{', '.join(known)}."
+                    "(--resume restart), or use the version that made it. The fields are "
+                    f"{', '.join(names)}."
                 )
         try:
             return cls(**settings)
@@ -105,16 +105,15 @@ class Shared:
             raise ValueError(f"{run} are damaged: {error}") from error
 
     def network_options(self, takes: Iterable[str] = _NETWORKS_OWN) -> dict[str, Any]:
-        """What this row says of the options that its network takes, as `nets.options` names them.
+        """This row's values of the options that its network takes, for `nets.build`.
 
-        `nets.build` wants to know them beyond the name, the classes and the weights. Unless told
-        which the network takes these are all that any does, of which `nets.build` refuses others.
+        takes: their names, from `nets.options`; by default those of all networks.
         """
         own = {entry.name for entry in fields(self)} & set(_NETWORKS_OWN)
         return {name: getattr(self, name) for name in takes if name in own}
 
     def describe(self, takes: Iterable[str]) -> str:
-        """All fields that this row makes use of, but for the published numbers, one a line.
+        """The fields that this row uses, except the published numbers, one per line.
 
         takes: the options of its network, as in `network_options`.
         """
@@ -163,8 +162,7 @@ class SegmentationRow(Shared):
 
     task: Literal["masks"] = "masks"
     encoder_from: Name | None = None  # a classification run, whose weights the encoder starts with
-    # Of the encoder of res_unet and arl_unet.
-    depth: Literal[14, 18, 34, 50, 101, 152] = 18
+    depth: Literal[14, 18, 34, 50, 101, 152] = 18  # of the encoder of res_unet and arl_unet
     loss: Literal["dice", "dice_cross_entropy", "dice_focal"] = "dice_cross_entropy"
     stored_size: Sides = Size(256, 256)  # of the prepared images
     image_size: Sides = Size(256, 256)  # of what the network sees
@@ -193,7 +191,7 @@ class SegmentationRow(Shared):
         if self.weights and self.encoder_from:
             raise ValueError(
                 f"weights is {self.weights!r} and encoder_from {self.encoder_from!r}; the encoder "
-                "can start with one of them only: set the other to 'none'."
+                "can start from only one of them: set the other to 'none'."
             )
 
 

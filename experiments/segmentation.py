@@ -4,14 +4,7 @@ from typing import Any
 
 from experiments.row import Published, SegmentationRow
 
-_SCORES = (
-    "accuracy",
-    "sensitivity",
-    "specificity",
-    "jaccard",
-    "dice",
-    "threshold_jaccard",
-)
+_SCORES = ("accuracy", "sensitivity", "specificity", "jaccard", "dice", "threshold_jaccard")
 _OFFICIAL = ("jaccard", "dice", "accuracy", "sensitivity", "specificity")
 
 
@@ -25,7 +18,7 @@ def _official(source: str, training_list: str, *values: float) -> Published:
     return Published(source, scores, training_list, convention="official")
 
 
-# What every row may be held against: per-image means on the official test split.
+# To compare every row with: per-image means on the official test split.
 _PER_IMAGE = (
     _official("Yuan, 1st of the challenge", "see the paper", 0.765, 0.849, 0.934, 0.825, 0.975),
     _official("U-Net baseline", "see the paper", 0.736, 0.825, 0.926, 0.828, 0.964),
@@ -58,11 +51,11 @@ _ROWS = (
 # fmt: on
 ROWS = {row.name: row for row in _ROWS}
 
-# What a row is compared with, as its question says; seg-6 with the plain one.
+# The row that a row is compared with, as its question says; seg-6 with the plain one.
 AGAINST = {"seg-2": "seg-1", "seg-3": "seg-2", "seg-4": "seg-3", "seg-5": "seg-4", "seg-6": "seg-1"}
 
 RECIPES: dict[str, dict[str, Any]] = {
-    # At these sizes a training on one core of a CPU is a matter of an hour.
+    # At these sizes training takes about an hour on one CPU core.
     "best": {"image_size": (128, 128), "epochs": 12},
     "coursework": {
         "select_on": "validation",
@@ -78,7 +71,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "patience": 45,
         "attention": "channel",  # as its code is
     },
-    # A UNet of full width is slow on a CPU: few images, small ones, not to the end.
+    # A U-Net of full width is slow on a CPU: few, small images and few epochs.
     "demo": {
         "stored_size": (80, 80),
         "image_size": (32, 32),
@@ -95,7 +88,7 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     # From random weights: faster.
     ("best", "seg-1"): {"learning_rate": 1e-3},
     ("best", "seg-2"): {"learning_rate": 1e-3},
-    # A light network, so it may see more, and for longer; views and clean_up were chosen on the
+    # A light network affords larger images and more epochs; views and clean_up were chosen on the
     # hold-out.
     ("best", "seg-6"): {
         "image_size": (224, 224),
@@ -104,7 +97,7 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
         "views": 8,
         "clean_up": True,
     },
-    # EfficientNet-Lite0's weights come with a package, so the demo need not do without them.
+    # EfficientNet-Lite0's weights come with a package, so the demo can use them.
     ("demo", "seg-6"): {
         "weights": "imagenet",
         "image_size": (64, 64),

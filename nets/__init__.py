@@ -60,16 +60,14 @@ def build(
 
     Args:
         name: a key of NETS.
-        num_classes: how many logits, an image or a pixel, at least 1; by default 3 for a
-            classifier and 1 for a segmenter.
-        weights: None (random), "imagenet", or the path of a state dict (.pth, .safetensors). For a
-            segmenter the file is that of a classifier, and its encoder takes what belongs to it.
-        given: options of this network, for instance attention="channel" for the ARL family, or
+        num_classes: logits per image or pixel; by default 3 for a classifier, 1 for a segmenter.
+        weights: None (random), "imagenet", or the path of a state dict (.pth, .safetensors); for a
+            segmenter that of a classifier, from which its encoder takes its part.
+        given: the network's options, for instance attention="channel" for the ARL family, or
             depth=34 for res_unet and arl_unet.
 
-    Raises:
-        ValueError: a name, an option or a number of classes that does not exist.
-        WeightsError: weights that are missing, damaged or unfit. They are looked for first.
+    Raises ValueError for an unknown name, option or number of classes, and WeightsError, before
+    anything is built, for weights that are missing, damaged or do not fit.
     """
     _require_known(name)
     if num_classes is not None and num_classes < 1:

@@ -29,7 +29,7 @@ def spatial_softmax(maps: Tensor) -> Tensor:
     """Softmax over the positions of each channel: (B, C, H, W) -> the same, each map sums to 1."""
     if not is_channels_last(maps):
         return maps.flatten(2).softmax(2, dtype=maps.dtype).reshape(maps.shape)
-    rows = maps.permute(0, 2, 3, 1)  # (B, H, W, C): a view, as this is how it lies in memory
+    rows = maps.permute(0, 2, 3, 1)  # (B, H, W, C): a view in the order of the memory
     weights = rows.flatten(1, 2).softmax(1, dtype=maps.dtype)  # (B, H*W, C)
     return weights.reshape(rows.shape).permute(0, 3, 1, 2)
 
@@ -42,11 +42,11 @@ def channel_softmax(maps: Tensor) -> Tensor:
 
 
 def is_channels_last(maps: Tensor) -> bool:
-    """Whether the C values of one position lie side by side in memory.
+    """Whether the C values of one position are adjacent in memory.
 
-    Both softmaxes follow the memory's order, as the wrong one copies every map.
-    They name their dtype because autocast on a GPU would otherwise return float32, and with it
-    double the memory of all that follows; the sum inside is float32 either way.
+    Both softmaxes follow the order of the memory, as the other order would copy every map. They
+    name their dtype because autocast on a GPU would otherwise return float32, and double the memory
+    of all that follows; the sum inside is float32 either way.
     """
     return maps.is_contiguous(memory_format=torch.channels_last)
 
@@ -65,17 +65,17 @@ AXES: dict[Callable[[Tensor], Tensor], tuple[int, ...]] = {
 
 
 class AttendOnCPU(torch.autograd.Function):
-    """O + x + alpha * R(O) * x in fewer passes over memory than autograd would make of it.
+    """O + x + alpha * R(O) * x in fewer passes over memory than autograd needs.
 
-    An element costs next to nothing on a CPU, a pass over a map does. With R = R(O), the incoming
-    gradient g and <.> the sum over the softmax's axes (the derivative of a softmax):
+    On a CPU passes over a map dominate the cost. With R = R(O), the incoming gradient g and <.> the
+    sum over the softmax's axes (the derivative of a softmax):
 
         u = g R x,  dx = g + alpha g R,  dO = g + alpha (u - R <u>),  dalpha = sum of <u>
     """
 
     @staticmethod
     def forward(
-        ctx: Any,  # torch's own type of it knows neither axes nor saved_tensors
+        ctx: Any,  # torch's type has neither axes nor saved_tensors
         branch: Tensor,
         identity: Tensor,
         alpha: Tensor,
@@ -100,11 +100,11 @@ class AttendOnCPU(torch.autograd.Function):
 
 
 class Attention(nn.Module):
-    """What turns a block into an attention block: put it before the block's class.
+    """Turns a block into an attention block, as its first base class.
 
     Args:
         attention: a key of ATTENTIONS.
-        alpha: its value at the start of training.
+        alpha: its initial value.
         train_alpha: False freezes it (with alpha=0: the ablation, a plain network).
     """
 
@@ -119,15 +119,15 @@ class Attention(nn.Module):
         if attention not in ATTENTIONS:
             raise ValueError(f"got attention={attention!r}, expected one of {list(ATTENTIONS)}")
         self.attention = ATTENTIONS[attention]
-        # No dimension: as a scalar it leaves bf16 maps bf16, where shape (1,) would make float32.
+        # A scalar keeps bf16 maps bf16, where shape (1,) would promote them to float32.
         self.alpha = nn.Parameter(torch.tensor(float(alpha)), requires_grad=train_alpha)
 
     def attend(self, branch: Tensor, identity: Tensor) -> Tensor:
         """O + x + alpha * R(O) * x, all (B, C, H, W).
 
-        Summed in this order, alpha = 0 adds exact zeros to what the plain block computes.
+        Summed in this order, alpha = 0 adds exact zeros to the result of the plain block.
         """
-        # torch.compile fuses the formula by itself; on a GPU alpha.item() would make it wait.
+        # torch.compile fuses the formula itself; on a GPU alpha.item() would synchronise.
         if branch.device.type == "cpu" and not torch.compiler.is_compiling():
             return AttendOnCPU.apply(branch, identity, self.alpha, self.attention)
         return branch + identity + self.alpha * (self.attention(branch) * identity)

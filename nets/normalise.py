@@ -1,7 +1,7 @@
-"""The first layer of every network: images as they are stored become the numbers it was trained on.
+"""The first layer of every network: stored images become the numbers it was trained on.
 
 ImageNet's ResNets expect its mean and standard deviation, EfficientNet-Lite expects 0.5 and 0.5.
-The network therefore carries its own, and no loader, script or exported file can mix them up.
+Each network has its own, so no loader, script or exported file can confuse them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Normalise(nn.Module):
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        # Not persistent: the state dict keeps exactly the names of the published weight files.
+        # Not persistent: the state dict has exactly the names of the published weight files.
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(-1, 1, 1), persistent=False)
 

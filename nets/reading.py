@@ -1,6 +1,6 @@
 """A weight file as named tensors, however it is wrapped.
 
-A file is never allowed to run code: only plain tensors are read, see
+Only plain tensors are read, so that a file never executes code, see
 https://pytorch.org/docs/stable/notes/serialization.html.
 """
 
@@ -16,25 +16,21 @@ from torch import Tensor
 
 from nets.weights import WeightsError
 
-# Where a checkpoint has its weights beside the optimiser and the like; "network" in our `last.pt`.
+# The entry of a checkpoint's weights; "network" in our `last.pt`.
 ENTRIES = ("state_dict", "model_state_dict", "model", "network", "net")
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], str]:
-    """The state dict in a `.safetensors` file or in anything torch.save wrote, on the CPU; and
-    the entry it was found under, "" where it is the whole file."""
-    content = _parsed(Path(path))
+    """The state dict in a `.safetensors` or torch.save file, on the CPU, and its entry there, ""
+    where it is the complete file."""
+    content = _parsed(path)
     if _is_state(content):
         return content, ""
     entries = content if isinstance(content, dict) else {}
-    holding = [name for name in ENTRIES if _is_state(entries.get(name)) and len(entries[name])]
-    if len(holding) == 1:
-        return entries[holding[0]], holding[0]
-    more = (
-        f"{len(holding)} state dicts ({', '.join(holding)})"
-        if holding
-        else "more than named tensors"
-    )
+    names = [name for name in ENTRIES if _is_state(entries.get(name)) and len(entries[name])]
+    if len(names) == 1:
+        return entries[names[0]], names[0]
+    more = f"{len(names)} state dicts ({', '.join(names)})" if names else "more than named tensors"
     raise WeightsError(
         f"{path} is refused: got {type(content).__name__} with {more} in it, expected a plain "
         "state dict; save `network.state_dict()`"
@@ -44,7 +40,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], str]:
 def _parsed(path: Path) -> Any:
     try:
         with path.open("rb") as file:
-            # The length of a header in eight bytes, then JSON: safetensors, whatever its name.
+            # Eight bytes for the length of a header, then JSON: safetensors, whatever its name.
             if file.read(9)[8:] == b"{":
                 return load_file(path)
             file.seek(0)
@@ -55,7 +51,7 @@ def _parsed(path: Path) -> Any:
         raise WeightsError(
             f"{path} cannot be read ({error}); make it readable, or name another file"
         ) from error
-    except Exception as error:  # torch raises whatever its parser stumbles over
+    except Exception as error:  # torch's parser raises errors of any kind
         reason, cure = "it is damaged or no weight file", "fetch it again"
         if "global" in str(error).lower():
             reason = "it holds pickled objects, and reading them would execute code from the file"
@@ -70,10 +66,10 @@ def _is_state(content: object) -> bool:
 
 
 def unprefixed(state: dict[str, Tensor], own: Iterable[str]) -> tuple[dict[str, Tensor], str]:
-    """The tensors without the prefix that all their names share, and that prefix.
+    """The tensors without the prefix of a wrapper, and that prefix.
 
-    Wrappers leave it there: `module.` of DataParallel, `_orig_mod.` of torch.compile, `model.` of
-    Lightning. A part that the network, whose names are `own`, has itself is not a wrapper.
+    Wrappers add it to all names: `module.` of DataParallel, `_orig_mod.` of torch.compile, `model.`
+    of Lightning. It is no part of the network itself, whose names are `own`.
     """
     prefix, parts = "", {name.partition(".")[0] for name in own}
     while len(first := {key.partition(".")[0] for key in state}) == 1 and not first & parts:

@@ -24,7 +24,7 @@ class ResidualUNet(Segmenter):
     Args:
         family: makes the classifier from its depth.
         depth: a key of `nets.resnet.DEPTHS`.
-        num_classes: how many logits a pixel.
+        num_classes: logits per pixel.
     """
 
     def __init__(self, family: Callable[[int], ResNet], depth: int, num_classes: int) -> None:
@@ -32,12 +32,12 @@ class ResidualUNet(Segmenter):
         if depth not in DEPTHS:
             raise ValueError(f"got depth={depth}, expected one of {', '.join(map(str, DEPTHS))}")
         self.encoder = family(depth)
-        all_keys = list(self.encoder.state_dict())
-        # No gradient would reach what comes after the fourth map; and images arrive normalised.
+        keys = list(self.encoder.state_dict())
+        # No gradient reaches the layers after the fourth map; images arrive normalised.
         for name in ("normalise", "layer4", "avgpool", "fc"):
             delattr(self.encoder, name)
         kept = self.encoder.state_dict()
-        self.spare = [key for key in all_keys if key not in kept]
+        self.spare = [key for key in keys if key not in kept]
         self.decoder = Decoder(self.encoder.feature_channels[:4], DECODER)
         self.head = nn.Conv2d(DECODER[-1], num_classes, 3, padding=1)
 

@@ -1,7 +1,7 @@
 """ResNet, a block as the paper draws it: ReLU(branch(x) + shortcut(x)).
 
 He et al., Deep Residual Learning for Image Recognition, https://arxiv.org/abs/1512.03385.
-Deviations: the stride lies on the 3x3 convolution, as in torchvision ("v1.5",
+Deviations: the stride is in the 3x3 convolution, as in torchvision ("v1.5",
 https://ngc.nvidia.com/catalog/model-scripts/nvidia:resnet_50_v1_5_for_pytorch), and depth 14 is
 the plain twin of ARL-CNN14 (Zhang et al., https://doi.org/10.1109/TMI.2019.2893944).
 Parameter names are torchvision's, so its weight files load as they are. No ReLU works in place:
@@ -52,8 +52,7 @@ def projection(in_channels: int, out_channels: int, stride: int) -> nn.Sequentia
     """The shortcut's 1x1 convolution and BN, or None where the identity fits as it is."""
     if stride == 1 and in_channels == out_channels:
         return None
-    conv = conv1x1(in_channels, out_channels, stride)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
+    return nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
 
 
 class BasicBlock(Block):
@@ -140,15 +139,11 @@ class ResNet(nn.Module):
         self.apply(initialise)
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Five maps of stride 2, 4, 8, 16, 32, with `feature_channels` channels.
-
-        Args:
-            images: (B, 3, H, W), uint8 0..255 or floating 0..1.
-        """
+        """Five maps of stride 2, 4, 8, 16, 32, with `feature_channels` channels."""
         return self.maps(self.normalise(images))
 
     def maps(self, x: Tensor, count: int = 5) -> list[Tensor]:
-        """The first `count` of the five, from normalised images; later stages are not touched."""
+        """The first `count` of the five, from normalised images, without the later stages."""
         x = functional.relu(self.bn1(self.conv1(x)))
         maps = [x]  # (B, 64, H/2, W/2), before the max-pool
         x = self.maxpool(x)

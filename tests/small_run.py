@@ -147,11 +147,8 @@ def main() -> None:
         (files.os, "fsync", 1),  # a checkpoint is written, but not in place
         (model.training._Training, "train_batch", 4),
         (model.training, "save_weights", 1),  # the epoch is scored, its best weights not stored
-        (
-            model.training,
-            "save_checkpoint",
-            3,
-        ),  # the best weights are stored, the checkpoint is not
+        # The best weights are stored, the checkpoint is not.
+        (model.training, "save_checkpoint", 3),
         (files.os, "fsync", 2),
     ]
     through_deaths(deaths, train, data_dir, out / "killed", config)

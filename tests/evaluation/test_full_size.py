@@ -74,7 +74,7 @@ def test_answers_that_are_no_numbers_are_no_empty_masks(demo_store, tested, numb
         network.scale.fill_(float(number))
     loader = loaders.evaluation_loader(images, 3, 0)
     names = ", ".join(tested["id"][:3])
-    message = rf"nan or infinite numbers for the images {names}; .*: scale\. Nothing can be scored"
+    message = rf"nan or infinite numbers for the images {names}; .*: scale\. They cannot be scored"
     with pytest.raises(model.forward.OutputError, match=message):
         full_size.pixel_counts(network, loader)
     with pytest.raises(model.forward.OutputError, match=message):
@@ -93,7 +93,7 @@ def test_only_the_images_at_fault_are_named(demo_store, tested):
 
     loader = loaders.evaluation_loader(images_of(demo_store, tested), 3, 0)
     with pytest.raises(
-        model.forward.OutputError, match=rf"for the images {tested['id'][1]}\. Nothing"
+        model.forward.OutputError, match=rf"for the images {tested['id'][1]}\. They cannot"
     ):
         list(model.forward.probabilities(Dazzled(), loader, views=8))
 

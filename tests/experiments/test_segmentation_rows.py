@@ -71,16 +71,10 @@ def test_a_larger_image_is_stored_larger():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (
-            {"image_size": "336by224"},
-            r"image_size is '336by224'; expected px such as 256, or",
-        ),
+        ({"image_size": "336by224"}, r"image_size is '336by224'; expected px such as 256, or"),
         ({"image_size": 2.5}, r"image_size is 2.5; expected px such as"),
         ({"image_size": (8, 256)}, r"image_size is \(8, 256\); expected px .* at least 32"),
-        (
-            {"image_size": 300, "stored_size": 256},
-            r"300, larger than stored_size 256",
-        ),
+        ({"image_size": 300, "stored_size": 256}, r"300, larger than stored_size 256"),
         ({"views": 9}, r"views is 9 .* expected 1 \(as it is\), 4 \(flips\)"),
         ({"views": 8, "image_size": "336x224"}, r"views is 8 for images of 336x224 px"),
         ({"threshold": 1.0}, r"threshold is 1.0; expected less than 1"),

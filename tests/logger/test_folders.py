@@ -52,7 +52,7 @@ def test_a_folder_of_others_is_refused_and_left_as_it_is(kind, resume, tmp_path)
     FOREIGN[kind](tmp_path / "folder")
     before = everything(tmp_path)
     with pytest.raises(
-        RunError, match=r"folder is not empty and no run folder: it holds .*run_dir"
+        RunError, match=r"folder is neither empty nor a run folder: it holds .*run_dir"
     ):
         start_run(tmp_path / "folder", Row(), DATA, resume)
     assert everything(tmp_path) == before
@@ -63,7 +63,7 @@ def test_what_is_no_folder_is_refused(tmp_path):
     (tmp_path / "link").symlink_to("nowhere")
     with pytest.raises(RunError, match=r"file is a file; expected"):
         start_run(tmp_path / "file", Row(), DATA, "restart")
-    with pytest.raises(RunError, match=r"link is a link that leads nowhere; expected"):
+    with pytest.raises(RunError, match=r"link is a broken link; expected"):
         start_run(tmp_path / "link", Row(), DATA)
     assert names(tmp_path) == ["file", "link"]
 
@@ -158,5 +158,5 @@ def test_a_folder_that_cannot_be_looked_into(tmp_path, monkeypatch):
 
     (tmp_path / "run").mkdir()
     monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(RunError, match=r"run cannot be looked into \(Permission denied\); give"):
+    with pytest.raises(RunError, match=r"run cannot be read \(Permission denied\); give"):
         logger.start_run(tmp_path / "run", Row(), DATA)

@@ -52,7 +52,7 @@ def test_changed_code_is_said(tmp_path, monkeypatch, capsys):
     trained_run(tmp_path / "run")
     monkeypatch.setattr(logger.run, "git_revision", lambda: "0123456789ab")
     start_run(tmp_path / "run", Row(), DATA)
-    assert "this has changed: git" in capsys.readouterr().out
+    assert "changed since this run began: git" in capsys.readouterr().out
 
 
 def test_same_settings_go_on(tmp_path):

@@ -268,10 +268,6 @@ def test_the_use_of_attention_by_hand() -> None:
     assert attention_use(OneBlock(0.0), pictures(1)).loc["block"].tolist() == [0, 0]
 
 
-def test_a_network_without_attention_makes_no_use_of_it() -> None:
-    assert attention_use(build("lite0"), pictures(1)).empty
-
-
 def test_attention_costs_one_forward_pass() -> None:
     network, calls = build("arl14"), []
     for module in network.modules():
@@ -283,6 +279,7 @@ def test_attention_costs_one_forward_pass() -> None:
 
 def test_a_network_without_attention_gives_no_maps() -> None:
     assert attention_maps(build("lite0"), pictures(1)) == {}
+    assert attention_use(build("lite0"), pictures(1)).empty
 
 
 def test_an_attention_that_is_no_softmax_is_refused() -> None:

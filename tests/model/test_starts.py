@@ -4,7 +4,8 @@ import errno
 import gc
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,18 +34,22 @@ def built() -> SmallNet:
     return SmallNet()
 
 
-def failing(error: BaseException, after: int) -> Callable:
-    """A step of training that ends in an error, halfway through the batch."""
+@contextmanager
+def interrupted(error: BaseException) -> Iterator[None]:
+    """The second step of training ends in an error."""
     step, count = model.training._Training.train_batch, 0
 
     def counted(self: model.training._Training, batch: dict) -> None:
         nonlocal count
         count += 1
         step(self, batch)
-        if count == after:
+        if count == 2:
             raise error
 
-    return counted
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model.training._Training, "train_batch", counted)
+        with pytest.raises(type(error)):
+            yield
 
 
 @pytest.mark.parametrize(
@@ -54,13 +59,11 @@ def failing(error: BaseException, after: int) -> Callable:
 )
 def test_the_training_cell_run_again(error, undisturbed, demo_set, tmp_path, capsys) -> None:
     network = built()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(model.training._Training, "train_batch", failing(error, after=2))
-        with pytest.raises(type(error)):
-            train(demo_set, tmp_path / "run", network=network)
+    with interrupted(error):
+        train(demo_set, tmp_path / "run", network=network)
     train(demo_set, tmp_path / "run", network=network)
     same_files(undisturbed, tmp_path / "run")
-    assert "it begins again with the weights it first had" in capsys.readouterr().out
+    assert "it restarts from its initial weights" in capsys.readouterr().out
 
 
 def test_a_full_disk_in_the_first_epoch(undisturbed, demo_set, tmp_path) -> None:
@@ -108,12 +111,8 @@ def test_a_run_goes_on_where_it_stopped_in_one_kernel(
 ) -> None:
     network = built()
     monkeypatch.setattr(model.training, "SAVE_EVERY", 0.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            model.training._Training, "train_batch", failing(KeyboardInterrupt(), after=2)
-        )
-        with pytest.raises(KeyboardInterrupt):
-            train(demo_set, tmp_path / "run", network=network)
+    with interrupted(KeyboardInterrupt()):
+        train(demo_set, tmp_path / "run", network=network)
     train(demo_set, tmp_path / "run", network=network)
     same_files(undisturbed, tmp_path / "run")
     assert "resuming epoch 1 at batch 1" in (tmp_path / "run/run.log").read_text()
@@ -124,12 +123,8 @@ def test_a_segmenter_too(demo_set, tmp_path) -> None:
     small_seg.train(demo_set, tmp_path / "one", row, small_seg.SmallSegmenter)
     model.seed_torch(row.seed)
     network = small_seg.SmallSegmenter()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            model.training._Training, "train_batch", failing(KeyboardInterrupt(), after=2)
-        )
-        with pytest.raises(KeyboardInterrupt):
-            small_seg.train(demo_set, tmp_path / "two", row, lambda: network)
+    with interrupted(KeyboardInterrupt()):
+        small_seg.train(demo_set, tmp_path / "two", row, lambda: network)
     small_seg.train(demo_set, tmp_path / "two", row, lambda: network)
     same_files(tmp_path / "one", tmp_path / "two")
 

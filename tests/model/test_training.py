@@ -38,15 +38,8 @@ def finished(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_leaves_the_files_that_everything_else_reads(finished: Path) -> None:
     names = {path.name for path in finished.iterdir()}
-    expected = {
-        "config.json",
-        "last.pt",
-        "history.csv",
-        "timing.csv",
-        "best.safetensors",
-        "run.log",
-    }
-    assert expected == names
+    tables = {"history.csv", "timing.csv"}
+    assert names == {"config.json", "last.pt", "best.safetensors", "run.log"} | tables
     history = pd.read_csv(finished / "history.csv")
     assert history["epoch"].tolist() == [1, 2, 3]
     assert {"loss", "learning_rate", "auc_mean", "auc_melanoma", "α alpha"} <= set(history)
@@ -196,7 +189,7 @@ def test_best_weights_that_the_last_state_holds_too_are_written_again(
     (tmp_path / "run/best.safetensors").write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     train(demo_set, tmp_path / "run", replace(CONFIG, epochs=1))
     assert (tmp_path / "run/best.safetensors").read_bytes() == whole
-    assert "was damaged or gone; last.pt held the same weights" in capsys.readouterr().out
+    assert "was damaged or missing; restored from last.pt" in capsys.readouterr().out
 
 
 def test_it_learns_what_can_be_learned(demo_set: Path, tmp_path: Path) -> None:
@@ -249,18 +242,11 @@ def test_precision_is_kept_when_a_run_goes_on(
     monkeypatch.setattr(model.training, "choose_precision", lambda *_: "fp32")
     first = train(demo_set, tmp_path / "run", config)
     used = []
-    monkeypatch.setattr(
-        model.training, "choose_precision", lambda *_: "bf16"
-    )  # moved to another machine
-    monkeypatch.setattr(
-        model.training._Training, "resume", lambda self: used.append(self.precision)
-    )
-    monkeypatch.setattr(model.training._Training, "train_epoch", lambda _: None)
-    monkeypatch.setattr(
-        model.training._Training,
-        "end_epoch",
-        lambda self, _: setattr(self.progress, "finished", True),
-    )
+    monkeypatch.setattr(model.training, "choose_precision", lambda *_: "bf16")  # another machine
+    kind = model.training._Training
+    monkeypatch.setattr(kind, "resume", lambda self: used.append(self.precision))
+    monkeypatch.setattr(kind, "train_epoch", lambda _: None)
+    monkeypatch.setattr(kind, "end_epoch", lambda s, _: setattr(s.progress, "finished", True))
     train(demo_set, tmp_path / "run", config)
     assert used == ["fp32"]
     assert len(first) == 3
@@ -274,23 +260,14 @@ def test_bf16_trains_and_predicts(demo_set: Path, tmp_path: Path) -> None:
 
 class TestCheckpoints:
     def test_a_pickle_is_refused(self, tmp_path: Path) -> None:
-        (tmp_path / "last.pt").write_bytes(b"")
         torch.save({"network": SmallNet()}, tmp_path / "last.pt")
-        with pytest.raises(errors.RunError, match="would execute code"):
+        with pytest.raises(errors.RunError, match="could execute code"):
             checkpoints.load_checkpoint(tmp_path / "last.pt", SmallNet(), None)
 
     def test_a_text_file_is_no_pickle(self, tmp_path: Path) -> None:
         (tmp_path / "last.pt").write_text("<html>404</html>")
         with pytest.raises(errors.RunError, match=r"is damaged or no checkpoint|cannot be resumed"):
             checkpoints.load_checkpoint(tmp_path / "last.pt", SmallNet(), None)
-
-    def test_a_damaged_file_names_the_cure(self, finished: Path, tmp_path: Path) -> None:
-        whole = (finished / "last.pt").read_bytes()
-        (tmp_path / "last.pt").write_bytes(whole[: len(whole) // 2])
-        network = SmallNet()
-        optimizer = recipe.make_optimizer(network, CONFIG)
-        with pytest.raises(errors.RunError, match="resume='restart'"):
-            checkpoints.load_checkpoint(tmp_path / "last.pt", network, optimizer)
 
     def test_a_turned_bit_is_noticed_wherever_it_matters(
         self, finished: Path, tmp_path: Path
@@ -323,7 +300,7 @@ class TestCheckpoints:
         entry = turned.rindex(b"PK\x01\x02", 0, turned.rindex(b"archive/data/1"))
         turned[entry + place] ^= 1 << bit
         (tmp_path / "last.pt").write_bytes(turned)
-        with pytest.raises(errors.RunError, match="it is damaged: its parts are marked as torch"):
+        with pytest.raises(errors.RunError, match="it is damaged: torch writes no such parts"):
             self.loaded(tmp_path / "last.pt")
 
     @pytest.mark.parametrize("error", [torch.OutOfMemoryError, torch.AcceleratorError])
@@ -429,10 +406,6 @@ class TestPredict:
         ):
             model.training.predict(network, loader, average=average)
 
-    def test_unknown_average(self, loader) -> None:
-        with pytest.raises(ValueError, match="expected 'probabilities' or 'logits'"):
-            model.training.predict(SmallNet(), loader, average="votes")
-
 
 ELSEWHERE = {
     "ACCELERATE_MIXED_PRECISION": "bf16",
@@ -468,11 +441,6 @@ class TestTheRowDecides:
         monkeypatch.setenv(name, ELSEWHERE[name])
         self.check()
         assert os.environ[name] == ELSEWHERE[name]  # others may want it
-
-    def test_not_all_of_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name, value in ELSEWHERE.items():
-            monkeypatch.setenv(name, value)
-        self.check()
 
     def test_nor_an_accelerator_that_was_there_before(self) -> None:
         AcceleratorState._reset_state(reset_partial_state=True)
@@ -528,16 +496,6 @@ class TestRecipe:
         rates = [recipe.learning_rate(row, t) for t in (0.0, 0.5, 1.0, 1.99, 2.0, 50.0)]
         assert rates == pytest.approx([0.001, 0.025, 0.05, 0.0995, 0.1, 0.1])
 
-    def test_unknown_names_list_the_known(self) -> None:
-        with pytest.raises(ValueError, match="expected one of cosine, halve-30, constant"):
-            recipe.learning_rate(self.row(schedule="poly"), 0)
-        with pytest.raises(ValueError, match="expected adamw or sgd"):
-            recipe.make_optimizer(
-                SmallNet(), SimpleNamespace(optimizer="lion", learning_rate=1, weight_decay=0)
-            )
-        with pytest.raises(ValueError, match="expected one of auto, fp32, bf16"):
-            recipe.choose_precision("fp8", SmallNet(), torch.device("cpu"))
-
     def test_weight_decay_spares_biases_norms_and_alpha(self) -> None:
         network = nets.build("arl14")
         optimizer = recipe.make_optimizer(network, CONFIG)
@@ -572,7 +530,7 @@ class TestRecipe:
         said = []
         assert not recipe.can_compile(torch.device("cpu"), said.append)
         assert said == [
-            "torch.compile does not work here (no C++ compiler); training goes on without it"
+            "torch.compile does not work here (no C++ compiler); training continues without it"
         ]
 
 

@@ -20,15 +20,9 @@ from nets import WeightsError, loading, weights
 from nets.smp_unet import DenseUNet
 
 PRETRAINED = ["dense_unet", "res_unet", "arl_unet", "lite_unet"]
-LITE_HEAD = {
-    "conv_head.weight",
-    "bn2.weight",
-    "bn2.bias",
-    "bn2.running_mean",
-    "bn2.running_var",
-    "bn2.num_batches_tracked",
-    "classifier.weight",
-    "classifier.bias",
+LITE_HEAD = {"conv_head.weight", "classifier.weight", "classifier.bias"} | {
+    f"bn2.{part}"
+    for part in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 }
 
 

@@ -255,13 +255,6 @@ def test_coursework_weights_load_whole(shape: tuple, suffix: str, tmp_path: Path
         assert torch.equal(value, state[key].reshape(value.shape)), key
 
 
-def test_a_whole_run_round_trips(tmp_path: Path) -> None:
-    network = nets.build("arl_lite0", alpha=0.3)
-    torch.save(network.state_dict(), tmp_path / "run.pth")
-    again = nets.build("arl_lite0", weights=str(tmp_path / "run.pth"))
-    assert all(torch.equal(v, again.state_dict()[k]) for k, v in network.state_dict().items())
-
-
 def test_files_without_batch_counters_load(tmp_path: Path) -> None:
     """torchvision's resnet50-19c8e357.pth is older than them, and has torch's older file format."""
     state = torchvision_net("resnet18").state_dict()
@@ -441,14 +434,3 @@ def test_keys_that_do_not_fit_are_counted_and_named(tmp_path: Path) -> None:
     assert message.count("module.") == 5
     # Refused as a whole: not one tensor was copied.
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
-
-
-def test_weights_of_another_network(tmp_path: Path) -> None:
-    path = tmp_path / "arl18.pth"
-    torch.save(nets.build("arl18").state_dict(), path)
-    with pytest.raises(
-        WeightsError, match=r"does not fit ResNet: keys 8 unexpected \(layer1\.0\.a"
-    ):
-        nets.build("resnet18", weights=path)
-    with pytest.raises(WeightsError, match=r"does not fit Lite0: keys \d+ missing"):
-        nets.build("lite0", weights=path)

@@ -217,7 +217,7 @@ class TestEncoderFrom:
 
     def test_an_encoder_that_has_seen_the_hold_out_is_told(self, models, demo_set) -> None:
         said = self.find(models, demo_set, "1-5", select_on="holdout", seed=1).warning
-        assert "trained on images that choose the epoch here" in said
+        assert "trained on images that select the epoch here" in said
         assert (
             "validation split: scores there flatter" in self.find(models, demo_set, "1-5").warning
         )
@@ -239,7 +239,7 @@ def test_runs_are_found_under_any_name(demo_set: Path, tmp_path: Path) -> None:
     (tmp_path / "demo-demo/my-try/scores-test.json").unlink()
     run = tmp_path / "demo-demo/my-try/config.json"
     run.write_text(run.read_text().replace('"finished": true', '"finished": false'))
-    with pytest.raises(RunError, match=r"not finished; go on with\n    the command that began it"):
+    with pytest.raises(RunError, match=r"not finished; resume it with\n    the command that"):
         runs.find("my-try", demo_set, rows, models=tmp_path)
 
 

@@ -189,7 +189,7 @@ def test_a_folder_of_others_is_refused_before_images_are_prepared(
     exec(CELLS[notebook][0], names)
     names |= {"data_dir": str(demo_set), "run_dir": str(place)}
     cells = "\n".join(CELLS[notebook][1:])
-    with pytest.raises(errors.RunError, match="is not empty and no run folder: it holds a file"):
+    with pytest.raises(errors.RunError, match="is neither empty nor a run folder: it holds a file"):
         exec(cells, names)
 
 

@@ -26,14 +26,12 @@ def training_transform(
 ) -> A.Compose:
     """The paper's patches: a crop at one of the scales, flips, ±10° rotation, shift, 0.9–1.1 zoom.
 
-    patch_scales are fractions of the stored side, 0 < s <= 1, each as likely as the others
-    (Zhang et al. use 1/5 … 4/5 of full-size images; a store of 256 px has no detail left at 1/5).
-    Deviation: to the flips we add quarter turns, since dermoscopy knows no up and down.
-    colour is the strength of the jitter of brightness, contrast and saturation, 0 for none.
-    Takes and gives (H, W, 3) uint8 RGB; call `draw_by` before each use.
+    patch_scales are equally likely fractions of the stored side, 0 < s <= 1 (Zhang et al. use
+    1/5 … 4/5 of full-size images; a store of 256 px has no detail left at 1/5). Deviation: quarter
+    turns besides flips, since dermoscopy has no up and down. colour is the strength of the jitter
+    of brightness, contrast and saturation, 0 for none. Maps (H, W, 3) uint8 RGB to the same; call
+    `draw_by` before each use.
     """
-    if not patch_scales or not all(0 < scale <= 1 for scale in patch_scales):
-        raise ValueError(f"patch_scales are {patch_scales}; expected fractions with 0 < s <= 1.")
     crops = [
         # An area fraction of s² at ratio 1 is a square of side s of a square image.
         A.RandomResizedCrop(
@@ -45,13 +43,8 @@ def training_transform(
         )
         for s in patch_scales
     ]
-    jitter = A.ColorJitter(
-        (1 - colour, 1 + colour),
-        (1 - colour, 1 + colour),
-        (1 - colour, 1 + colour),
-        (0.0, 0.0),
-        p=0.8 if colour else 0.0,
-    )
+    strength = (1 - colour, 1 + colour)
+    jitter = A.ColorJitter(strength, strength, strength, (0.0, 0.0), p=0.8 if colour else 0.0)
     return A.Compose(
         [
             A.OneOf(crops, p=1.0),

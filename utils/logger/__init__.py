@@ -1,7 +1,7 @@
 """What a run leaves: its folder with settings, weights, history, scores, figures and log.
 
-Here live the run folder, the rules of whose a folder is, the search for finished runs, and the
-folder of an evaluation. Touch it when a run shall leave something more. It imports `data` and
+Here are the run folder, the rules for which folders are ours, the search for finished runs, and
+the folder of an evaluation. Edit it when a run should leave something more. It imports `data` and
 `system`.
 """
 

@@ -1,8 +1,8 @@
-"""Whose a folder is, and what in it may be removed.
+"""Which folders are ours, and what in them may be removed.
 
-A run's folder is named by the user, who may name his home by mistake. So a folder is ours only
-where its `config.json` says so, or where there is nothing in it to lose; and what is removed is
-removed by names that only we give, never by a pattern that fits the files of others.
+Users name the folder of a run, and may name their home by mistake. So a folder is ours only where
+its `config.json` says so, or where it holds nothing to lose; and files are removed by names that
+only we give, never by a pattern that other people's files could match.
 """
 
 import json
@@ -18,7 +18,7 @@ from utils.system.errors import RunError, listed
 from utils.system.experiment import Experiment
 
 _PART = r"(train|validation|test|holdout)(-\d+-views|-threshold-[\d.e-]+|-(un)?clean)*"
-# What a run's weights made, and nothing else.
+# What is computed from a run's weights.
 _RESULT = re.compile(rf"(predictions|submission|per-image|thresholds)-{_PART}\.csv"
                      rf"|scores-{_PART}\.json")  # fmt: skip
 _MASKS = re.compile(rf"masks-{_PART}")
@@ -28,7 +28,7 @@ _RUN = ("config.json", "last.pt", "best.safetensors", "history.csv", "timing.csv
         "run.ipynb", "run.html", "figures")  # fmt: skip
 _EVALUATION = ("scores.csv", "differences.csv", "calibration.csv", "operating-points.csv",
                "read-off.csv", "decision-curves.csv", "subgroups.csv")  # fmt: skip
-# `write_atomic` calls what it has not finished `.<name>.<eight characters>.tmp`.
+# `write_atomic` writes to `.<name>.<eight characters>.tmp`, and renames it at the end.
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.tmp")
 _FIGURE = re.compile(
     "(side-by-side|alpha|distribution|threshold-curves"
@@ -39,14 +39,14 @@ _OF_THE_SYSTEM = (".DS_Store", "Thumbs.db", "desktop.ini", ".ipynb_checkpoints")
 
 
 def models_of(data_dir: Path, profile: str) -> Path:
-    """Where runs on this data lie that are trained by this profile: `model/<set>-<profile>`."""
+    """The folder of a profile's runs on this data: `model/<set>-<profile>`."""
     return project.PROJECT / "model" / f"{set_name(data_dir)}-{profile}"
 
 
 def run_folder(data_dir: Path, experiment: Experiment, run_dir: Any = None) -> Path:
     """The folder of an experiment's run on this data: run_dir, else `<models_of>/<row>-s<seed>`.
 
-    Raises ValueRefusedError for what can be no folder, and RunError as `require_ours`.
+    Raises ValueRefusedError for what cannot be a folder, and RunError as `require_ours`.
     """
     usual = models_of(data_dir, experiment.profile) / experiment.folder()
     folder = values.folder("run_dir", run_dir, usual)
@@ -55,78 +55,72 @@ def run_folder(data_dir: Path, experiment: Experiment, run_dir: Any = None) -> P
 
 
 def settings_in(folder: Path) -> dict[str, Any]:
-    """What the folder's `config.json` holds; empty where there is none. ValueError for no run's."""
+    """The folder's `config.json`; empty where there is none. ValueError where it is no run's."""
     file = folder / "config.json"
     if file.exists() and not file.is_file():  # reading a pipe would wait forever
-        raise ValueError("it is no regular file")
+        raise ValueError("it is not a regular file")
     try:
-        known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        settings = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     except RecursionError as error:
-        raise ValueError("its brackets have no end") from error
-    if not isinstance(known, dict) or (known and not isinstance(known.get("row"), dict)):
-        raise ValueError("it holds no settings of a run")
-    return known
+        raise ValueError("its brackets are nested too deeply") from error
+    if not isinstance(settings, dict) or (settings and not isinstance(settings.get("row"), dict)):
+        raise ValueError("it does not hold the settings of a run")
+    return settings
 
 
 def strangers(folder: Path) -> list[str]:
-    """What lies in the folder that proves it no run's; empty where a run may be made or moved."""
+    """Names that show the folder is not a run's; empty where a run may be made or moved."""
     names = sorted(path.name for path in folder.iterdir() if path.name not in _OF_THE_SYSTEM)
-    known = {name for name in names if _is_of_run(name)}
     try:
-        if known_settings := settings_in(folder):
-            _require_proof(known_settings)
-            return []
+        if settings := settings_in(folder):
+            # Another tool may write "row", too.
+            data = settings.get("data")
+            ours = "network" in settings["row"] and isinstance(data, dict) and "fingerprint" in data
+            return [] if ours else _unless_run(names)
     except ValueError:
-        # Damaged settings beside weights are a run's; alone they may be anybody's.
-        return [] if {"last.pt", "best.safetensors"} & known and known == set(names) else names
+        return _unless_run(names)
     except OSError:
         return names
-    begun = {"figures"} if not any((folder / "figures").glob("*")) else set()
-    return [name for name in names if name not in begun and not _of_start(name)]
+    harmless = {"figures"} if not any((folder / "figures").glob("*")) else set()
+    # A run that was killed while it wrote its settings leaves the temporary file.
+    return [name for name in names if name not in harmless and _unfinished(name) != "config.json"]
 
 
-def _require_proof(settings: dict[str, Any]) -> None:
-    """ValueError for settings that another tool may have written: "row" is not our word alone."""
-    data = settings.get("data")
-    if "network" not in settings["row"] or not isinstance(data, dict) or "fingerprint" not in data:
-        raise ValueError("it holds no settings of a run")
+def _unless_run(names: list[str]) -> list[str]:
+    """The names, unless they are a run's: damaged settings alone may be anybody's."""
+    weights = {"last.pt", "best.safetensors"} & set(names)
+    return [] if weights and all(_is_of_run(_unfinished(name) or name) for name in names) else names
+
+
+def _unfinished(name: str) -> str | None:
+    """The final name of a temporary file; None for other files."""
+    temporary = _TEMPORARY.fullmatch(name)
+    return temporary["name"] if temporary else None
 
 
 def _is_of_run(name: str) -> bool:
-    unfinished = _TEMPORARY.fullmatch(name)
-    name = unfinished["name"] if unfinished else name
     return name in _RUN or bool(_RESULT.fullmatch(name) or _MASKS.fullmatch(name))
-
-
-def _is_of_evaluation(name: str) -> bool:
-    return name in (*_EVALUATION, "run.ipynb", "run.html")
 
 
 def _is_picture(name: str) -> bool:
     return name.endswith(".png")
 
 
-def _of_start(name: str) -> bool:
-    """Whether it is all that a run leaves which was killed while it wrote its settings."""
-    unfinished = _TEMPORARY.fullmatch(name)
-    return bool(unfinished and unfinished["name"] == "config.json")
-
-
 def require_ours(folder: Path) -> None:
-    """RunError where a run would be made, or moved, among the things of others."""
+    """RunError where a run would be made, or moved, among other people's files."""
     try:
         names = strangers(folder) if folder.is_dir() else []
     except OSError as error:
         raise RunError(
-            f"{folder} cannot be looked into ({error.strerror}); give access to it, or give this "
-            "run another run_dir."
+            f"{folder} cannot be read ({error.strerror}); give access to it, or give this run "
+            "another run_dir."
         ) from error
     if folder.is_symlink() and not folder.exists():
-        found = "is a link that leads nowhere"
+        found = "is a broken link"
     elif folder.exists() and not folder.is_dir():
         found = "is a file"
     elif names:
-        found = f"is not empty and no run folder: it holds {listed(names)}"
+        found = f"is neither empty nor a run folder: it holds {listed(names)}"
     else:
         return
     raise RunError(
@@ -143,12 +137,12 @@ def forget_results(run: Path) -> None:
         elif _MASKS.fullmatch(path.name) and path.is_dir():
             _remove(mask for mask in path.iterdir() if _MASK.fullmatch(mask.name))
             _clear(path, _is_picture)
-            with suppress(OSError):  # what somebody else put there stays
+            with suppress(OSError):  # other files stay
                 path.rmdir()
 
 
 def clear_unfinished(run: Path) -> None:
-    """Remove what a killed process did not finish writing, in a run's folder and those in it."""
+    """Remove the temporary files of a killed process, in a run's folder and those in it."""
     _clear(run, _is_of_run)
     for folder in (run / "figures", *run.glob("masks-*")):
         if folder.name == "figures" or _MASKS.fullmatch(folder.name):
@@ -156,24 +150,23 @@ def clear_unfinished(run: Path) -> None:
 
 
 def _clear(folder: Path, ours: Callable[[str], bool]) -> None:
-    """Remove temporary files of ours: those of files whose names are ours."""
+    """Remove the temporary files of files whose names are ours."""
     for path in list(folder.glob(".*.tmp")):
-        unfinished = _TEMPORARY.fullmatch(path.name)
-        if unfinished and ours(unfinished["name"]):
+        if (name := _unfinished(path.name)) and ours(name):
             path.unlink(missing_ok=True)
 
 
 def forget_evaluation(folder: Path) -> None:
-    """Remove what an evaluation left in its folder, figures and tables: it may be of other runs."""
+    """Remove the figures and tables of an earlier evaluation, perhaps of other runs."""
     _remove(folder / name for name in _EVALUATION)
     figures = (folder / "figures").glob("*.png")
     _remove(figure for figure in figures if _FIGURE.fullmatch(figure.name))
-    _clear(folder, _is_of_evaluation)
+    _clear(folder, (*_EVALUATION, "run.ipynb", "run.html").__contains__)
     _clear(folder / "figures", _is_picture)
 
 
 def forget_pages(report: Path) -> None:
-    """Remove the executed evaluations that lay beside an earlier report."""
+    """Remove the executed evaluations beside an earlier report."""
     _remove(path for path in list(report.iterdir()) if _PAGE.fullmatch(path.name))
 
 

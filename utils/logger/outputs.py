@@ -1,4 +1,4 @@
-"""Where an evaluation keeps its figures and tables: beside the first of its runs."""
+"""The folder of an evaluation's figures and tables, beside the first of its runs."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +11,7 @@ from utils.system.files import write_table
 
 
 class Outputs(RunFolder):
-    """The folder of an evaluation: its tables are for people, and no code reads them."""
+    """The folder of an evaluation; its tables are for people, not for other code."""
 
     def save_table(self, name: str, table: pd.DataFrame) -> Path:
         """Write a table as csv in which no text is a formula; returns its path."""
@@ -20,12 +20,12 @@ class Outputs(RunFolder):
 
 
 def folder_of(runs: Iterable[RunFolder], name: str) -> Path:
-    """The folder of the evaluation called name, there or not."""
+    """The folder of the evaluation called name, which need not exist."""
     return next(iter(runs)).path.parent / name
 
 
 def begin(runs: Iterable[RunFolder], name: str) -> Outputs:
-    """That folder without what an earlier evaluation left there: it may be of other runs."""
+    """That folder, cleared of an earlier evaluation, perhaps of other runs."""
     folder = folder_of(runs, name)
     forget_evaluation(folder)
     return Outputs(folder)

@@ -2,7 +2,7 @@
 
 A run folder holds every file that another tool reads: `config.json`, `last.pt`, `history.csv`,
 `best.safetensors`, `predictions-<split>.csv`, `scores-<split>.json`, `figures/` and `run.log`.
-All are written whole or not at all.
+Writes are atomic.
 """
 
 import dataclasses
@@ -32,11 +32,14 @@ from utils.system.project import git_revision
 from utils.system.values import check
 
 FIGURE_DPI = 150
+# Results depend on their versions.
+PACKAGES = ("torch", "torchvision", "accelerate", "albumentations", "opencv-python-headless",
+            "timm", "numpy", "scikit-learn")  # fmt: skip
 
 # What may differ between the two halves of a resumed run: none of it changes a result.
 FREE_FIELDS = frozenset({"question", "published", "workers"})
 
-# What `config.json` holds, where it holds it, for whoever reads it without the experiment.
+# The types of entries in `config.json`, for code that reads them without the experiment.
 _KINDS: dict[str, Any] = {
     "row": {"name": str, "profile": str, "seed": int},
     "data": {"set": str, "folder": str},
@@ -61,11 +64,11 @@ class RunFolder:
     def config(self) -> dict[str, Any]:
         """What `config.json` holds; empty before the run started. RunError when it is damaged."""
         try:
-            known = settings_in(self.path)
-            if wrong := _wrong(known, _KINDS):
+            settings = settings_in(self.path)
+            if wrong := _wrong(settings, _KINDS):
                 raise ValueError(f"it says that {wrong}")
-            return known
-        except (ValueError, OSError) as error:  # a folder
+            return settings
+        except (ValueError, OSError) as error:
             raise RunError(
                 f"{self / 'config.json'} is damaged ({error}). Train the run again with "
                 "resume='restart' (the old folder is moved aside)."
@@ -74,20 +77,20 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the run was trained to its end."""
-        known = self.config
-        # Scores are written after the last epoch; settings of early versions do not say it.
+        config = self.config
+        # Early versions did not store it; scores are written after the last epoch.
         scored = any(self.path.glob("scores-*.json")) and (self / "best.safetensors").exists()
-        return bool(known.get("finished") or (known and scored))
+        return bool(config.get("finished") or (config and scored))
 
     @property
     def begun(self) -> bool:
-        """Whether it was trained at least in part: whether there is something to lose."""
-        # A kill may leave the best weights of the first epoch alone, before anything else.
+        """Whether there is training to lose."""
+        # A kill in the first epoch may leave the best weights without `last.pt`.
         best = (self / "best.safetensors").exists() and (self / "history.csv").exists()
         return (self / "last.pt").exists() or best or self.finished
 
     def remember(self, name: str, value: Any) -> Any:
-        """The entry of `config.json` called name; value is stored when there is none yet."""
+        """The entry of `config.json` called name; a missing one is stored as value."""
         config = self.config
         if name not in config:
             self.save_json("config.json", config | {name: value})
@@ -100,13 +103,13 @@ class RunFolder:
             f"another process is training in {self.path}; wait for it, stop it, or give this run "
             "another run_dir."
         )
-        # Beside the folder, not in it: moving the folder aside must not move the lock. Two links to
-        # a folder have one lock.
+        # Beside the folder, as moving the folder aside must not move the lock; and one for all
+        # links to the folder.
         path = self.path.resolve()
         return locked(path.with_name(f".{path.name}.lock"), busy)
 
     def say(self, text: str) -> None:
-        """Print a line, and keep it with the time in `run.log`."""
+        """Print a line, and append it with the time to `run.log`."""
         say(text)
         stamp = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         with writing(self / "run.log"):
@@ -127,14 +130,14 @@ class RunFolder:
     def save_figure(self, name: str, figure: Figure) -> Path:
         """Write `figures/<name>.png`; returns its path."""
         path = self.path / "figures" / f"{name}.png"
-        file = io.BytesIO()  # whose size is known where the disk is full
+        file = io.BytesIO()  # its size is known where the disk is full
         with drawing():
             figure.savefig(file, format="png", dpi=FIGURE_DPI)
         write_atomic(path, file.getvalue())
         return path
 
     def show(self, name: str, figure: Figure) -> Path:
-        """Write `figures/<name>.png`, and show that very file where a notebook runs."""
+        """Write `figures/<name>.png`, and show that file in a notebook."""
         path = self.save_figure(name, figure)
         if in_kernel():
             width = round(figure.get_figwidth() * 100)
@@ -147,11 +150,11 @@ class RunFolder:
 def start_run(
     path: str | Path, experiment: Experiment, data: dict[str, Any], resume: str = "auto"
 ) -> RunFolder:
-    """Open the run folder at path for the experiment on the data (facts, a fingerprint).
+    """Open the run folder at path for the experiment on the data (facts, with a fingerprint).
 
-    "auto" makes the folder, or goes on with what is there; "restart" moves what is there aside.
-    Raises RunError when the folder holds a run whose results would differ, naming the fields, or
-    things that are no run's; BlockingIOError when another process trains in it.
+    "auto" makes the folder, or resumes the run in it; "restart" moves that one aside first. Raises
+    RunError for a folder of other files, or of a run whose results would differ, naming the fields;
+    BlockingIOError when another process trains in it.
     """
     refuse_several_processes()
     check(resume=resume)
@@ -163,7 +166,7 @@ def start_run(
             aside = _free_name(run.path)
             run.path.rename(aside)
             say(f"the run that was in {run.path} is now in {aside}")
-        if not run.begun:  # nothing is lost: what failed at its start leaves no settings behind
+        if not run.begun:  # the settings of a failed start are replaced
             facts = {"row": settings, "data": data, "versions": versions(), "git": git_revision()}
             run.save_json("config.json", facts | {"machine": machine()})
         elif different := differences(run, experiment, data["fingerprint"]):
@@ -190,32 +193,29 @@ def require_settings(run: RunFolder, experiment: Experiment) -> None:
 
 
 def _require_weights(run: RunFolder) -> None:
-    """RunError where a run was begun whose training can neither go on nor be reported."""
+    """RunError where the weights of a run that was begun are gone."""
     if (run / "last.pt").exists() or (run.finished and (run / "best.safetensors").exists()):
         return
     lost = "best.safetensors, though the run is" if run.finished else "last.pt, and the run is not"
     raise RunError(
         f"{run.path} has no {lost} finished; put the file back, or use resume='restart' (the old "
-        "folder, with all that was computed, is moved aside)."
+        "folder, with all its results, is moved aside)."
     )
 
 
 def differences(
     run: RunFolder, experiment: Experiment, fingerprint: str | None = None
 ) -> list[str]:
-    """What the run was made with, where experiment and data fingerprint say otherwise.
+    """Where the run's settings and data fingerprint differ from these, one text each.
 
-    A field that the stored one does not know yet had its default. None skips the fingerprint.
+    A field that is not stored had its default. None skips the fingerprint.
     """
-    known, data = run.config.get("row", {}), run.config.get("data", {})
-    wanted = json.loads(json.dumps(dataclasses.asdict(experiment)))
+    stored, here = run.config.get("row", {}), json.loads(json.dumps(dataclasses.asdict(experiment)))
     defaults = {entry.name: entry.default for entry in dataclasses.fields(experiment)}
-    pairs = {name: (known.get(name, defaults.get(name)), value) for name, value in wanted.items()}
-    pairs |= {
-        name: (value, "no longer known") for name, value in known.items() if name not in wanted
-    }
+    pairs = {name: (stored.get(name, defaults.get(name)), value) for name, value in here.items()}
+    pairs |= {name: (stored[name], "no longer known") for name in stored if name not in here}
     if fingerprint is not None:
-        pairs["data fingerprint"] = (data.get("fingerprint"), fingerprint)
+        pairs["data fingerprint"] = (run.config.get("data", {}).get("fingerprint"), fingerprint)
     return [
         f"{name} is {old!r} there and {new!r} here"
         for name, (old, new) in pairs.items()
@@ -224,21 +224,18 @@ def differences(
 
 
 def _note_changed_code(run: RunFolder) -> None:
-    """Say it, and keep it in run.log, when the code or a library is another one by now."""
-    known = run.config
+    """Say, and keep in run.log, which code or library has changed since the run began."""
     now = {"git": git_revision(), **versions()}
-    before = {"git": known.get("git"), **known.get("versions", {})}
-    changed = [
-        f"{n} {before.get(n)} → {value}" for n, value in now.items() if before.get(n) != value
-    ]
+    before = {"git": run.config.get("git"), **run.config.get("versions", {})}
+    changed = [f"{n} {before.get(n)} → {now[n]}" for n in now if before.get(n) != now[n]]
     if changed:
-        run.say(f"since this run began, this has changed: {'; '.join(changed)}")
+        run.say(f"changed since this run began: {'; '.join(changed)}")
 
 
-def _wrong(known: dict[str, Any], kinds: dict[str, Any], where: str = "") -> str:
-    """The first entry that is of another kind, as "data.set is 3"; "" where there is none."""
-    for name in (name for name in kinds if name in known):
-        value, kind = known[name], kinds[name]
+def _wrong(settings: dict[str, Any], kinds: dict[str, Any], where: str = "") -> str:
+    """The first entry of another kind, as "data.set is 3"; "" where there is none."""
+    for name in (name for name in kinds if name in settings):
+        value, kind = settings[name], kinds[name]
         if not isinstance(value, dict if isinstance(kind, dict) else kind | None):
             return f"{where}{name} is {value!r:.60}"
         if isinstance(kind, dict) and (inside := _wrong(value, kind, f"{where}{name}.")):
@@ -248,26 +245,16 @@ def _wrong(known: dict[str, Any], kinds: dict[str, Any], where: str = "") -> str
 
 def _free_name(path: Path) -> Path:
     """`<name>.1`, or the first number that is free."""
-    numbers = (path.with_name(f"{path.name}.{number}") for number in itertools.count(1))
-    return next(name for name in numbers if not name.exists())
+    names = (path.with_name(f"{path.name}.{number}") for number in itertools.count(1))
+    return next(name for name in names if not name.exists())
 
 
 def versions() -> dict[str, str]:
-    """Versions of python and of the packages that results depend on, and the machine."""
-    packages = (
-        "torch",
-        "torchvision",
-        "accelerate",
-        "albumentations",
-        "opencv-python-headless",
-        "timm",
-        "numpy",
-        "scikit-learn",
-    )
-    found = {"python": platform.python_version(), "platform": platform.platform()}
-    for package in packages:
+    """Versions of Python and of the packages that results depend on, and the platform."""
+    result = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            result[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed as a package"
-    return found
+            result[package] = "not installed as a package"
+    return result

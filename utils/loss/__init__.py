@@ -1,8 +1,7 @@
-"""What training makes small: cross-entropy, focal and binary losses of labels, and those of masks.
+"""What training minimises: cross-entropy, focal and binary losses of labels, and those of masks.
 
-Here live `labels` and `masks`, a module each, and `build`, which makes a loss of the name that a
-row of the experiment table holds. Touch it for another loss: a class, and a line in the table. It
-imports no other room.
+Here are `labels`, `masks`, and `build`, which makes a loss from its name in an experiment. To add a
+loss, write its class and add a line to the table. It imports no other room.
 """
 
 import lazy_loader

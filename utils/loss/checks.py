@@ -1,18 +1,28 @@
-"""What every loss asks of its class weights and its gamma."""
+"""What all losses share: class weights, and the check of gamma."""
 
 import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
-def class_weights(weights: Sequence[float] | None, classes: Sequence[str] = ()) -> Tensor | None:
-    """A factor for each class, float32; None for all ones.
+class Weighted(nn.Module):
+    """A loss with class weights, None for all ones; classes are their names where they are known.
 
-    classes are the names of the classes where they are known. ValueError for weights that are not
-    positive and finite, and for another number of them than of classes.
+    ValueError for weights that are not positive and finite, or not one per class.
     """
+
+    weights: Tensor | None
+    classes: Sequence[str] = ()
+
+    def __init__(self, weights: Sequence[float] | None = None) -> None:
+        super().__init__()
+        # Not persistent: the weights belong to the configuration of a run, not to its checkpoint.
+        self.register_buffer("weights", _tensor(weights, self.classes), persistent=False)
+
+
+def _tensor(weights: Sequence[float] | None, classes: Sequence[str]) -> Tensor | None:
     if weights is None:
         return None
     values = [float(weight) for weight in weights]
@@ -26,7 +36,7 @@ def class_weights(weights: Sequence[float] | None, classes: Sequence[str] = ()) 
 
 
 def gamma(value: float) -> float:
-    """gamma, if a focal loss can take it; ValueError otherwise."""
+    """gamma itself; ValueError for one that a focal loss cannot use."""
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"gamma is {value}; focal loss needs a finite number >= 0 (paper: 2)")
     return value

@@ -1,4 +1,4 @@
-"""Losses: what training makes small.
+"""Losses of labels, which training minimises.
 
 Focal loss: Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017,
 https://arxiv.org/abs/1708.02002, eq. 4-5, here for C classes with a softmax.
@@ -19,30 +19,22 @@ from torch import Tensor, nn
 from utils.loss import checks
 
 
-class CrossEntropy(nn.Module):
-    """l = -log p_y, with p = softmax(logits).
+class CrossEntropy(checks.Weighted):
+    """l = -log p_y, with p = softmax(logits) and C >= 2.
 
-    `weights`: one positive number per class, None for all ones. Raises ValueError where weights
-    are not positive and finite, or where logits, targets and weights do not fit together.
+    Raises ValueError where weights are not positive and finite, or where logits, targets and
+    weights do not match.
     """
 
-    weights: Tensor | None
-
-    def __init__(self, weights: Sequence[float] | None = None) -> None:
-        super().__init__()
-        # Not persistent: the weights belong to the configuration of a run, not to its checkpoint.
-        self.register_buffer("weights", checks.class_weights(weights), persistent=False)
-
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Logits (B, C), C >= 2, and class numbers (B,) to a scalar."""
         _check_batch(logits, targets)
         return _weighted_mean(-_log_likelihood(logits, targets), targets, self.weights, logits)
 
 
 class Focal(CrossEntropy):
-    """l = -(1 - p_y)^gamma log p_y: the well classified count less; gamma 0 is cross-entropy.
+    """l = -(1 - p_y)^gamma log p_y: easy examples count less; gamma 0 is cross-entropy.
 
-    `weights` as in CrossEntropy (the paper's alpha); `gamma` >= 0. Raises ValueError otherwise.
+    `weights` as in CrossEntropy (the paper's alpha); ValueError also for `gamma` < 0.
     """
 
     def __init__(self, weights: Sequence[float] | None = None, gamma: float = 2.0) -> None:
@@ -50,7 +42,6 @@ class Focal(CrossEntropy):
         self.gamma = checks.gamma(gamma)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Logits (B, C), C >= 2, and class numbers (B,) to a scalar."""
         _check_batch(logits, targets)
         log_p = _log_likelihood(logits, targets)
         # log(1 - p_y) from the other classes' logits, not from p_y: 1 - p_y loses all its digits
@@ -64,7 +55,7 @@ class Focal(CrossEntropy):
 class BinaryCrossEntropy(nn.Module):
     """One class against the rest: l = -log sigmoid(z) for class `positive`, else -log sigmoid(-z).
 
-    For networks with one logit, the study of melanoma (class 0) against everything else.
+    For networks with one logit: melanoma (class 0) against the rest.
     """
 
     def __init__(self, positive: int = 0) -> None:
@@ -72,7 +63,6 @@ class BinaryCrossEntropy(nn.Module):
         self.positive = positive
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Logits (B, 1) and class numbers (B,) to a scalar."""
         _check_shapes(logits, targets)
         if logits.shape[1] != 1:
             raise ValueError(
@@ -117,5 +107,5 @@ def _weighted_mean(
             f"{len(weights)} class weights for logits of {logits.shape[1]} classes; "
             "give one weight per class"
         )
-    # A new tensor: earlier code gathered into the attribute itself and lost its class weights.
+    # A new tensor: earlier code assigned to the attribute itself and lost its class weights.
     return (weights[targets] * losses).mean()

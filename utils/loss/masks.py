@@ -1,4 +1,4 @@
-"""Losses for masks: overlap (Dice), each pixel by itself (cross-entropy, focal), and their sums.
+"""Losses of masks: overlap (Dice), per pixel (cross-entropy, focal), and their sums.
 
 Soft Dice: Milletari et al., "V-Net", 3DV 2016, https://arxiv.org/abs/1606.04797, section 3. The
 paper sums squares of p in the denominator. Here, as in most later code, it is p itself: then the
@@ -23,42 +23,32 @@ from torch import Tensor, nn
 from utils.loss import checks
 
 # One pixel in numerator and denominator: no lesion and none predicted scores 1, as in the official
-# scores, instead of 0/0, and what is predicted where there is none still costs and has a gradient.
-# A lesion of 1000 pixels changes it by less than 0.001.
+# scores, instead of 0/0, and a false lesion still has a loss and a gradient. For a lesion of 1000
+# pixels the loss changes by less than 0.001.
 SMOOTH = 1.0
 _MASK_TYPES = (torch.uint8, torch.bool, torch.int64)
 
 
-class _Weighted(nn.Module):
-    """A loss with weights of background and lesion."""
-
-    weights: Tensor | None
-
-    def __init__(self, weights: Sequence[float] | None = None) -> None:
-        super().__init__()
-        # Not persistent: the weights belong to the configuration of a run, not to its checkpoint.
-        self.register_buffer(
-            "weights", checks.class_weights(weights, ("background", "lesion")), persistent=False
-        )
+class _Weighted(checks.Weighted):
+    classes = ("background", "lesion")
 
 
 class Dice(_Weighted):
     """l = 1 - (2 sum p g + s) / (sum p + sum g + s) of each image, s = SMOOTH; mean over the batch.
 
     With weights (w0, w1): (w0 l(1 - p, 1 - g) + w1 l(p, g)) / (w0 + w1). Per image, so that a small
-    lesion counts as much as a large one. Raises ValueError where weights are not two positive
-    finite numbers, or where logits and masks are not as above.
+    lesion counts as much as a large one. Raises ValueError for weights, logits or masks that are
+    not as above.
     """
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Logits (B, 1, H, W) and masks (B, H, W) to a scalar."""
         z, g = _pixels(logits, masks)
         lesion = _dice_loss(z.sigmoid(), g)
         if self.weights is None:
             return lesion.mean()
         # sigmoid(-z), not 1 - p, which loses its digits as p nears 1.
         losses = torch.stack([_dice_loss((-z).sigmoid(), 1 - g), lesion], dim=1)  # (B, 2)
-        # Not a matrix product: autocast would do that one in half precision.
+        # Not a matrix product, which autocast would compute in half precision.
         return (losses * self.weights).sum(1).mean() / self.weights.sum()
 
 
@@ -69,15 +59,14 @@ class CrossEntropy(_Weighted):
     """
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Logits (B, 1, H, W) and masks (B, H, W) to a scalar."""
         z, g = _pixels(logits, masks)
         return _weighted_mean(-F.logsigmoid(_towards_truth(z, g)), g, self.weights)
 
 
 class Focal(_Weighted):
-    """l = -(1 - p_g)^gamma log p_g of each pixel: the well classified count less.
+    """l = -(1 - p_g)^gamma log p_g of each pixel: easy pixels count less; gamma 0: cross-entropy.
 
-    `gamma` >= 0, where 0 is cross-entropy; weights (the paper's alpha) and errors as in Dice.
+    Weights (the paper's alpha) and errors as in Dice; ValueError also for `gamma` < 0.
     """
 
     def __init__(self, weights: Sequence[float] | None = None, gamma: float = 2.0) -> None:
@@ -85,7 +74,6 @@ class Focal(_Weighted):
         self.gamma = checks.gamma(gamma)
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Logits (B, 1, H, W) and masks (B, H, W) to a scalar."""
         z, g = _pixels(logits, masks)
         towards = _towards_truth(z, g)
         # log(1 - p_g) from the logit: 1 - p_g loses all its digits as p_g nears 1, and the gradient
@@ -95,24 +83,23 @@ class Focal(_Weighted):
 
 
 class Sum(nn.Module):
-    """The plain sum of losses of the same logits and masks."""
+    """The sum of several losses."""
 
     def __init__(self, *parts: nn.Module) -> None:
         super().__init__()
         self.parts = nn.ModuleList(parts)
 
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
-        """Logits (B, 1, H, W) and masks (B, H, W) to a scalar."""
         return sum(part(logits, masks) for part in self.parts)
 
 
 def _pixels(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-    """z and g, both (B, H * W) float32: half precision counts to 2048, too few for a mask."""
+    """z and g, both (B, H * W) float32: half precision counts only to 2048."""
     shape = tuple(masks.shape)
     if masks.ndim != 3 or tuple(logits.shape) != (shape[0], 1, *shape[1:]) or masks.numel() == 0:
         raise ValueError(
             f"logits have shape {tuple(logits.shape)} and masks {shape}; expected (B, 1, H, W) and "
-            "(B, H, W), none of them 0: one logit a pixel, so build the network with num_classes=1"
+            "(B, H, W), none of them 0: build the network with num_classes=1, one logit per pixel"
         )
     if not logits.is_floating_point():
         raise ValueError(f"logits are {logits.dtype}; expected a float type")
@@ -131,7 +118,7 @@ def _dice_loss(p: Tensor, g: Tensor) -> Tensor:
 
 
 def _towards_truth(z: Tensor, g: Tensor) -> Tensor:
-    """z on the lesion and -z beside it: the sigmoid of this is p_g."""
+    """z on the lesion and -z elsewhere: its sigmoid is p_g."""
     return torch.where(g > 0, z, -z)
 
 

@@ -1,4 +1,4 @@
-"""The losses by the names that rows of the experiment table have."""
+"""The losses by their names in the table of experiments."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,11 +10,10 @@ Weights = Sequence[float] | None
 
 
 def build(name: str, weights: Weights = None, gamma: float = 2.0) -> nn.Module:
-    """The loss called `name`; gamma is read by the focal ones alone.
+    """The loss called `name`; only focal losses use gamma.
 
-    weights: one a class, of masks background and lesion. Raises ValueError for an unknown name, for
-    unusable weights or gamma, and for weights given to "binary", which has none: ignoring them
-    would train another loss than the row says.
+    weights: one per class; of masks: background and lesion. Raises ValueError for an unknown name,
+    for invalid weights or gamma, and for weights given to "binary", which has none.
     """
     if name not in LOSSES:
         raise ValueError(f"unknown loss {name!r}; known: {', '.join(LOSSES)}")
@@ -27,7 +26,7 @@ def _binary(weights: Weights, _: float) -> nn.Module:
     return labels.BinaryCrossEntropy()
 
 
-# How a row's name, class weights and gamma become a loss: three for labels, three for masks.
+# Three for labels, three for masks.
 LOSSES: dict[str, Callable[[Weights, float], nn.Module]] = {
     "cross_entropy": lambda weights, _: labels.CrossEntropy(weights),
     "focal": labels.Focal,

@@ -1,8 +1,8 @@
 """Train, predict, look inside: one loop for classifiers and segmenters, whatever the network.
 
-Here live `fit` and its recipe, checkpoints, predictions, and what shows attention and class
-activation. Touch `recipe` for another optimiser or schedule. It imports `logger`, `data` and
-`system`; a network, a loss and a score reach it as arguments.
+Here are `fit` and its recipe, checkpoints, predictions, and maps of attention and class activation.
+Edit `recipe` for another optimiser or schedule. It imports `logger`, `data` and `system`; it gets a
+network, a loss and a score as arguments.
 """
 
 import lazy_loader

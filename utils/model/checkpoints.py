@@ -1,8 +1,8 @@
-"""What a run stores to go on from (`last.pt`) and to be used later (`best.safetensors`).
+"""The files from which a run resumes (`last.pt`) and is used later (`best.safetensors`).
 
-Both are written whole or not at all, and hold checksums of what is in them: a bit that the disk
-turned is noticed on loading. `last.pt` holds tensors, numbers and strings only, and is
-loaded with weights_only=True: loading a file never executes code that lies in it.
+Writes are atomic, and checksums in the files reveal a damaged bit on loading. `last.pt` holds
+tensors, numbers and strings only, and is loaded with weights_only=True: loading never executes code
+from the file.
 """
 
 import hashlib
@@ -24,15 +24,16 @@ from utils.logger.runs import best_epoch
 from utils.system.errors import RunError
 from utils.system.files import write_atomic
 
-_DIGEST = "sha256"  # the entry of a safetensors file's own metadata
+_DIGEST = "sha256"  # in the metadata of a safetensors file
+_RESTART = "Train the run again with resume='restart' (the old folder is moved aside)."
 
 
 @dataclass
 class Progress:
-    """How far a run is, the sums of the current epoch included: it can stop after any batch."""
+    """How far a run is, including the sums of the current epoch: it can stop after any batch."""
 
     epoch: int = 0  # complete epochs
-    batch: int = 0  # batches of the current epoch that are done
+    batch: int = 0  # complete batches of the current epoch
     loss_sum: float = 0.0  # over these batches
     seconds: float = 0.0  # spent on them
     finished: bool = False
@@ -40,32 +41,30 @@ class Progress:
     timing: list[dict[str, float]] = field(default_factory=list)
 
     def close_epoch(self, row: dict[str, float], cost: dict[str, float]) -> None:
-        """Keep the row of the epoch that ends, and its cost apart: times never repeat."""
+        """Append to the history and, apart as times never repeat, to the timing."""
         self.epoch += 1
-        seconds = round(self.seconds, 3)
         self.history.append(row)
-        self.timing.append({"epoch": self.epoch, "seconds": seconds} | cost)
+        self.timing.append({"epoch": self.epoch, "seconds": round(self.seconds, 3)} | cost)
         self.batch, self.loss_sum, self.seconds = 0, 0.0, 0.0
 
 
 def save_checkpoint(
     path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
-    """Write everything that is needed to go on."""
+    """Write everything that resuming needs."""
     state = {
         "network": network.state_dict(),
         "optimizer": optimizer.state_dict(),
         "progress": asdict(progress),
     }
-    # By way of memory: torch has words of its own for a disk that is full.
-    file = io.BytesIO()
+    file = io.BytesIO()  # torch itself reports a full disk by another error
     torch.save(state, file)
-    write_atomic(path, file.getbuffer())
+    write_atomic(path, file.getvalue())
 
 
 def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Put the stored state into network and optimiser. Raises RunError for a file that is damaged,
-    that needs pickle, or that belongs to another network; what fails on the device as it is."""
+    """Load the stored state into network and optimiser. Raises RunError for a file that is damaged,
+    needs pickle, or belongs to another network; errors of the device as they are."""
     try:
         with path.open("rb") as file:
             _check_sums(file)
@@ -76,53 +75,50 @@ def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
     except UnpicklingError as error:
         reason = "is damaged or no checkpoint"
         if "global" in str(error).lower():
-            reason = "holds pickled objects; loading them would execute code from the file, so it"
-            reason += " is refused"
+            reason = "is refused: it holds pickled objects, which could execute code"
         raise RunError(f"{path} {reason}. Use resume='restart'.{_kept(path)}") from None
-    except (torch.OutOfMemoryError, torch.AcceleratorError):  # RuntimeErrors; the file is whole
+    except (torch.OutOfMemoryError, torch.AcceleratorError):  # RuntimeErrors, but not of the file
         raise
     except (
         RuntimeError, KeyError, TypeError, ValueError, EOFError, OSError, zipfile.BadZipFile
     ) as error:  # fmt: skip
         raise RunError(
-            f"{path} cannot be resumed from: {error}. Use resume='restart' to begin again (the "
-            f"old folder is moved aside).{_kept(path)}"
+            f"{path} cannot be resumed from: {error}. {_RESTART}{_kept(path)}"
         ) from error
 
 
 def _check_sums(file: BinaryIO) -> None:
-    """RuntimeError where a part of the zip that torch writes does not fit its CRC-32.
+    """RuntimeError where a part of torch's zip does not match its CRC-32, which torch never checks.
 
-    torch writes them, and does not look at them. Of a part that is marked as a folder or as packed,
-    which none is, it would take whatever lies in memory.
+    Of a part that is marked as a folder or as compressed, it would load uninitialised memory.
     """
-    if zipfile.is_zipfile(file):  # else torch has the words
+    if zipfile.is_zipfile(file):  # else torch's own error is clear
         with zipfile.ZipFile(file) as parts:
             if any(part.external_attr or part.compress_type for part in parts.infolist()):
-                raise RuntimeError("it is damaged: its parts are marked as torch marks none")
+                raise RuntimeError("it is damaged: torch writes no such parts")
             if part := parts.testzip():
-                raise RuntimeError(f"it is damaged: {part} does not fit its checksum")
+                raise RuntimeError(f"it is damaged: {part} does not match its checksum")
     file.seek(0)
 
 
 def _kept(path: Path) -> str:
-    """What can be gone back to where a checkpoint is lost."""
+    """What remains where a checkpoint is lost."""
     best = path.with_name("best.safetensors")
     if not best.exists():
         return ""
     return (
-        f" The best weights so far are whole in {best.name}; of a run that is finished they are "
-        f"all that is needed: remove {path.name}, and run it again."
+        f" The best weights so far are in {best.name}; a finished run needs nothing else: remove "
+        f"{path.name}, and run it again."
     )
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 over names, types, shapes and bytes of tensors."""
-    found = hashlib.sha256()
+    sha = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
-        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        found.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
+        sha.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
@@ -132,25 +128,25 @@ def save_weights(network: nn.Module, path: Path) -> None:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file. RunError where it is gone, or does not fit its digest.
+    """The tensors of a safetensors file. RunError where it is missing, or its digest is wrong.
 
-    Files of early versions have none.
+    Files of early versions have no digest.
     """
     if not path.exists():
         raise RunError(f"{path} is missing, though the run trained. Use resume='restart'.")
     try:
         with safe_open(path, framework="pt") as file:
-            known = (file.metadata() or {}).get(_DIGEST)
+            stored = (file.metadata() or {}).get(_DIGEST)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if known not in (None, digest(tensors)):
-            raise ValueError("its tensors do not fit their checksum")
+        if stored not in (None, digest(tensors)):
+            raise ValueError("its tensors do not match their checksum")
     except (SafetensorError, RuntimeError, ValueError) as error:
         raise _useless(path, error) from error
     return tensors
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
-    """Load what `save_weights` wrote. RunError when it is gone, damaged, or of another network."""
+    """Load what `save_weights` wrote. RunError where it is missing or damaged, or does not fit."""
     tensors = read_weights(path)
     try:
         network.load_state_dict(tensors)
@@ -161,19 +157,17 @@ def load_weights(network: nn.Module, path: Path) -> None:
 def _useless(path: Path, error: Exception) -> RunError:
     reason = str(error).strip().splitlines()[-1].strip()
     return RunError(
-        f"{path} is damaged or holds the weights of another network ({reason}). Train the run "
-        "again with resume='restart' (the old folder is moved aside)."
+        f"{path} is damaged or holds the weights of another network ({reason}). {_RESTART}"
     )
 
 
 def finished_progress(history: Path) -> Progress:
-    """How far a finished run is whose `last.pt` was removed, from its `history.csv`."""
+    """The progress of a finished run without `last.pt`, from its `history.csv`."""
     try:
         epochs: list[Any] = pd.read_csv(history).to_dict("records")
     except (OSError, ValueError) as error:
         raise RunError(
-            f"{history} cannot be read ({error}), and there is no last.pt beside it. Train the run "
-            "again with resume='restart' (the old folder is moved aside)."
+            f"{history} cannot be read ({error}), and there is no last.pt beside it. {_RESTART}"
         ) from error
     return Progress(epoch=len(epochs), finished=True, history=epochs)
 
@@ -181,10 +175,10 @@ def finished_progress(history: Path) -> Progress:
 def check_best(
     path: Path, network: nn.Module, done: Progress, score: str, say: Callable[[str], None]
 ) -> None:
-    """Know now, not after the last epoch, whether the best weights are whole.
+    """RunError before the long training, not after it, where the best weights are lost.
 
-    They are written again where the network holds them: where the best epoch by this score is the
-    last that was done. RunError where they are lost.
+    They are written again where the best epoch by this score is the last complete one, whose
+    weights the network holds.
     """
     if not done.history:
         return
@@ -194,4 +188,4 @@ def check_best(
         if done.batch or best_epoch(done.history, score) != done.epoch:
             raise
         save_weights(network, path)
-        say(f"{path} was damaged or gone; last.pt held the same weights")
+        say(f"{path} was damaged or missing; restored from last.pt")

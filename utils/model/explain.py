@@ -5,14 +5,13 @@ https://arxiv.org/abs/1512.04150; Selvaraju et al., Grad-CAM, ICCV 2017,
 https://arxiv.org/abs/1610.02391, computed by captum; Zhang et al., Attention Residual Learning,
 https://doi.org/10.1109/TMI.2019.2893944.
 
-Every function takes a network as it is, on its device, trained, frozen or compiled, and images
-(B, 3, H, W) uint8 on any device, B of any size. The network runs in evaluation mode, in its own
-precision (float32, no autocast) and uncompiled, as compiled code passes over hooks; afterwards its
-modes, gradients and hooks are what they were. Results are float32 numpy arrays with the resolution
-of the network's own maps: 7 × 7 for the last map of a 224 px image, so that one value stands for
-32 × 32 px and the pixels around them. Do not read more from the place than that: value i of a
-ResNet's map at stride s looks around pixel s·i, half a cell left of and above the cell's middle,
-where a drawing that spreads the map over the whole image puts it.
+Every function takes a network on any device, trained, frozen or compiled, and images (B, 3, H, W)
+uint8 on any device. The network runs in evaluation mode, in float32 without autocast, and
+uncompiled, as compiled code ignores hooks; afterwards its modes, gradients and hooks are what they
+were. Results are float32 numpy arrays with the resolution of the network's own maps: 7 × 7 for the
+last map of a 224 px image, where one value stands for 32 × 32 px and the pixels around them. Read
+no finer positions from them: value i of a ResNet's map at stride s is centred on pixel s·i, half a
+cell left of and above the centre of the cell that a drawing over the image shows.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,22 +27,21 @@ from torch import Tensor, nn
 
 from utils.model.probe import Classes, chunks, ending, layer_named, left_as_found, parts
 
-ROUNDING = 1e-5  # relative; sums of float32 in another order differ by about a tenth of it
+ROUNDING = 1e-5  # relative, ten times the effect of the order of float32 sums
 
 
 def class_activation_maps(network: nn.Module, images: Tensor, classes: Classes) -> np.ndarray:
-    """Where the evidence for a class lies (Zhou et al., equation 2): (B, h, w), any sign.
+    """Where the evidence for a class is (Zhou et al., equation 2): (B, h, w), any sign.
 
-    The weighted sum of the last map's channels, with the weights that the linear layer gives the
-    class. The mean over all positions plus that layer's bias is the logit, so a map splits the
-    logit exactly into places: positive ones speak for the class, negative ones against it.
+    The sum of the last map's channels, weighted as in the linear layer. Its mean over all positions
+    plus that layer's bias is the logit, so a map splits the logit exactly by position: positive
+    values are evidence for the class, negative ones against it.
 
     classes: one class for all images, or one for each (B,). A network with a single logit has
-    class 0, which the logit speaks for, and class 1, its opposite, with the negative logit.
+    class 0, and class 1 with the negative logit.
 
-    Raises:
-        TypeError, ValueError: images or classes that do not fit, or a network that does not end
-            with a mean over all positions, by a pooling layer, and one linear layer.
+    Raises TypeError or ValueError for invalid images or classes, and for a network that does not
+    end with a pooling layer (mean over all positions) and one linear layer.
     """
     maps = []
     with left_as_found(network), torch.no_grad():
@@ -58,18 +56,14 @@ def class_activation_maps(network: nn.Module, images: Tensor, classes: Classes) 
 def grad_cam(
     network: nn.Module, images: Tensor, classes: Classes, layer: str | None = None
 ) -> np.ndarray:
-    """Where raising a map would raise the class (Selvaraju et al., equation 2): (B, h, w), ≥ 0.
+    """Where a larger map would raise the logit (Selvaraju et al., equation 2): (B, h, w), ≥ 0.
 
-    The sum of a map's channels, each weighted by the mean gradient of the class's logit, cut at 0.
-    It needs no special ending of the network, and works for any of its maps. For the map before
-    the pooling, it equals the positive part of the class activation map, divided by h·w.
+    The sum of a map's channels, each weighted by the mean gradient of the class's logit, clipped
+    at 0, for any map of any network. For the map before the pooling, it equals the positive part of
+    the class activation map, divided by h·w.
 
-    layer: the name of a part in `network.named_modules()` that gives a map (B, F, h, w), for
-    instance "layer3"; by default the map before the last pooling. classes as above.
-
-    Raises:
-        TypeError, ValueError: images, classes or a layer that do not fit; without a layer, also a
-            network that does not end with a pooling layer and one linear layer.
+    layer: a name in `network.named_modules()` whose output is a map (B, F, h, w), for instance
+    "layer3"; by default the map before the last pooling. classes and errors as above.
     """
     maps = []
     with left_as_found(network):
@@ -87,51 +81,41 @@ def grad_cam(
 def attention_maps(network: nn.Module, images: Tensor) -> dict[str, np.ndarray]:
     """Where each ARL block attends: block name -> (B, h, w), 1 where attention is uniform.
 
-    These are the weights R(O), with O taken from one ordinary forward pass; only the softmax is
-    computed again. α, which says how much of them is used and with which sign, is not in them.
-    Softmax over positions: the mean over the channels times h·w. 2 means twice the attention of an
-    even spread, and the mean over all positions is 1. Softmax over channels: the mean over the
-    channels is 1/C everywhere and says nothing, so this is the largest weight of the C channels
-    times C, from 1 (all channels alike) to C (one channel has it all).
+    These are the weights R(O), without their factor α. Softmax over positions: the mean over the
+    channels times h·w; 2 is twice uniform attention, and the mean over all positions is 1. Softmax
+    over channels: the mean over the channels is 1/C everywhere, so this is the largest of the C
+    weights times C, from 1 (all channels alike) to C (one channel has it all).
 
     A block is a module with a parameter `alpha`, a method `branch`, which gives O, and `attention`,
-    which is R. Empty for a network without such blocks.
-
-    Raises:
-        TypeError, ValueError: images that do not fit, or an attention that is no softmax.
+    which is R. Empty for a network without such blocks. Raises TypeError or ValueError for invalid
+    images, or an attention that is no softmax.
     """
-    found: dict[str, list[Tensor]] = {name: [] for name in _attention_blocks(network)}
-    with left_as_found(network), torch.no_grad():
-        for batch, _ in chunks(network, images, 0):
-            with ExitStack() as recordings:
-                for name, block in _attention_blocks(network).items():
-                    add = partial(_add_map, name, block, found[name])
-                    recordings.enter_context(_watched(block, "branch", add))
-                network(batch)
-    return {name: torch.cat(maps).numpy() for name, maps in found.items()}
+    maps: dict[str, list[Tensor]] = {}
+
+    def add(name: str, block: Any, branch: Tensor, _: Tensor) -> None:
+        maps.setdefault(name, []).append(_attention_map(name, block.attention(branch)).cpu())
+
+    _watch_blocks(network, images, "branch", add)
+    return {name: torch.cat(each).numpy() for name, each in maps.items()}
 
 
 def attention_use(network: nn.Module, images: Tensor) -> pd.DataFrame:
-    """How much each ARL block makes of its attention; a row a block, named as in `attention_maps`.
+    """How much each ARL block uses its attention; a row per block, named as in `attention_maps`.
 
-    Columns α and "|α R(O) x| / |x|": how long what attention adds to the block's sum is, held
-    against the input x that is there anyway; both norms over all images, channels and positions.
-    Weights of a softmax are about one over the number they are spread over, so the same α may
-    double the input of one block and leave no trace in another. No rows for a network without such
-    blocks. A block also has the method `attend`, which gets O and x.
-
-    Raises:
-        TypeError, ValueError: images that do not fit.
+    Columns α and "|α R(O) x| / |x|": the norm of what attention adds to the block's sum relative to
+    that of the input x; both norms over all images, channels and positions. A softmax over n
+    numbers gives weights of about 1/n, so the same α may double the input of one block and hardly
+    change another's. No rows for a network without such blocks. A block also has the method
+    `attend`, which gets O and x. Raises TypeError or ValueError for invalid images.
     """
     blocks = _attention_blocks(network)
     squares = {name: np.zeros(2) for name in blocks}
-    with left_as_found(network), torch.no_grad():
-        for batch, _ in chunks(network, images, 0):
-            with ExitStack() as recordings:
-                for name, block in blocks.items():
-                    add = partial(_add_squares, block, squares[name])
-                    recordings.enter_context(_watched(block, "attend", add))
-                network(batch)
+
+    def add(name: str, block: Any, _: Tensor, branch: Tensor, identity: Tensor) -> None:
+        for number, values in enumerate((block.attention(branch) * identity, identity)):
+            squares[name][number] += values.double().square().sum().item()
+
+    _watch_blocks(network, images, "attend", add)
     norms = np.sqrt(np.reshape([*squares.values()], (-1, 2)))
     alphas = np.array([block.alpha.item() for block in blocks.values()])
     columns = {"α": alphas, "|α R(O) x| / |x|": abs(alphas) * norms[:, 0] / norms[:, 1]}
@@ -139,9 +123,9 @@ def attention_use(network: nn.Module, images: Tensor) -> pd.DataFrame:
 
 
 def shown_blocks(names: Sequence[str], most: int = 4) -> list[str]:
-    """The blocks to draw where there is no room for all: the last of each stage, the last `most`.
+    """The last block of each stage, of the last `most` stages, for a figure without room for all.
 
-    names as `attention_maps` gives them, "layer3.5" being block 5 of stage "layer3".
+    names as `attention_maps` gives them: "layer3.5" is block 5 of stage "layer3".
     """
     last = {name.rpartition(".")[0]: name for name in names}
     return list(last.values())[-most:]
@@ -150,13 +134,13 @@ def shown_blocks(names: Sequence[str], most: int = 4) -> list[str]:
 def normalised(maps: np.ndarray) -> np.ndarray:
     """Each map of (..., h, w) stretched to 0…1 for drawing, float32; a constant one becomes 0.
 
-    A map counts as constant up to rounding: noise must not be drawn as if it were a finding.
-    Raises ValueError where a value is not finite.
+    Constant means up to rounding, so that noise is not drawn as a finding. Raises ValueError where
+    a value is not finite.
     """
     maps = np.asarray(maps, dtype=np.float32)
     if not np.isfinite(maps).all():
         raise ValueError(
-            "the maps hold nan or inf, expected finite numbers: look at the network's weights, "
+            "the maps contain nan or inf, expected finite numbers: look at the network's weights, "
             "its training may have diverged"
         )
     low, high = maps.min((-2, -1), keepdims=True), maps.max((-2, -1), keepdims=True)
@@ -172,7 +156,7 @@ def _logits(network: nn.Module, classes: Tensor, images: Tensor) -> Tensor:
 
 
 def _both_sides(values: Tensor, dim: int) -> Tensor:
-    """What belongs to the classes along dim; for a single logit, to it and to its opposite."""
+    """The values of the classes along dim; for a single logit, the value and its opposite."""
     return torch.cat([values, -values], dim) if values.shape[dim] == 1 else values
 
 
@@ -180,12 +164,12 @@ def _check_range(classes: Tensor, count: int) -> None:
     if classes.min() < 0 or classes.max() >= count:
         raise ValueError(
             f"got classes {sorted(set(classes.tolist()))}, expected numbers from 0 to {count - 1}: "
-            "this network knows no others"
+            "this network has no others"
         )
 
 
 def _attention_blocks(network: nn.Module) -> dict[str, Any]:
-    """The ARL blocks by name, known by what they have: utils does not import nets."""
+    """The ARL blocks by name, recognised by their attributes, as utils does not import nets."""
     return {
         name: module
         for name, module in parts(network).items()
@@ -195,9 +179,21 @@ def _attention_blocks(network: nn.Module) -> dict[str, Any]:
     }
 
 
+def _watch_blocks(
+    network: nn.Module, images: Tensor, method: str, see: Callable[..., None]
+) -> None:
+    """Run the network, and see(name, block, output, *inputs) for each block's method."""
+    with left_as_found(network), torch.no_grad():
+        for batch, _ in chunks(network, images, 0):
+            with ExitStack() as recordings:
+                for name, block in _attention_blocks(network).items():
+                    recordings.enter_context(_watched(block, method, partial(see, name, block)))
+                network(batch)
+
+
 @contextmanager
 def _watched(block: nn.Module, method: str, see: Callable[..., None]) -> Iterator[None]:
-    """While it is open, see(output, *inputs) is told of each call of the block's method."""
+    """While it is open, each call of the block's method calls see(output, *inputs)."""
     original = getattr(block, method)
 
     def watched(*inputs: Tensor) -> Tensor:
@@ -205,22 +201,12 @@ def _watched(block: nn.Module, method: str, see: Callable[..., None]) -> Iterato
         see(output, *inputs)
         return output
 
-    # Hooks see modules, not methods; an attribute of the instance comes before the class's method.
+    # Hooks see modules, not methods; an instance's attribute takes precedence over the method.
     setattr(block, method, watched)
     try:
         yield
     finally:
         delattr(block, method)
-
-
-def _add_map(name: str, block: Any, maps: list[Tensor], branch: Tensor, _: Tensor) -> None:
-    maps.append(_attention_map(name, block.attention(branch)).cpu())
-
-
-def _add_squares(block: Any, sums: np.ndarray, _: Tensor, branch: Tensor, identity: Tensor) -> None:
-    """Of R(O) x, and of x."""
-    for number, values in enumerate((block.attention(branch) * identity, identity)):
-        sums[number] += values.double().square().sum().item()
 
 
 def _attention_map(name: str, weights: Tensor) -> Tensor:

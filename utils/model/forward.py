@@ -1,4 +1,4 @@
-"""What a network gives for images on their way to a score: finite numbers, or an error."""
+"""Predictions of a network: finite numbers, or an error."""
 
 from collections.abc import Callable, Iterator
 from typing import cast
@@ -15,25 +15,21 @@ from utils.system.console import progress
 from utils.system.errors import listed
 
 # Flip across, flip down, transpose: the plain image, then flips, then quarter turns (squares only).
-VIEWS = (
-    (False, False, False),
-    (True, False, False),
-    (False, True, False),
-    (True, True, False),
-    (False, False, True),
-    (True, False, True),
-    (False, True, True),
-    (True, True, True),
+VIEWS = tuple(
+    (across, down, transpose)
+    for transpose in (False, True)
+    for down in (False, True)
+    for across in (False, True)
 )
 
 
 class OutputError(ValueError):
-    """A network gives nan or infinite numbers. `found` is what was found, without the cure."""
+    """A network's output is nan or infinite; `found` is the message without the cure."""
 
     def __init__(self, found: str) -> None:
         self.found = found
         super().__init__(
-            f"{found}. Nothing can be scored by them: take another run, or train this one again "
+            f"{found}. They cannot be scored: use another run, or train this one again "
             "(resume='restart') with a lower learning_rate or precision='fp32'."
         )
 
@@ -43,7 +39,7 @@ def require_finite(
 ) -> None:
     """OutputError, naming the images, where a logit (B * V, …) of the loader's batch is not finite.
 
-    A nan is above no threshold: it would be scored as "no lesion here".
+    A nan is never above a threshold: it would be scored as "no lesion".
     """
     if torch.isfinite(logits).all():
         return
@@ -60,11 +56,11 @@ def require_finite(
 def answers(
     network: nn.Module, loader: DataLoader, precision: str, doing: str
 ) -> Iterator[tuple[dict[str, Tensor], Callable[[Tensor], Tensor]]]:
-    """Each batch of an evaluation loader, its images on the network's device, and how to ask there.
+    """Each batch of an evaluation loader, its images on the network's device, and a function.
 
-    The network is in evaluation mode while this goes on. What asks gives float32 logits for images
-    made of the batch's, V for each of these; OutputError where one is not finite. doing is what the
-    bar says.
+    The function gives the float32 logits of images made from the batch's, V for each of them, with
+    the network in evaluation mode; OutputError where one is not finite. doing labels the progress
+    bar.
     """
     was_training, device = network.training, next(network.parameters()).device
     network.eval()
@@ -93,8 +89,6 @@ def predict(
     the views before that function, "probabilities" after it. OutputError for logits that are not
     finite.
     """
-    if average not in ("probabilities", "logits"):
-        raise ValueError(f"average is {average!r}; expected 'probabilities' or 'logits'.")
     results = []
     for batch, ask in answers(network, loader, precision, "predicting"):
         views = batch["image"]
@@ -115,12 +109,13 @@ def probabilities(
     views 1 is the plain image; 4 averages over its flips, 8 over its quarter turns, too.
     OutputError for logits that are not finite.
     """
+    turns = VIEWS[:views]
     for batch, ask in answers(network, loader, precision, "predicting"):
         images = batch["image"]
         total = torch.zeros((), device=images.device)
-        for turn in VIEWS[:views]:
+        for turn in turns:
             total = total + turned(torch.sigmoid(ask(turned(images, turn))), turn, back=True)
-        mean = (total / len(VIEWS[:views]))[:, 0].cpu().numpy()
+        mean = (total / len(turns))[:, 0].cpu().numpy()
         yield from zip(batch["index"].tolist(), mean, strict=True)
 
 

@@ -1,4 +1,4 @@
-"""What is inside a network: the shapes on the way through it, its attention weights, its memory."""
+"""What is inside a network: the shapes of its layers, its attention weights, its cost."""
 
 import sys
 from collections.abc import Callable
@@ -17,24 +17,24 @@ def attention_weights(network: nn.Module) -> dict[str, float]:
 
 
 def residual_block(network: nn.Module) -> type[nn.Module]:
-    """The class of the blocks that add their input to their output; the network's own without any.
+    """The class of the residual blocks; the network's own where it has none.
 
-    Such a block has a method `shortcut`, or says `has_skip` as timm's do.
+    Such a block has a method `shortcut`, or an attribute `has_skip` as timm's do.
     """
-    kinds = [
+    kinds = [type(network)] + [
         type(module)
         for module in network.modules()
         if callable(getattr(module, "shortcut", None)) or getattr(module, "has_skip", False)
     ]
-    return kinds[-1] if kinds else type(network)
+    return kinds[-1]
 
 
 @torch.no_grad()
 def trace_shapes(network: nn.Module, images: torch.Tensor) -> pd.DataFrame:
-    """Output shape and number of parameters of each part for a batch of images, in their order.
+    """Output shape and number of parameters of each part, in the order of a forward pass.
 
     Parts are the children of a network, of its encoder and of its decoder. images (B, 3, H, W)
-    uint8. The network is left as it was.
+    uint8.
     """
     rows, was_training = [], network.training
 
@@ -52,10 +52,9 @@ def trace_shapes(network: nn.Module, images: torch.Tensor) -> pd.DataFrame:
 
 @torch.no_grad()
 def cost(network: nn.Module, image: torch.Tensor) -> dict[str, float]:
-    """Parameters, and GFLOPs of one image on its way forward; a multiply and an add are two.
+    """Parameters, and GFLOPs of a forward pass; a multiply and an add are two.
 
-    image (1, 3, H, W) uint8. Counted are matrix products and convolutions, which is nearly all; the
-    network is left as it was.
+    image (1, 3, H, W) uint8. Only matrix products and convolutions are counted: nearly all.
     """
     was_training = network.training
     with FlopCounterMode(display=False) as counter:
@@ -66,7 +65,7 @@ def cost(network: nn.Module, image: torch.Tensor) -> dict[str, float]:
 
 
 def _parts(network: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
-    """The children of a network, and those of a child that only lists or gathers others."""
+    """The children of a network, and those of a child that is only a container."""
     parts = []
     for name, child in network.named_children():
         inner = list(child.children())
@@ -79,7 +78,7 @@ def _parts(network: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
 
 
 def peak_memory(device: torch.device) -> int:
-    """The most memory that was held at once so far, in MB: of the GPU, or of this process."""
+    """Peak memory so far in MB: of the GPU, or of this process."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 2**20)
     if sys.platform == "win32":

@@ -1,7 +1,4 @@
-"""How a network is trained, as an experiment says: precision, rate, optimiser.
-
-Each function reads only the fields that its docstring names.
-"""
+"""How a network is trained, as an experiment says: precision, learning rate, optimiser."""
 
 import math
 import os
@@ -15,10 +12,8 @@ from torch import nn
 
 from utils.system.experiment import Experiment
 
-PRECISIONS = ("auto", "fp32", "bf16")
-SCHEDULES = ("cosine", "halve-30", "constant")
-# By these a launcher or a server's profile would change what is trained, and by the others only
-# where: RANK and its like are those of a launcher that started a single process.
+# With these a launcher or a server's profile would change what is trained; with _WHERE only on
+# which device. RANK and its like come from a launcher that started a single process.
 _CHANGE_RESULTS = (
     "ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_", "DEEPSPEED_", "FP8_", "XLA_",
     "RANK", "LOCAL_RANK", "WORLD_SIZE",
@@ -27,14 +22,12 @@ _WHERE = ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE")
 
 
 def choose_precision(precision: str, network: nn.Module, device: torch.device) -> str:
-    """The precision asked for, or for "auto" the one that was measured to be faster.
+    """The requested precision ("fp32" or "bf16"), or for "auto" the one that was measured faster.
 
-    auto is bf16 on a CUDA device that computes in it, and on a CPU with AMX unless most of the
+    auto is bf16 on a CUDA device with hardware support, and on a CPU with AMX unless most of the
     network's spatial convolutions are depthwise (ResNets and U-Nets train faster there, also a
     U-Net around EfficientNet-Lite, but EfficientNet-Lite alone trains slower); else fp32.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
     if precision != "auto":
         return precision
     if device.type == "cuda":
@@ -43,7 +36,7 @@ def choose_precision(precision: str, network: nn.Module, device: torch.device) -
 
 
 def _is_dense(network: nn.Module) -> bool:
-    """Whether its spatial convolutions have more weights in dense ones than in grouped ones."""
+    """Whether most weights of spatial convolutions are in dense ones."""
     layers = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     spatial = [layer for layer in layers if layer.kernel_size != (1, 1)]
     grouped = sum(layer.weight.numel() for layer in spatial if layer.groups > 1)
@@ -65,10 +58,10 @@ def device_name(device: torch.device) -> str:
 
 
 def accelerator() -> Accelerator:
-    """An Accelerator that changes nothing of the experiment, whatever the environment asks for.
+    """An Accelerator that leaves the experiment unchanged, whatever the environment says.
 
-    Precision is `autocast`'s, and numbers of 32 bits are multiplied as torch does by default. The
-    settings of an Accelerator that was made before in this process are forgotten.
+    `autocast` sets the precision, and fp32 products are torch's default. The settings of an earlier
+    Accelerator in this process are reset.
     """
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
@@ -93,7 +86,7 @@ def _without_overrides() -> Iterator[None]:
 
 
 def arithmetic(device: torch.device) -> str:
-    """How numbers of 32 bits are multiplied, for the record: "ieee", or what GPUs do instead."""
+    """How fp32 numbers are multiplied, for the record: "ieee", or what GPUs do instead."""
     if device.type != "cuda":
         return "ieee"
     if (forced := os.environ.get("NVIDIA_TF32_OVERRIDE")) is not None:  # cuBLAS, cuDNN read it
@@ -102,15 +95,15 @@ def arithmetic(device: torch.device) -> str:
 
 
 def can_compile(device: torch.device, say: Callable[[str], None]) -> bool:
-    """Whether torch.compile works here; says why not when it does not.
+    """Whether torch.compile works here; says why where it does not.
 
-    It needs a C++ compiler on a CPU and Triton on a GPU, and fails only at the first call.
+    It needs a C++ compiler on a CPU or Triton on a GPU, and fails only at the first call.
     """
     try:
         torch.compile(lambda x: x + 1)(torch.ones(2, device=device))
     except Exception as error:  # the compiler's own errors have no common base class
         reason = str(error).strip().splitlines()[0]
-        say(f"torch.compile does not work here ({reason}); training goes on without it")
+        say(f"torch.compile does not work here ({reason}); training continues without it")
         return False
     return True
 
@@ -121,13 +114,9 @@ def learning_rate(experiment: Experiment, epochs_done: float) -> float:
     Linear warm-up over experiment.warmup_epochs, then experiment.schedule: "cosine" to zero at
     the end, "halve-30" (halved after every 30 epochs, as Zhang et al. do) or "constant".
     """
-    if experiment.schedule not in SCHEDULES:
-        raise ValueError(
-            f"schedule is {experiment.schedule!r}; expected one of {', '.join(SCHEDULES)}."
-        )
     warm_up = experiment.warmup_epochs
     if epochs_done < warm_up:
-        # From one hundredth, not from zero: the first step should do something.
+        # Not from zero: the first step should have an effect.
         return experiment.learning_rate * max(epochs_done / warm_up, 0.01)
     if experiment.schedule == "cosine":
         share = min((epochs_done - warm_up) / max(experiment.epochs - warm_up, 1), 1.0)
@@ -140,8 +129,8 @@ def learning_rate(experiment: Experiment, epochs_done: float) -> float:
 def make_optimizer(network: nn.Module, experiment: Experiment) -> torch.optim.Optimizer:
     """experiment.optimizer ("adamw", or "sgd" with momentum 0.9) over the trainable parameters.
 
-    Biases, norms and the attention weights α are kept out of experiment.weight_decay: they are the
-    parameters with fewer than two dimensions.
+    Biases, norms and the attention weights α, all of fewer than two dimensions, have no weight
+    decay.
     """
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [
@@ -151,6 +140,4 @@ def make_optimizer(network: nn.Module, experiment: Experiment) -> torch.optim.Op
     if experiment.optimizer == "adamw":
         # Fused: one pass over the parameters instead of ten.
         return torch.optim.AdamW(groups, lr=experiment.learning_rate, fused=True)
-    if experiment.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=experiment.learning_rate, momentum=0.9)
-    raise ValueError(f"optimizer is {experiment.optimizer!r}; expected adamw or sgd.")
+    return torch.optim.SGD(groups, lr=experiment.learning_rate, momentum=0.9)

@@ -1,7 +1,7 @@
-"""The weights with which a network came to its training, kept while the network is there.
+"""The initial weights of a network, kept for as long as it exists.
 
 In a notebook the same network may be trained twice: the cell was interrupted and is run again, or
-the run begins anew without the cell that builds the network. Both must end as one training does.
+the run restarts without the cell that builds the network. Both must end as a single training does.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,8 +19,8 @@ from utils.system.experiment import Experiment
 @dataclass
 class _Start:
     weights: dict[str, Tensor]
-    experiment: Experiment  # that it was built for
-    left: str = ""  # the digest of the weights that training left in the network; "" before
+    experiment: Experiment  # the one that it was built for
+    left: str = ""  # digest of the weights after training; "" before
 
 
 _STARTS: WeakKeyDictionary[nn.Module, _Start] = WeakKeyDictionary()
@@ -28,11 +28,10 @@ _STARTS: WeakKeyDictionary[nn.Module, _Start] = WeakKeyDictionary()
 
 @contextmanager
 def keep_start(network: nn.Module, experiment: Experiment) -> Iterator[None]:
-    """Keep the weights that the network first came with; open while it is trained."""
+    """Keep the network's initial weights; open while it is trained."""
     if network not in _STARTS:
-        weights = network.state_dict().items()
-        kept = {name: value.cpu().clone() for name, value in weights}
-        _STARTS[network] = _Start(kept, experiment)
+        weights = {name: value.cpu().clone() for name, value in network.state_dict().items()}
+        _STARTS[network] = _Start(weights, experiment)
     start, refused = _STARTS[network], False
     try:
         yield
@@ -45,20 +44,20 @@ def keep_start(network: nn.Module, experiment: Experiment) -> Iterator[None]:
 
 
 def begin_again(network: nn.Module, experiment: Experiment, say: Callable[[str], None]) -> None:
-    """Give a network that was trained in this process the weights that it first came with.
+    """Reset a network that was trained in this process to its initial weights.
 
-    Raises RunError where somebody else has changed them since: nobody knows which are meant; and
-    for another experiment, whose seed or options would have given it others.
+    Raises RunError where its weights were changed since, as it is unclear which are meant; and for
+    another experiment, whose seed or options would have given it other ones.
     """
     start = _STARTS[network]
     if not start.left:
         return
-    changed = "its weights were" if start.left != digest(network.state_dict()) else ""
-    changed = changed or ("the settings were" if start.experiment != experiment else "")
-    if changed:
+    same_weights = start.left == digest(network.state_dict())
+    if not same_weights or start.experiment != experiment:
+        changed = "the settings" if same_weights else "its weights"
         raise RunError(
-            f"this network was trained before, and {changed} changed since; run the cell that "
+            f"this network was trained before, and {changed} were changed since; run the cell that "
             "builds the network again (nets.build), and then this one."
         )
     network.load_state_dict(start.weights)
-    say("the network was trained here before; it begins again with the weights it first had")
+    say("the network was trained here before; it restarts from its initial weights")

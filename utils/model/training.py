@@ -1,8 +1,8 @@
-"""Training and prediction: one loop for every network, task, device and precision.
+"""Training: one loop for every network, task, device and precision.
 
 `fit` resumes exactly. Everything random is a function of (seed, epoch, batch), the learning rate a
-function of the epoch, and `last.pt` holds the rest: a run killed anywhere and started again ends
-with the weights and the history of a run that was never interrupted (CPU, fp32: to the last bit).
+function of the epoch, and `last.pt` holds the rest: a run that was killed anywhere and resumed ends
+with the weights and the history of an uninterrupted one (CPU, fp32: to the last bit).
 """
 
 import time
@@ -55,7 +55,7 @@ Score = Callable[[Predict], dict[str, float]]
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on; the message says where it stopped and what to try."""
+    """Training cannot continue; the message says where it stopped and what to try."""
 
 
 def seed_torch(*numbers: int) -> None:
@@ -72,20 +72,17 @@ def fit(
     experiment: Experiment,
     predict: Callable[[nn.Module, DataLoader, str], Any] = predict,
 ) -> pd.DataFrame:
-    """Train the network, keep the best epoch, and return the history (one row an epoch).
+    """Train the network, keep the best epoch, and return the history (one row per epoch).
 
-    loss takes (logits, labels) and gives a scalar. score is called after each epoch with a function
-    that turns an evaluation loader into predictions, and gives named scores; that function is
-    predict(network, loader, precision): probabilities here, counts of pixels for a segmenter. The
-    epoch with the highest experiment.select_score is kept in `best.safetensors`, and loaded into
-    the network at the end. Of the experiment the recipe fields of `model.recipe` and epochs, seed,
-    precision, compile_network, clip_norm, patience, select_score are read.
+    loss takes (logits, labels) and returns a scalar. After each epoch score returns named scores,
+    given a function that turns an evaluation loader into predictions: predict(network, loader,
+    precision), probabilities by default, pixel counts for a segmenter. The epoch with the highest
+    experiment.select_score is kept in `best.safetensors`, and loaded into the network at the end.
 
-    A run that was interrupted goes on where it stopped; one that is finished is only loaded. One
-    that stopped before there was anything to go on from begins again with the weights that the
-    network first came with, even where it is the same network. Raises TrainingError when the loss,
-    or what an epoch is scored by, is not finite, naming the images of the batch; RunError when the
-    folder was opened for another experiment, or the network trained for another before;
+    An interrupted run resumes where it stopped; a finished one is only loaded; one that stopped
+    before its first checkpoint restarts from the network's initial weights, even where it is the
+    same network. Raises TrainingError when a loss or a score is not finite, naming the images;
+    RunError when the folder was opened, or the network trained before, for another experiment;
     BlockingIOError when another process trains in the folder.
     """
     refuse_several_processes()
@@ -102,7 +99,7 @@ def fit(
 
 @dataclass
 class _Training:
-    """One run between two checkpoints: what `last.pt` holds, and what is needed to go on."""
+    """A run in progress: what `last.pt` holds, and what training needs besides."""
 
     network: nn.Module
     loss: nn.Module
@@ -136,15 +133,15 @@ class _Training:
 
     @faults_in_words()
     def train_epoch(self) -> None:
-        """The batches of the current epoch that are still to be done."""
+        """Train on the remaining batches of the current epoch."""
         done = self.progress
         self.sampler.start_at(done.epoch, done.batch * self.samples_per_batch)
         self.model.train()
         left = self.batches_per_epoch - done.batch
         later = self.batches_per_epoch * (self.experiment.epochs - done.epoch - 1)
-        what = f"epoch {done.epoch + 1}/{self.experiment.epochs}"
+        title = f"epoch {done.epoch + 1}/{self.experiment.epochs}"
         started = time.monotonic()
-        for batch in progress(batches(self.loader), what, "batches", total=left, more=later):
+        for batch in progress(batches(self.loader), title, "batches", total=left, more=later):
             self.train_batch(batch)
             now = time.monotonic()
             done.seconds, started = done.seconds + now - started, now
@@ -154,17 +151,21 @@ class _Training:
     def train_batch(self, batch: dict[str, torch.Tensor]) -> None:
         """One step of the optimiser."""
         done = self.progress
+        rate = learning_rate(self.experiment, done.epoch + done.batch / self.batches_per_epoch)
         for group in self.optimizer.param_groups:
-            place = done.epoch + done.batch / self.batches_per_epoch
-            group["lr"] = learning_rate(self.experiment, place)
-        # Dropout and its like draw from here: the same numbers whether or not the run was resumed.
+            group["lr"] = rate
+        # Dropout draws from here, so that it is the same whether or not the run was resumed.
         seed_torch(self.experiment.seed, done.epoch, done.batch)
         with autocast(self.device, self.precision):
             logits = self.model(batch["image"])
         loss = self.loss(logits.float(), batch["label"])
         value = loss.item()
         if not np.isfinite(value):
-            raise TrainingError(self.not_finite(value, batch["index"].tolist()))
+            ids = listed(self.dataset.ids[index] for index in batch["index"].tolist())
+            raise TrainingError(
+                f"the loss became {value} in epoch {done.epoch + 1}, batch {done.batch + 1}, on "
+                f"the images {ids}. Look at these images, {self.cure()}"
+            )
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
         if self.experiment.clip_norm:
@@ -173,16 +174,8 @@ class _Training:
         done.batch += 1
         done.loss_sum += value
 
-    def not_finite(self, value: float, indices: list[int]) -> str:
-        """The message for a loss that is not finite."""
-        ids = listed(self.dataset.ids[index] for index in indices)
-        return (
-            f"the loss became {value} in epoch {self.progress.epoch + 1}, batch "
-            f"{self.progress.batch + 1}, on the images {ids}. Look at these images, {self.cure()}"
-        )
-
     def cure(self) -> str:
-        """What helps where numbers are not finite, and what is left of the run."""
+        """What to try where numbers are not finite, and what is left of the run."""
         last = self.run / "last.pt"
         kept = f" The last good state is kept in {last}." if last.exists() else ""
         return (
@@ -191,7 +184,7 @@ class _Training:
         )
 
     def end_epoch(self, score: Score) -> None:
-        """Score, keep the network if it is the best so far, decide whether to go on, save."""
+        """Score, keep the network if it is the best so far, decide whether to stop, save."""
         done = self.progress
         try:
             scores = score(lambda loader: self.predict(self.network, loader, self.precision))
@@ -200,13 +193,13 @@ class _Training:
                 f"scoring epoch {done.epoch + 1}, {error.found}. Training has diverged: "
                 f"{self.cure()}"
             ) from error
-        chosen_by = self.experiment.select_score
-        if chosen_by not in scores:
-            raise ValueError(f"select_score is {chosen_by!r}; the scores are {', '.join(scores)}.")
-        if not np.isfinite(scores[chosen_by]):
+        criterion, patience = self.experiment.select_score, self.experiment.patience
+        if criterion not in scores:
+            raise ValueError(f"select_score is {criterion!r}; the scores are {', '.join(scores)}.")
+        if not np.isfinite(scores[criterion]):
             raise TrainingError(
-                f"{chosen_by} is undefined on the images that choose the epoch: one of the classes "
-                "is missing there. Choose the epoch on other images (select_on)."
+                f"{criterion} is undefined on the images that select the epoch: one of the classes "
+                "is missing there. Select the epoch on other images (select_on)."
             )
         rate = learning_rate(self.experiment, done.epoch + done.batch / self.batches_per_epoch)
         row = {"epoch": done.epoch + 1, "learning_rate": rate, "loss": done.loss_sum / done.batch}
@@ -214,8 +207,7 @@ class _Training:
         row |= {f"α {name}": value for name, value in attention_weights(self.network).items()}
         images = done.batch * self.samples_per_batch
         done.close_epoch(row, {"images": images, "peak_memory_mb": peak_memory(self.device)})
-        best = best_epoch(done.history, chosen_by)
-        patience = self.experiment.patience
+        best = best_epoch(done.history, criterion)
         done.finished = done.epoch >= self.experiment.epochs or 0 < patience <= done.epoch - best
         if best == done.epoch:
             save_weights(self.network, self.run / "best.safetensors")
@@ -223,10 +215,10 @@ class _Training:
         self.say_epoch(row, best)
 
     def say_epoch(self, row: dict[str, float], best: int) -> None:
-        """One line an epoch, for the terminal, the notebook and the log alike."""
+        """One line per epoch, for the terminal, the notebook and the log."""
         seconds, name = self.progress.timing[-1]["seconds"], self.experiment.select_score
-        each = float(np.mean([epoch["seconds"] for epoch in self.progress.timing]))
-        left = each * (self.experiment.epochs - self.progress.epoch)
+        mean = float(np.mean([epoch["seconds"] for epoch in self.progress.timing]))
+        left = mean * (self.experiment.epochs - self.progress.epoch)
         more = "" if self.progress.finished else f", about {duration(left)} of training left"
         self.run.say(
             f"epoch {row['epoch']}/{self.experiment.epochs}  loss {row['loss']:.4f}  "
@@ -241,34 +233,31 @@ class _Training:
         self.save_tables()
 
     def save_tables(self) -> None:
-        """Write what `last.pt` holds for other tools to read."""
+        """Write the tables that `last.pt` holds, for other tools."""
         self.run.save_table("history.csv", pd.DataFrame(self.progress.history))
         self.run.save_table("timing.csv", pd.DataFrame(self.progress.timing))
 
     def resume(self) -> None:
-        """Take up `last.pt`, if there is one, and clear away what a killed write left."""
+        """Load `last.pt` where it exists, and remove temporary files of a killed process."""
         clear_unfinished(self.run.path)
-        path = self.run / "last.pt"
+        path, say = self.run / "last.pt", self.run.say
         if path.exists():
-            self.progress = load_checkpoint(path, self.network, self.optimizer)
-            self.save_tables()  # a kill may have come between the checkpoint and its tables
+            done = self.progress = load_checkpoint(path, self.network, self.optimizer)
+            self.save_tables()  # the process may have been killed before it wrote them
             best = self.run / "best.safetensors"
-            check_best(
-                best, self.network, self.progress, self.experiment.select_score, self.run.say
-            )
-        elif self.run.finished:  # nobody needs its `last.pt` any more
-            self.progress = finished_progress(self.run / "history.csv")
+            check_best(best, self.network, done, self.experiment.select_score, say)
+        elif self.run.finished:  # it needs no `last.pt`
+            done = self.progress = finished_progress(self.run / "history.csv")
         else:
-            forget_results(self.run.path)  # of weights that are no longer here
-            begin_again(self.network, self.experiment, self.run.say)
+            forget_results(self.run.path)  # their weights are gone
+            begin_again(self.network, self.experiment, say)
             return
-        done = self.progress
         if done.finished:
-            self.run.say(f"{self.run.path} is finished after {done.epoch} epochs; nothing to train")
+            say(f"{self.run.path} is finished after {done.epoch} epochs; nothing to train")
         else:
-            self.run.say(f"resuming epoch {done.epoch + 1} at batch {done.batch}")
+            say(f"resuming epoch {done.epoch + 1} at batch {done.batch}")
 
     def load_best(self) -> None:
-        """Put the best epoch's weights into the network; the last word of a run."""
+        """Load the best epoch's weights into the network, and mark the run as finished."""
         self.run.remember("finished", True)
         load_weights(self.network, self.run / "best.safetensors")

@@ -170,11 +170,11 @@ def test_rows_with_crops_hold_nothing_of_a_held_out_image(tree, rows):
     assert len(all_rows) == 15 * 61
     assert all_rows["official"].sum() == 15
     assert (all_rows["label"].value_counts() == 5 * 61).all()
-    kept, held = data.training_rows(all_rows, "holdout", 0)
+    kept, held = data.training_images(all_rows, "holdout", 0)
     assert held["official"].all()
     assert set(held["id"]).isdisjoint(crops.source(kept["id"]))
     assert len(kept) == (15 - len(held)) * 61
-    same = data.training_rows(data.read(tree), "holdout", 0)[1]
+    same = data.training_images(data.read(tree), "holdout", 0)[1]
     assert held["id"].tolist() == same["id"].tolist()
 
 

@@ -130,7 +130,7 @@ def read(data_dir: Path, train_list: str = "official", allow_missing: bool = Fal
     return images
 
 
-def training_rows(
+def training_images(
     images: pd.DataFrame, select_on: str, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split into the images to train on and those to select the best epoch on.

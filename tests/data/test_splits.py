@@ -145,7 +145,7 @@ def test_coursework_tree(tmp_path):
 def test_the_enlarged_list_alone_does_not_say_what_is_official(tmp_path):
     extended = "ISIC-2017_Training_Aug_Part3_GroundTruth.csv"
     trees.add_split(tmp_path, "train", "mkbbm", images="Aug_Training_Data", table=extended)
-    with pytest.raises(DataError, match="does not say which of its rows are the official ones"):
+    with pytest.raises(DataError, match="does not say which images are the official ones"):
         data.read(tmp_path)
     rows = data.read(tmp_path, "extended")
     assert not rows["official"].any()
@@ -572,9 +572,7 @@ def test_masks_without_any_label_table(tree):
     assert (len(train), len(held_out)) == (4, 1)
     assert len(data.drawn(train, 2, seed=0)) == 2
     (images(tree) / "ISIC_0000002.jpg").unlink()
-    with pytest.raises(
-        DataError, match=r"masks without an image in .*: ISIC_0000002; bring the im"
-    ):
+    with pytest.raises(DataError, match=r"masks without an image in .*: ISIC_0000002; add the im"):
         data.read(tree)
 
 

@@ -194,7 +194,7 @@ class TestFullDisk:
             patch.setattr(owner, name, refuse)
             patch.setattr(evaluation.labels, "epoch_scores", rising())
             with pytest.raises(
-                OSError, match=rf"{file} cannot be written \(No space left.*; .* we"
+                OSError, match=rf"{file} cannot be written \(No space left.*; .* are needed"
             ):
                 train(demo_set, tmp_path / "run", network=built())
         assert not list((tmp_path / "run").glob(".*.tmp"))

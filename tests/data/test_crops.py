@@ -105,9 +105,9 @@ def test_a_second_call_does_nothing_and_another_way_is_refused(tree, rows):
     before = (tree / FOLDER / "ISIC_0000003_20_00.jpg").stat().st_mtime_ns
     assert crops.make(tree, rows, SMALL) == 15 * 61
     assert (tree / FOLDER / "ISIC_0000003_20_00.jpg").stat().st_mtime_ns == before
-    with pytest.raises(DataError, match=r"is there, made with side 32, seed 0; remove it"):
+    with pytest.raises(DataError, match=r"was made with side 32, seed 0; remove it"):
         crops.make(tree, rows, Settings(side=64, seed=2))
-    with pytest.raises(DataError, match="is there, made with other images; remove it"):
+    with pytest.raises(DataError, match="was made with other images; remove it"):
         crops.make(tree, rows.head(5), SMALL)
 
 
@@ -115,7 +115,7 @@ def test_a_damaged_image_is_named_and_the_others_are_kept(tree, rows):
     damaged = Path(rows["image"][4])
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:200])
-    with pytest.raises(DataError, match=r"ISIC_0000004\.png .*; mend them, or bring"):
+    with pytest.raises(DataError, match=r"ISIC_0000004\.png .*; repair them, or replace"):
         crops.make(tree, rows, SMALL)
     assert not (tree / FOLDER).exists()
     assert not (tree / LABELS).exists()
@@ -193,7 +193,7 @@ def test_crops_that_are_not_there_are_named(tree, rows):
         data.read(tree, "patches")
     crops.make(tree, rows, SMALL)
     (tree / FOLDER / "ISIC_0000005_40_01.jpg").unlink()
-    with pytest.raises(DataError, match=r"not in .*: ISIC_0000005_40_01; remove the folder"):
+    with pytest.raises(DataError, match=r"missing or empty in .*: ISIC_0000005_40_01; remove the folder"):
         data.read(tree, "patches")
 
 

@@ -140,7 +140,7 @@ HOSTILE = {
     ),
     "image folder that is a broken link": (
         replace(trees.images, link_to_nothing),
-        r"Training_Data is a link to .*gone, which does not exist; add what it points to, or remove",
+        r"Training_Data is a link to .*gone, which does not exist; add what it points to, or",
     ),
     "mask folder that is a file": (
         replace(trees.masks, Path.touch),
@@ -202,11 +202,11 @@ HOSTILE = {
     ),
     "csv that is an image": (
         lambda tree: shutil.copy(image(1)(tree), trees.table(tree)),
-        r"is no readable csv file \(not UTF-8: byte 0xff at 0\); save it as 'CSV UTF-8', or replace",
+        r"is no readable csv file \(not UTF-8: byte 0xff at 0\); save it as 'CSV UTF-8', or",
     ),
     "csv in UTF-16": (
         write(trees.table, (LABELS + ROWS).encode("utf-16")),
-        r"is no readable csv file \(not UTF-8: byte 0xff at 0\); save it as 'CSV UTF-8', or replace",
+        r"is no readable csv file \(not UTF-8: byte 0xff at 0\); save it as 'CSV UTF-8', or",
     ),
     "csv in Latin-1": (
         write(trees.table, (LABELS + ROWS.replace("ISIC", "Läsion")).encode("latin-1")),
@@ -281,7 +281,7 @@ HOSTILE = {
     ),
     "id that leads out of the folder": (
         write(trees.table, LABELS + ROWS + "../../ISIC_0000006,1,0\n"),
-        r"ids in .*csv that are no file names: \.\./\.\./ISIC_0000006; an id is the name of its image",
+        r"ids in .*csv that are no file names: \.\./\.\./ISIC_0000006; an id is the name of",
     ),
     "id with a backslash": (
         write(trees.table, LABELS + ROWS + "..\\ISIC_0000006,1,0\n"),

@@ -193,7 +193,7 @@ def test_crops_that_are_not_there_are_named(tree, rows):
         data.read(tree, "patches")
     crops.make(tree, rows, SMALL)
     (tree / FOLDER / "ISIC_0000005_40_01.jpg").unlink()
-    with pytest.raises(DataError, match=r"missing or empty in .*: ISIC_0000005_40_01; remove the folder"):
+    with pytest.raises(DataError, match=r"missing or empty in .*: ISIC_0000005_40_01; remove"):
         data.read(tree, "patches")
 
 

@@ -318,7 +318,7 @@ HOSTILE = {
             ),
             trees.write_image(trees.images(tree, "test") / "ISIC_0000001.jpg", 1),
         ),
-        r"ids that stand in two splits: ISIC_0000001; a network must not be scored",
+        r"ids in two splits: ISIC_0000001; a network must not be scored",
     ),
     # age and sex
     "duplicate id in the metadata": (

@@ -150,14 +150,14 @@ def download(options: argparse.Namespace) -> int:
 def bring_extras(options: argparse.Namespace) -> int:
     """Fetch the images that an enlarged list adds."""
     folder = _tree(options.data_dir)
-    count = fetching.fetch_extras(folder, values.file("--list", options.list))
+    count = fetching.fetch_extras(folder, values.path("--list", options.list, "file"))
     console.say(f"{count} further images are in {folder}; use them with train_list='extended'.")
     return 0
 
 
 def check(options: argparse.Namespace) -> int:
     """Look at every file; 1 where one is wrong."""
-    folder, file = _tree(options.data_dir), values.file("--csv", options.csv)
+    folder, file = _tree(options.data_dir), values.path("--csv", options.csv, "file")
     system.files.require_writable(file)  # looking at every file takes minutes
     report = fetching.verify(folder, options.near)
     console.say("images found (and in the official set):")

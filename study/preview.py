@@ -53,7 +53,7 @@ def images_of(experiment: experiments.Row, data_dir: Path) -> str:
     """How many images it is trained on; why not, where its list is not here."""
     try:
         images = _read(data_dir, experiment.train_list, experiment.allow_missing)
-        train, _ = data.training_rows(images, experiment.select_on, experiment.seed)
+        train, _ = data.training_images(images, experiment.select_on, experiment.seed)
         return str(len(data.drawn(train, experiment.train_images, experiment.seed)))
     except errors.DataError:
         return f"no {experiment.train_list} list"

@@ -65,7 +65,7 @@ def train(
 ) -> pd.DataFrame:
     """Train a network (by default a SmallNet) on the data into folder; returns the history."""
     prepared, rows = parts(data_dir, size)
-    train_rows, select = data.training_rows(rows, "validation", config.seed)
+    train_rows, select = data.training_images(rows, "validation", config.seed)
     transform = patches.training_transform(config.image_size, config.patch_scales, config.colour)
     trained = patches.TrainingPatches(prepared, train_rows, transform, config.seed)
     views = patches.TestViews(prepared, select, config.image_size, views=1)

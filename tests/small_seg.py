@@ -56,7 +56,7 @@ def train(
     """Train the row's network, or another, into folder, score the test images; returns history."""
     rows = data.read(data_dir)
     prepared = store.prepare(data_dir, rows, row.stored_size)
-    fitted, select = data.training_rows(rows, row.select_on, row.seed)
+    fitted, select = data.training_images(rows, row.select_on, row.seed)
     transform = data.masks.training_transform(row.image_size, row.colour)
     patches = data.masks.TrainingMasks(prepared, fitted, transform, row.seed)
     images = data.masks.TestImages(prepared, select, row.image_size, row.test_image)

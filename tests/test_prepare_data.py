@@ -334,5 +334,5 @@ def test_a_list_that_cannot_be_written_is_known_before_the_work(
     monkeypatch.setattr(fetching, "verify", None)
     assert prepare_data.main(["verify", "--data-dir", str(demo_set), "--csv", os.devnull]) == 1
     said = capsys.readouterr().err
-    assert said.endswith("it is a device or a pipe, no regular file); name another place, or mend "
-                         "this one.\n")  # fmt: skip
+    assert said.endswith("it is a device or a pipe, no regular file); choose another place, or "
+                         "repair this one.\n")  # fmt: skip

@@ -105,9 +105,9 @@ def test_a_second_call_does_nothing_and_another_way_is_refused(tree, rows):
     before = (tree / FOLDER / "ISIC_0000003_20_00.jpg").stat().st_mtime_ns
     assert crops.make(tree, rows, SMALL) == 15 * 61
     assert (tree / FOLDER / "ISIC_0000003_20_00.jpg").stat().st_mtime_ns == before
-    with pytest.raises(DataError, match=r"is there, made with side 32, seed 0; remove it"):
+    with pytest.raises(DataError, match=r"was made with side 32, seed 0; remove it"):
         crops.make(tree, rows, Settings(side=64, seed=2))
-    with pytest.raises(DataError, match="is there, made with other images; remove it"):
+    with pytest.raises(DataError, match="was made with other images; remove it"):
         crops.make(tree, rows.head(5), SMALL)
 
 
@@ -115,7 +115,7 @@ def test_a_damaged_image_is_named_and_the_others_are_kept(tree, rows):
     damaged = Path(rows["image"][4])
     whole = damaged.read_bytes()
     damaged.write_bytes(whole[:200])
-    with pytest.raises(DataError, match=r"ISIC_0000004\.png .*; mend them, or bring"):
+    with pytest.raises(DataError, match=r"ISIC_0000004\.png .*; repair them, or replace"):
         crops.make(tree, rows, SMALL)
     assert not (tree / FOLDER).exists()
     assert not (tree / LABELS).exists()
@@ -170,11 +170,11 @@ def test_rows_with_crops_hold_nothing_of_a_held_out_image(tree, rows):
     assert len(all_rows) == 15 * 61
     assert all_rows["official"].sum() == 15
     assert (all_rows["label"].value_counts() == 5 * 61).all()
-    kept, held = data.training_rows(all_rows, "holdout", 0)
+    kept, held = data.training_images(all_rows, "holdout", 0)
     assert held["official"].all()
     assert set(held["id"]).isdisjoint(crops.source(kept["id"]))
     assert len(kept) == (15 - len(held)) * 61
-    same = data.training_rows(data.read(tree), "holdout", 0)[1]
+    same = data.training_images(data.read(tree), "holdout", 0)[1]
     assert held["id"].tolist() == same["id"].tolist()
 
 
@@ -193,7 +193,7 @@ def test_crops_that_are_not_there_are_named(tree, rows):
         data.read(tree, "patches")
     crops.make(tree, rows, SMALL)
     (tree / FOLDER / "ISIC_0000005_40_01.jpg").unlink()
-    with pytest.raises(DataError, match=r"not in .*: ISIC_0000005_40_01; remove the folder"):
+    with pytest.raises(DataError, match=r"missing or empty in .*: ISIC_0000005_40_01; remove"):
         data.read(tree, "patches")
 
 

@@ -136,7 +136,7 @@ def test_a_photo_is_refused_where_nothing_tells_how_it_lies(orientation, sides, 
     mask = saved(tmp_path / "a_segmentation.png", Image.new("L", sides[::-1]))
     said = decode.decode(path, mask, SIZE)
     assert said.startswith(f"a.png (has the EXIF orientation {orientation}, and a mask that may")
-    assert said.endswith("; save the photo as its mask lies, without that orientation)")
+    assert said.endswith(", without the EXIF orientation)")
     with pytest.raises(ValueError, match="EXIF"):
         decode.read_image(path, mask)
     assert decode.check(path, mask).lies == "undecided"
@@ -207,7 +207,7 @@ def test_a_picture_too_large_for_the_memory_is_named(picture, tmp_path, monkeypa
     with monkeypatch.context() as patched:
         patched.setattr(decode, "_rgb", no_memory)
         for said in (decode.decode(path, "", SIZE), decode.check(path, "")):
-            assert said == "a.png (needs more memory than there is; save it smaller)"
+            assert said == "a.png (needs more memory than available; save it smaller)"
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     assert decode.check(path, "") == "a.png (has more than 1,000 pixels; save it smaller)"
 

@@ -423,7 +423,7 @@ class Broken(loaders.LesionDataset):
         ),
         (
             "stands still",
-            r"^the workers .* have given nothing for 0.5 s; .* workers=0, and",
+            r"^the workers .* have sent nothing for 0.5 s; .* workers=0, and",
         ),
     ],
 )

@@ -388,7 +388,7 @@ def test_unreadable_images_can_be_left_out(tree, decoded):
 def test_many_unreadable_images_are_counted(tree):
     for file in (tree / "ISIC-2017_Training_Data").iterdir():
         file.write_text("no image")
-    with pytest.raises(DataError, match=r"ISIC_0000005.jpg .* … \(12 in all\); mend them"):
+    with pytest.raises(DataError, match=r"ISIC_0000005.jpg .* … \(12 in all\); repair them"):
         prepare(tree)
 
 

@@ -1,6 +1,6 @@
 """Trees as they come from broken downloads, spreadsheets and other systems: read, or one sentence.
 
-Every tree that cannot be used ends in a DataError that says what was found and how to mend it.
+Every tree that cannot be used ends in a DataError that says what was found and how to fix it.
 """
 
 import os
@@ -91,7 +91,7 @@ HOSTILE = {
     # images
     "missing image": (
         remove(image(2)),
-        r"train list without an image in .*: ISIC_0000002; bring the images, or set allow_missing",
+        r"train list without an image in .*: ISIC_0000002; add the images, or set allow_missing",
     ),
     "extra image": (
         copy(image(2), "ISIC_0000099.jpg"),
@@ -103,15 +103,15 @@ HOSTILE = {
     ),
     "tif": (
         rename(image(2), "ISIC_0000002.tif"),
-        r"kind that is not read in .*_Data: ISIC_0000002\.tif; save them as \.jpg or \.png",
+        r"of an unsupported kind in .*_Data: ISIC_0000002\.tif; save them as \.jpg or \.png",
     ),
     "BMP": (
         rename(image(2), "ISIC_0000002.BMP"),
-        r"kind that is not read in .*_Data: ISIC_0000002\.BMP; save them as \.jpg or \.png",
+        r"of an unsupported kind in .*_Data: ISIC_0000002\.BMP; save them as \.jpg or \.png",
     ),
     "webp beside the jpg": (
         copy(image(2), "ISIC_0000002.webp"),
-        r"kind that is not read in .*_Data: ISIC_0000002\.webp; .* or move them elsewhere\.",
+        r"of an unsupported kind in .*_Data: ISIC_0000002\.webp; .* or move them elsewhere\.",
     ),
     "jpg and jpeg": (
         copy(image(2), "ISIC_0000002.jpeg"),
@@ -119,11 +119,11 @@ HOSTILE = {
     ),
     "image that is a folder": (
         replace(image(2), Path.mkdir),
-        r"no files, but folders or links that lead nowhere: ISIC_0000002\.jpg; bring the files",
+        r"that are folders or broken links, expected files: ISIC_0000002\.jpg; add the files",
     ),
     "image that is a broken link": (
         replace(image(2), link_to_nothing),
-        r"no files, but folders or links that lead nowhere: ISIC_0000002\.jpg; bring the files",
+        r"that are folders or broken links, expected files: ISIC_0000002\.jpg; add the files",
     ),
     # folders
     "no images": (
@@ -132,40 +132,40 @@ HOSTILE = {
     ),
     "images one folder too deep": (
         replace(trees.images, nested),
-        r"holds no images: found ISIC-2017_Training_Data, .* lying directly in this folder",
+        r"holds no images: found ISIC-2017_Training_Data, .* directly into this folder",
     ),
     "image folder that is a file": (
         replace(trees.images, Path.touch),
-        r"ISIC-2017_Training_Data is a file, expected a folder; bring the folder",
+        r"ISIC-2017_Training_Data is a file, expected a folder; put the folder",
     ),
     "image folder that is a broken link": (
         replace(trees.images, link_to_nothing),
-        r"Training_Data is a link to .*gone, which is not there; bring what it leads to, or remove",
+        r"Training_Data is a link to .*gone, which does not exist; add what it points to, or",
     ),
     "mask folder that is a file": (
         replace(trees.masks, Path.touch),
-        r"ISIC-2017_Training_Part1_GroundTruth is a file, expected a folder; bring the folder",
+        r"ISIC-2017_Training_Part1_GroundTruth is a file, expected a folder; put the folder",
     ),
     "mask folder that is a broken link": (
         replace(trees.masks, link_to_nothing),
-        r"Part1_GroundTruth is a link to .*gone, which is not there",
+        r"Part1_GroundTruth is a link to .*gone, which does not exist",
     ),
     # masks
     "mask as JPEG": (
         rename(mask("ISIC_0000002_segmentation.png"), "ISIC_0000002_segmentation.jpg"),
-        r"not named as masks: ISIC_0000002_segmentation\.jpg; a mask is a PNG named <id>_segm",
+        r"not named like masks: ISIC_0000002_segmentation\.jpg; a mask is a PNG named <id>_segm",
     ),
     "mask as PNG in capitals": (
         rename(mask("ISIC_0000002_segmentation.png"), "ISIC_0000002_segmentation.PNG"),
-        r"not named as masks: ISIC_0000002_segmentation\.PNG; .* in small letters; rename it",
+        r"not named like masks: ISIC_0000002_segmentation\.PNG; .* in lower case; rename it",
     ),
     "mask named as its image": (
         rename(mask("ISIC_0000002_segmentation.png"), "ISIC_0000002.png"),
-        r"not named as masks: ISIC_0000002\.png; a mask is a PNG named <id>_segmentation\.png",
+        r"not named like masks: ISIC_0000002\.png; a mask is a PNG named <id>_segmentation\.png",
     ),
     "mask as bmp": (
         rename(mask("ISIC_0000002_segmentation.png"), "ISIC_0000002_segmentation.bmp"),
-        r"kind that is not read in .*GroundTruth: ISIC_0000002_segmentation\.bmp; save them as",
+        r"of an unsupported kind in .*GroundTruth: ISIC_0000002_segmentation\.bmp; save them as",
     ),
     "mask of no image": (
         rename(mask("ISIC_0000002_segmentation.png"), "ISIC_2_segmentation.png"),
@@ -173,12 +173,12 @@ HOSTILE = {
     ),
     "mask that is a broken link": (
         replace(mask("ISIC_0000002_segmentation.png"), link_to_nothing),
-        r"lead nowhere: ISIC_0000002_segmentation\.png; bring the files",
+        r"expected files: ISIC_0000002_segmentation\.png; add the files",
     ),
     # csv files
     "csv that is empty": (
         write(trees.table, ""),
-        r"GroundTruth\.csv is no readable csv file \(it is empty\); mend it, or bring",
+        r"GroundTruth\.csv is no readable csv file \(it is empty\); repair it, or replace",
     ),
     "csv without rows": (
         write(trees.table, LABELS),
@@ -186,27 +186,27 @@ HOSTILE = {
     ),
     "csv that is a folder": (
         replace(trees.table, Path.mkdir),
-        r"GroundTruth\.csv is a folder, expected a csv file; bring the file in its place\.",
+        r"GroundTruth\.csv is a folder, expected a csv file; put the file in its place\.",
     ),
     "csv that is a broken link": (
         replace(trees.table, link_to_nothing),
-        r"GroundTruth\.csv is a link to .*gone, which is not there; bring what it leads to",
+        r"GroundTruth\.csv is a link to .*gone, which does not exist; add what it points to",
     ),
     "csv that is a link to itself": (
         replace(trees.table, lambda path: path.symlink_to(path)),
-        r"GroundTruth\.csv cannot be read \(Too many levels .*\); mend it, or bring it again",
+        r"GroundTruth\.csv cannot be read \(Too many levels .*\); repair it, or replace it",
     ),
     "csv that is an archive": (
         write(trees.table, b"PK\x03\x04\x14\0\0\0\x08\0ISIC-2017_Training.csv\n"),
-        r"is no readable csv file \(it holds zero bytes, as a picture or an archive does\); mend",
+        r"is no readable csv file \(it holds zero bytes, as a picture or an archive does\); repair",
     ),
     "csv that is an image": (
         lambda tree: shutil.copy(image(1)(tree), trees.table(tree)),
-        r"is no readable csv file \(not UTF-8: byte 0xff at 0\); save it as 'CSV UTF-8', or bring",
+        r"is no readable csv file \(not UTF-8: byte 0xff at 0\); save it as 'CSV UTF-8', or",
     ),
     "csv in UTF-16": (
         write(trees.table, (LABELS + ROWS).encode("utf-16")),
-        r"is no readable csv file \(not UTF-8: byte 0xff at 0\); save it as 'CSV UTF-8', or bring",
+        r"is no readable csv file \(not UTF-8: byte 0xff at 0\); save it as 'CSV UTF-8', or",
     ),
     "csv in Latin-1": (
         write(trees.table, (LABELS + ROWS.replace("ISIC", "Läsion")).encode("latin-1")),
@@ -218,20 +218,20 @@ HOSTILE = {
     ),
     "csv with an open quote": (
         write(trees.table, LABELS + '"ISIC_0000001,1,0\nISIC_0000002,0,1\n'),
-        r"is no readable csv file \(.*end of data\); mend it, or bring",
+        r"is no readable csv file \(.*end of data\); repair it, or replace",
     ),
     "csv with a cell too many": (
         write(trees.table, LABELS + ROWS + "ISIC_0000006,0,0,0\n"),
-        r"is no readable csv file \(line 7 has 4 cells, the first 3\); mend it, or bring",
+        r"is no readable csv file \(line 7 has 4 cells, the first 3\); repair it, or replace",
     ),
     "csv that breaks off": (
         write(trees.table, LABELS + ROWS + "ISIC_00000"),
-        r"is no readable csv file \(line 7 has 1 cells, the first 3\); mend it, or bring",
+        r"is no readable csv file \(line 7 has 1 cells, the first 3\); repair it, or replace",
     ),
     "missing column": (
         write(trees.table, "image_id,melanoma,nevus\nISIC_0000001,1,0\n"),
         r"lacks the column seborrheic_keratosis; found image_id, melanoma, nevus\. Expected .*"
-        r": rename a column, or add what is not there \(labels: 0 where the set has none",
+        r": rename a column, or add what is missing \(labels: 0 where the set has none",
     ),
     "no column names": (
         write(trees.table, ROWS),
@@ -244,7 +244,7 @@ HOSTILE = {
     # what csv files say
     "empty id": (
         write(trees.table, LABELS + ROWS + ",0,0\n"),
-        r"rows without an id in .*csv: row 6; an id is the name of .*; write it, or remove the row",
+        r"rows without an id in .*csv: row 6; an id is the name of .*; add it, or remove the row",
     ),
     "duplicate id": (
         write(trees.table, LABELS + ROWS + "ISIC_0000003,1,0\n"),
@@ -252,12 +252,12 @@ HOSTILE = {
     ),
     "unknown id": (
         write(trees.table, LABELS + ROWS + "ISIC_7654321,1,0\n"),
-        r"ids of the train list without an image in .*: ISIC_7654321; bring the images",
+        r"ids of the train list without an image in .*: ISIC_7654321; add the images",
     ),
     "id twice, once with an ending": (
         write(trees.table, LABELS + ROWS + "ISIC_0000005.jpg,1,0\n"),
-        r"ids of ISIC-2017_Training_Part3_GroundTruth\.csv that differ in spelling only, so that "
-        r"nothing tells which image is meant: ISIC_0000005 and ISIC_0000005\.jpg for ISIC_",
+        r"ids of ISIC-2017_Training_Part3_GroundTruth\.csv that differ only in spelling, so it is "
+        r"unclear which image is meant: ISIC_0000005 and ISIC_0000005\.jpg for ISIC_",
     ),
     "images in two spellings for one id": (
         lambda tree: (
@@ -277,23 +277,23 @@ HOSTILE = {
     "ids of another set": (
         write(trees.table, LABELS + "1,1,0\n2,0,1\n3,0,0\n"),
         r"no id in .*csv is the name of an image: found the ids 1, 2, 3, the images ISIC_.*"
-        r"; an id is the name of its image file without the ending; write it so\.",
+        r"; an id is the name of its image file without the ending; correct it\.",
     ),
     "id that leads out of the folder": (
         write(trees.table, LABELS + ROWS + "../../ISIC_0000006,1,0\n"),
-        r"ids in .*csv that name no file: \.\./\.\./ISIC_0000006; an id is the name of its image",
+        r"ids in .*csv that are no file names: \.\./\.\./ISIC_0000006; an id is the name of",
     ),
     "id with a backslash": (
         write(trees.table, LABELS + ROWS + "..\\ISIC_0000006,1,0\n"),
-        r"ids in .*csv that name no file: \.\.\\ISIC_0000006; an id is the name of its image",
+        r"ids in .*csv that are no file names: \.\.\\ISIC_0000006; an id is the name of its image",
     ),
     "id that is a folder": (
         write(trees.table, LABELS + ROWS + "..,1,0\n"),
-        r"ids in .*csv that name no file: \.\.; an id is the name",
+        r"ids in .*csv that are no file names: \.\.; an id is the name",
     ),
     "id over two lines": (
         write(trees.table, LABELS + ROWS + '"ISIC_\n0000006",1,0\n'),
-        r"ids in .*csv that name no file: ISIC_\\n0000006; an id is the name",
+        r"ids in .*csv that are no file names: ISIC_\\n0000006; an id is the name",
     ),
     "no label": (
         write(trees.table, LABELS + ROWS + "ISIC_0000006,,\n"),
@@ -318,7 +318,7 @@ HOSTILE = {
             ),
             trees.write_image(trees.images(tree, "test") / "ISIC_0000001.jpg", 1),
         ),
-        r"ids that stand in two splits: ISIC_0000001; a network must not be scored",
+        r"ids in two splits: ISIC_0000001; a network must not be scored",
     ),
     # age and sex
     "duplicate id in the metadata": (
@@ -327,7 +327,7 @@ HOSTILE = {
     ),
     "empty id in the metadata": (
         people("ISIC_0000001,55,male\n,60,male\n"),
-        r"rows without an id in .*_Data_metadata\.csv: row 2; .*write it, or remove the row\.",
+        r"rows without an id in .*_Data_metadata\.csv: row 2; .*add it, or remove the row\.",
     ),
     "metadata without its columns": (
         lambda tree: trees.metadata(tree, "").write_text("image_id,age\nISIC_0000001,55\n"),
@@ -335,7 +335,7 @@ HOSTILE = {
     ),
     "metadata that are a folder": (
         lambda tree: (tree / "ISIC-2017_Training_Data_metadata.csv").mkdir(),
-        r"metadata\.csv is a folder, expected a csv file; bring the file",
+        r"metadata\.csv is a folder, expected a csv file; put the file",
     ),
 }
 
@@ -357,7 +357,7 @@ def test_a_hostile_tree_ends_in_one_sentence(tree, case):
 def test_a_pipe_is_not_waited_for(tree):
     trees.table(tree).unlink()
     os.mkfifo(trees.table(tree))
-    with pytest.raises(DataError, match=r"csv is no ordinary file, expected a csv file; bring"):
+    with pytest.raises(DataError, match=r"csv is no regular file, expected a csv file; put"):
         data.read(tree)
 
 

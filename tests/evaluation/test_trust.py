@@ -192,7 +192,7 @@ def test_readable_cells_by_hand():
 @pytest.mark.parametrize("select_on", ["holdout", "validation"])
 def test_selection_images_are_those_that_training_chose_on(select_on: str, demo_set: Path):
     row = replace(experiments.get("1-3", "demo"), select_on=select_on)
-    expected = data.training_rows(data.read(demo_set), select_on, row.seed)[1]
+    expected = data.training_images(data.read(demo_set), select_on, row.seed)[1]
     pd.testing.assert_frame_equal(evaluation.trust.selection_images(demo_set, row), expected)
     # The crops of row 1-4 need not be here: they choose no epoch.
     crops = replace(row, train_list="patches")

@@ -400,7 +400,7 @@ def test_a_disk_with_too_little_room_is_refused(images, tmp_path, monkeypatch):
 def test_a_place_where_nothing_can_be_written_is_named(images, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(
-        UnwritableError, match=r"ISIC_0000001\.jpg cannot be written .*name another place"
+        UnwritableError, match=r"ISIC_0000001\.jpg cannot be written .*choose another place"
     ):
         unpack(images, tmp_path / "file/out")
 

@@ -178,7 +178,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "missing image": (
         lambda tree: image(tree).unlink(),
         [(ERROR, "images", "train", "ISIC_0000002")],
-        r"^ids of the train list without an image in .*tree: ISIC_0000002; bring the images",
+        r"^ids of the train list without an image in .*tree: ISIC_0000002; add the images",
     ),
     "extra image": (
         lambda tree: trees.write_image(image(tree, 77), 77),
@@ -188,12 +188,12 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "image of another kind": (
         lambda tree: image(tree, 2).with_suffix(".tif").write_bytes(b"II"),
         [(ERROR, "images", "train", "ISIC_0000002")],
-        r"^pictures of a kind that is not read in .*_Data: ISIC_0000002\.tif; save them as \.jpg",
+        r"^pictures of an unsupported kind in .*_Data: ISIC_0000002\.tif; save them as \.jpg",
     ),
     "missing mask": (
         lambda tree: mask(tree).unlink(),
         [(ERROR, "masks", "train", "ISIC_0000002")],
-        r"^ids of the train list without a mask in .*: ISIC_0000002; bring the masks, each named <",
+        r"^ids of the train list without a mask in .*: ISIC_0000002; add the masks, each named <",
     ),
     "extra mask": (
         lambda tree: shutil.copy(mask(tree), mask(tree, 77)),
@@ -305,7 +305,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "two faults in one table": (
         two_faults_in_one_table,
         [(ERROR, "labels", "train", "row 6"), (ERROR, "labels", "train", "ISIC_0000003")],
-        r"^rows without an id in .*: row 6; .*write it, or remove the row\.$",
+        r"^rows without an id in .*: row 6; .*add it, or remove the row\.$",
     ),
     "images that are not there": (
         lambda tree: shutil.rmtree(trees.images(tree)),
@@ -355,12 +355,12 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
         ),
         [(NOTE, "metadata", "train", "")],
         r"^age_approximate in .*csv that is read as unknown, expected years from 0 to 110: "
-        r"ISIC_0000001 \(-1\), ISIC_0000003 \(730\); write it so where it is known\.$",
+        r"ISIC_0000001 \(-1\), ISIC_0000003 \(730\); correct it where it is known\.$",
     ),
     "sex in other words": (
         lambda tree: trees.metadata(tree, "ISIC_0000001,50,M\nISIC_0000002,50,Female\n"),
         [(NOTE, "metadata", "train", "")],
-        r"^sex in .*csv that is read as unknown, expected male or female: ISIC_0000001 \(M\); w",
+        r"^sex in .*csv that is read as unknown, expected male or female: ISIC_0000001 \(M\); c",
     ),
     "metadata with an id twice": (
         lambda tree: trees.metadata(tree, "ISIC_0000001,55,male\nISIC_0000001,60,male\n"),
@@ -370,7 +370,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "metadata that cannot be read": (
         lambda tree: trees.metadata(tree, "").write_text(""),
         [(ERROR, "metadata", "train", "")],
-        r"metadata\.csv is no readable csv file \(it is empty\); mend it, or bring",
+        r"metadata\.csv is no readable csv file \(it is empty\); repair it, or replace",
     ),
 }
 

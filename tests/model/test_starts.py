@@ -189,7 +189,7 @@ class TestFullDisk:
             patch.setattr(owner, name, refuse)
             patch.setattr(evaluation.labels, "epoch_scores", rising())
             with pytest.raises(
-                OSError, match=rf"{file} cannot be written \(No space left.*; .* we"
+                OSError, match=rf"{file} cannot be written \(No space left.*; .* are needed"
             ):
                 train(demo_set, tmp_path / "run", network=built())
         assert not list((tmp_path / "run").glob(".*.tmp"))
@@ -206,7 +206,7 @@ class TestFullDisk:
         if subprocess.run(mount, capture_output=True, check=False).returncode:
             pytest.skip("may not mount a small disk")
         try:
-            said = r"cannot be written \(No space left on device\); .* were to be written, .* free"
+            said = r"cannot be written \(No space left on device\); .* are needed, .* free"
             with pytest.raises(files.UnwritableError, match=said):
                 train(demo_set, tmp_path / "disk/run", network=built())
             assert not list((tmp_path / "disk/run").glob(".*.tmp"))

@@ -40,7 +40,7 @@ def test_everyone_has_a_mask_and_most_an_age(rows) -> None:
 
 
 def test_the_hold_out_is_300_images_in_the_same_shares(rows) -> None:
-    train, held_out = data.training_rows(rows, "holdout", seed=0)
+    train, held_out = data.training_images(rows, "holdout", seed=0)
     assert (len(train), len(held_out)) == (1700, 300)
     assert held_out["label"].value_counts().sort_index().tolist() == [56, 38, 206]
 

@@ -88,7 +88,9 @@ def test_only_regular_files_are_replaced(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     for name, found in (("folder", "a folder"), ("pipe", "a device"), ("loop", "links that")):
         for write in (require_writable, lambda path: write_atomic(path, "text")):
-            with pytest.raises(OSError, match=rf"{name} cannot be written \(.*{found}.*; name an"):
+            with pytest.raises(
+                OSError, match=rf"{name} cannot be written \(.*{found}.*; choose an"
+            ):
                 write(tmp_path / name)
     with pytest.raises(OSError, match="it is a device or a pipe"):
         write_atomic(Path(os.devnull), "text")
@@ -203,10 +205,10 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
 @pytest.mark.parametrize(
     ("code", "cure"),
     [
-        (errno.ENOSPC, r"12\.0 kB were to be written, .* are free\. Make room, and run it again"),
-        (errno.EDQUOT, r"12\.0 kB were to be written, .* are free\. Make room, and run it again"),
-        (errno.EROFS, "make its folder writable, or name another one"),
-        (errno.EIO, "name another place, or mend this one"),
+        (errno.ENOSPC, r"12\.0 kB are needed, .* are free\. Make room, and run it again"),
+        (errno.EDQUOT, r"12\.0 kB are needed, .* are free\. Make room, and run it again"),
+        (errno.EROFS, "make its folder writable, or choose another one"),
+        (errno.EIO, "choose another place, or repair this one"),
     ],
 )
 def test_what_the_system_refuses_is_put_into_words(name, code, cure, tmp_path, monkeypatch):

@@ -37,7 +37,7 @@ from .splits import read as read
 from .splits import require_classes as require_classes
 from .splits import require_labels as require_labels
 from .splits import set_name as set_name
-from .splits import training_rows as training_rows
+from .splits import training_images as training_images
 from .store import Store as Store
 from .store import open_store as open_store
 from .store import prepare as prepare

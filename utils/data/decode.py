@@ -1,13 +1,13 @@
 """One image and its mask: read, checked to the last byte, resized.
 
-An image with an EXIF orientation is laid as `data.orientation` says.
+An image with an EXIF orientation is turned as `data.orientation` decides.
 """
 
 import hashlib
 import io
 import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,18 +15,18 @@ from PIL import Image, UnidentifiedImageError
 
 from utils.data.orientation import UNDECIDED, laid, lie, opened, orientation, size_of
 
-# OpenCV's threads do not survive a fork: a DataLoader worker would wait for them for ever. We work
-# on many small images side by side, which gains nothing from threads within one image.
+# OpenCV's threads do not survive a fork: a DataLoader worker would wait for them forever. We work
+# on many small images in parallel, which gains nothing from threads within one image.
 cv2.setNumThreads(0)
 
-# A JPEG is decoded at 1/2, 1/4 or 1/8 of its size while both sides stay this much longer than asked
-# for. From 1.0 on the error grows quickly; at 1.5 it is below 0.5/255 on average.
+# A JPEG is decoded at 1/2, 1/4 or 1/8 of its size while both sides stay this much longer than
+# wanted. Towards 1.0 the error grows quickly; at 1.5 it is below 0.5/255 on average.
 MARGIN = 1.5
 READ_ERRORS = (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError)
 
 
 class Facts(NamedTuple):
-    """What a pair of files holds. Without a mask its fields are 0, "none" and None."""
+    """Facts about an image and its mask. Without a mask its fields are 0, "none" and None."""
 
     width: int
     height: int
@@ -34,7 +34,7 @@ class Facts(NamedTuple):
     mask_height: int
     lesion_pixels: int
     lesion_border: float  # `share_of_border`
-    sha256: str  # of the image file, its first 16 digits, as all of these
+    sha256: str  # of the image file; of this and the next two the first 16 digits
     mask_sha256: str
     pixels_sha256: str  # of the decoded pixels: the same picture in another file
     orientation: int  # 1 to 8, as EXIF has it
@@ -48,30 +48,27 @@ def decode(
 ) -> tuple[np.ndarray, np.ndarray, dict] | str:
     """Image (H, W, 3), mask (H, W) of 0 and 255 at size (width, height), and facts for the index.
 
-    For a file that cannot be used the words that name it and its fault.
+    For a file that cannot be used a text that names it and its fault.
     """
     try:
         picture = _decided(image, _read_image(image, mask, size))
         lesion, mask_hash = np.zeros(size[::-1], np.uint8), "none"
         if mask:
-            whole, mask_hash = _read_mask(mask, picture.size)
-            lesion = np.where(resized(whole, size) > 127, 255, 0).astype(np.uint8)
+            full, mask_hash = _read_mask(mask, picture.size)
+            lesion = np.where(resized(full, size) > 127, 255, 0).astype(np.uint8)
     except _FileError as error:
         return str(error)
-    facts: dict[str, Any] = {
-        "width": picture.size[0],
-        "height": picture.size[1],
-        "has_mask": bool(mask),
-    }
+    width, height = picture.size
+    facts = {"width": width, "height": height, "has_mask": bool(mask)}
     facts |= {"sha256": picture.sha256, "mask_sha256": mask_hash}
     return resized(picture.pixels, size), lesion, facts
 
 
 def check(image: str, mask: str) -> Facts | str:
-    """Decode both files whole and say what they hold; or the words that name the one at fault.
+    """Decode both files completely for their facts, or a text that names the one at fault.
 
-    A mask of another size than its image's, or of which nobody knows how it lies, is no fault
-    here: the facts tell. mask may be "".
+    A mask of another size than its image, or an undecided orientation, is no fault here: the facts
+    show it. mask may be "".
     """
     try:
         picture = _read_image(image, mask)
@@ -83,24 +80,22 @@ def check(image: str, mask: str) -> Facts | str:
     content = hashlib.sha256(f"{picture.pixels.shape}".encode())
     content.update(picture.pixels.tobytes())
     return Facts(
-        picture.size[0],
-        picture.size[1],
-        lesion.shape[1],
-        lesion.shape[0],
-        int(np.count_nonzero(lesion)),
-        share_of_border(lesion),
-        picture.sha256,
-        mask_hash,
-        content.hexdigest()[:16],
-        picture.orientation,
-        picture.lies,
-        crc,
-        mask_crc,
+        *picture.size,
+        *lesion.shape[::-1],
+        lesion_pixels=int(np.count_nonzero(lesion)),
+        lesion_border=share_of_border(lesion),
+        sha256=picture.sha256,
+        mask_sha256=mask_hash,
+        pixels_sha256=content.hexdigest()[:16],
+        orientation=picture.orientation,
+        lies=picture.lies,
+        crc=crc,
+        mask_crc=mask_crc,
     )
 
 
 def share_of_border(mask: np.ndarray) -> float:
-    """The share of the pixels along the four sides of a mask (H, W) that are lesion."""
+    """The fraction of the pixels along the four sides of a mask (H, W) that are lesion."""
     if not mask.size:
         return 0.0
     sides = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
@@ -108,7 +103,7 @@ def share_of_border(mask: np.ndarray) -> float:
 
 
 def read_image(path: str | Path, mask: str | Path = "") -> np.ndarray:
-    """An image file at its own size, (H, W, 3) uint8 RGB, lying as its mask does, if it has one.
+    """An image file at its own size, (H, W, 3) uint8 RGB, oriented like its mask, if it has one.
 
     Raises ValueError for a file that cannot be used.
     """
@@ -152,9 +147,9 @@ class _Picture(NamedTuple):
 def _read_image(
     path: str | Path, mask: str | Path, size: tuple[int, int] | None = None
 ) -> _Picture:
-    """The picture in a file, lying as its mask does.
+    """The picture in a file, oriented like its mask.
 
-    With a size the pixels may be fewer than the file's, but more than `MARGIN` times the size.
+    With a size it may be smaller than the file's, but more than `MARGIN` times the size.
     """
     content = _content(path)
     try:
@@ -177,11 +172,11 @@ def _decided(path: str | Path, picture: _Picture) -> _Picture:
 
 
 def undecided(orientation: int) -> str:
-    """What is wrong with an image of that EXIF orientation, and how to mend it."""
+    """What is wrong with an image of that EXIF orientation, and how to fix it."""
     return (
         f"has the EXIF orientation {orientation}, and a mask that may have been drawn on the photo "
-        "turned by it or as stored, which have the same size; save the photo as its mask lies, "
-        "without that orientation"
+        "turned by it or as stored, which have the same size; save the photo oriented like its "
+        "mask, without the EXIF orientation"
     )
 
 
@@ -206,37 +201,32 @@ def _read_mask(path: str | Path, own_size: tuple[int, int] | None = None) -> tup
 
 
 def _rgb(file: Image.Image) -> np.ndarray:
-    """The pixels of an open file as (H, W, 3); ValueError for those that no rule says how to."""
-    if (grey := _eight_bits(file)) is not None:
-        return np.asarray(grey.convert("RGB"))
-    if file.has_transparency_data:
-        whole = np.asarray(file.convert("RGBA"))
-        if whole[..., 3].min() < 255:
-            raise ValueError("has transparent pixels; save it without transparency")
-        return whole[..., :3]
+    """The pixels of an open file as (H, W, 3); ValueError where their meaning is unclear."""
+    if file.mode.startswith("I;16"):  # grey; Pillow itself would clip at 255
+        deep = np.asarray(file).astype(np.uint16)
+        if deep.max() < 4096:  # a camera of 12 bits: it would be almost black
+            found = f"uses {deep.max()} of the 65535 values of 16 bits"
+            raise ValueError(f"{found}; save it with 8 bits")
+        return np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, axis=2)
     if file.mode in ("I", "F"):
         raise ValueError("has 32 bits a channel; save it with 8")
-    return np.asarray(file.convert("RGB"))
-
-
-def _eight_bits(file: Image.Image) -> Image.Image | None:
-    """A grey image of 16 bits in 8; None for others. Pillow itself would cut off at 255."""
-    if not file.mode.startswith("I;16"):
-        return None
-    deep = np.asarray(file).astype(np.uint16)
-    if deep.max() < 4096:  # what cameras of 12 bits write would be all but black
-        raise ValueError(f"uses {deep.max()} of the 65535 values of 16 bits; save it with 8 bits")
-    return Image.fromarray((deep >> 8).astype(np.uint8))
+    _require_opaque(file, "save it without transparency")
+    # Pillow warns where a palette with transparency becomes RGB directly.
+    return np.asarray(file.convert("RGBA" if file.has_transparency_data else "RGB"))[..., :3]
 
 
 def _black_and_white(file: Image.Image) -> np.ndarray:
-    """A mask's values (H, W) as they are, 255 for the white of 16 bits; of any integer type."""
+    """A mask's values (H, W), unchanged except 255 for the white of 16 bits; any integer type."""
     if file.mode.startswith("I;16"):
         deep = np.asarray(file).astype(np.int64)
         return np.where(deep == 65535, 255, deep)
-    if file.has_transparency_data and np.asarray(file.convert("RGBA"))[..., 3].min() < 255:
-        raise ValueError("has transparent pixels; a mask is black and white, without transparency")
+    _require_opaque(file, "a mask is black and white, without transparency")
     return np.asarray(file.convert("L"))
+
+
+def _require_opaque(file: Image.Image, cure: str) -> None:
+    if file.has_transparency_data and np.asarray(file.convert("RGBA"))[..., 3].min() < 255:
+        raise ValueError(f"has transparent pixels; {cure}")
 
 
 def _content(path: str | Path) -> bytes:
@@ -247,7 +237,7 @@ def _content(path: str | Path) -> bytes:
 
 
 def _fault(error: Exception, content: bytes) -> str:
-    """What is wrong, in words: Pillow's own speak of objects in memory."""
+    """What is wrong, in the user's terms: Pillow's own speak of objects in memory."""
     if not content:
         return "is empty"
     if isinstance(error, UnidentifiedImageError):
@@ -255,7 +245,7 @@ def _fault(error: Exception, content: bytes) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return f"has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; save it smaller"
     if isinstance(error, MemoryError):
-        return "needs more memory than there is; save it smaller"
+        return "needs more memory than available; save it smaller"
     return str(error)
 
 
@@ -269,7 +259,7 @@ def content_hash(path: str) -> str:
 
 
 def file_stat(path: str) -> str:
-    """Size and time of change: enough to see that a file may have changed, without reading it."""
+    """Size and modification time: they show that a file may have changed, without reading it."""
     if not path:
         return ""
     stat = Path(path).stat()

@@ -1,13 +1,8 @@
-"""The index of a prepared store, `index.csv`: one line an image.
-
-It is read and written line by line or in pieces, never as a whole, so that memory hardly grows with
-the number of images.
-"""
+"""The index of a prepared store, `index.csv`: one line an image."""
 
 import csv
 import io
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from pathlib import Path
@@ -17,19 +12,17 @@ import pandas as pd
 
 from utils.system.files import write_atomic
 
-LINES = 4096  # that are written at once
-
 
 @dataclass(slots=True)
 class Record:
-    """A line of the index. There may be 100 000 of them: as dicts they would fill the memory."""
+    """A line of the index; with slots, as there may be 100 000 of them."""
 
     id: str
     split: str
     label: int
     age: float | None
     sex: str
-    # What is known once the image was decoded.
+    # Known once the image is decoded.
     width: int | None = None
     height: int | None = None
     has_mask: bool | None = None
@@ -43,7 +36,7 @@ class Record:
         return self.sha256 is not None
 
     def learn(self, facts: dict) -> None:
-        """Take over what decoding told."""
+        """Take over the facts of decoding."""
         for name, value in facts.items():
             setattr(self, name, value)
 
@@ -53,7 +46,7 @@ DECODED = ("width", "height", "has_mask", "sha256", "mask_sha256")
 
 
 def read_table(folder: Path) -> pd.DataFrame:
-    """The index as it was written; empty where there is none, or one of an earlier version."""
+    """The index as it was written; empty without one, or for one of an earlier version."""
     file = folder / "index.csv"
     names = ("id", "split", "sex", "image_stat", "mask_stat", "sha256", "mask_sha256")
     text: dict[str, Any] = dict.fromkeys(names, str)
@@ -67,7 +60,7 @@ def read_table(folder: Path) -> pd.DataFrame:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """The index, a record a line; what an unfinished one does not know yet is None."""
+    """The index, one record a line; what is not decoded yet is None."""
     records = []
     line: Any
     for line in read_table(folder).itertuples(index=False):
@@ -81,21 +74,9 @@ def read_records(folder: Path) -> list[Record]:
 
 
 def write_index(folder: Path, records: list[Record]) -> None:
-    """Write the index in pieces; not at all where it says this already, as it may be read-only."""
-    file = folder / "index.csv"
-    if file.exists():
-        with file.open("rb") as old:
-            if all(old.read(len(piece)) == piece for piece in _pieces(records)) and not old.read(1):
-                return
-    write_atomic(file, lambda new: new.writelines(_pieces(records)))
-
-
-def _pieces(records: list[Record]) -> Iterator[bytes]:
-    """The lines of the index, LINES at a time."""
-    cells = attrgetter(*COLUMNS)
-    yield (",".join(COLUMNS) + "\n").encode()
-    for start in range(0, len(records), LINES):
-        piece = io.StringIO(newline="")
-        lines = map(cells, records[start : start + LINES])
-        csv.writer(piece, lineterminator="\n").writerows(lines)
-        yield piece.getvalue().encode()
+    """Write the index; an unchanged one is left alone, as it may be read-only."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(map(attrgetter(*COLUMNS), records))
+    write_atomic(folder / "index.csv", text.getvalue())

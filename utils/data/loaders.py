@@ -1,8 +1,8 @@
-"""Datasets and loaders: patches for training, fixed views for testing, repeatable in every setting.
+"""Datasets and loaders: patches for training, fixed views for testing, always reproducible.
 
-Whatever is random is a pure function of (seed, epoch, sample index): the sampler hands out pairs
-(epoch, index), so the same patches come from any number of workers and after any interruption.
-Images leave as uint8; the network normalises them on its own device.
+All randomness is a pure function of (seed, epoch, sample index): the sampler yields pairs
+(epoch, index), so any number of workers gives the same patches, also after an interruption.
+Images stay uint8; the network normalises them on its own device.
 """
 
 import itertools
@@ -12,8 +12,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would look for updates on the network
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would check for updates online
 
 import albumentations as A
 import cv2
@@ -27,9 +28,9 @@ from utils.data.workers import AHEAD, PATIENCE, default_workers, faults_in_words
 
 
 class Turns(A.D4):
-    """The eight flips and quarter turns of `A.D4`, drawn and done alike, by OpenCV.
+    """The eight flips and quarter turns of `A.D4`, drawn alike, but done by OpenCV.
 
-    numpy only looks at the image the other way round, and leaves the next step a slow copy.
+    numpy would return a view with other strides, which the next step has to copy slowly.
     """
 
     def apply(self, img: np.ndarray, group_element: str, **_: object) -> np.ndarray:
@@ -48,12 +49,18 @@ TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+def colour_jitter(colour: float) -> A.ColorJitter:
+    """Brightness, contrast and saturation changed by up to this fraction, in 4 of 5 images."""
+    jitter = (1 - colour, 1 + colour)
+    return A.ColorJitter(jitter, jitter, jitter, (0.0, 0.0), p=0.8 if colour else 0.0)
+
+
 def draw_by(transform: A.Compose, *numbers: int) -> None:
-    """Make what the transform draws next a function of the numbers (seed, epoch, index).
+    """Make the transform's next draws a function of the numbers (seed, epoch, index).
 
     albumentations repeats its random state in every worker and epoch, and its `set_random_seed`
-    starts every step of a pipeline alike: contrast would follow the place of the crop. One pair of
-    generators that all steps share gives them independent draws.
+    seeds every step of a pipeline alike: contrast would correlate with the place of the crop. One
+    pair of generators shared by all steps gives independent draws.
     """
     seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
     transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
@@ -62,8 +69,8 @@ def draw_by(transform: A.Compose, *numbers: int) -> None:
 def collate(samples: list[dict]) -> dict[str, torch.Tensor]:
     """Batch of samples: "image" (B, [V,] 3, H, W) uint8, "label" (B,) or (B, H, W), "index" (B,).
 
-    numpy stacks (B, …, S, S, 3) and torch only looks at it the other way round: that is its
-    channels_last layout already, and no copy is split over threads that wait for a busy core.
+    numpy stacks (B, …, S, S, 3), of which torch takes a view: it is in channels_last layout, and
+    no copy is split over threads that wait for a busy core.
     """
     images = torch.from_numpy(np.stack([sample["image"] for sample in samples]))
     rest = {name: np.stack([sample[name] for sample in samples]) for name in ("label", "index")}
@@ -94,8 +101,8 @@ class TrainingSet(LesionDataset):
 class EpochSampler(Sampler):
     """Keys (epoch, index) in an order that depends on (seed, epoch) alone.
 
-    `start_at(epoch, skip)` chooses the epoch and how many samples were already used in it. (It is
-    not called set_epoch, because Accelerate would call that with a count of its own.)
+    `start_at(epoch, skip)` sets the epoch and how many of its samples were already used. (Named
+    set_epoch, Accelerate would call it with a count of its own.)
     """
 
     def __init__(self, length: int, seed: int) -> None:
@@ -116,18 +123,11 @@ class EpochSampler(Sampler):
 def training_loader(dataset: TrainingSet, batch_size: int, workers: int | None) -> DataLoader:
     """Shuffled batches; the last, smaller one is dropped unless it is the only one.
 
-    Batch norm has no statistics for a batch of
-    one; the epoch's order changes, so nothing is lost. workers None means `default_workers()`.
+    Batch norm has no statistics for a batch of one; the epoch's order changes, so no image is left
+    out for good. workers None means `default_workers()`.
     """
-    sampler = EpochSampler(len(dataset), dataset.seed)
-    return _loader(
-        dataset,
-        workers,
-        batch_size,
-        key=(0, 0),
-        sampler=sampler,
-        drop_last=len(dataset) > batch_size,
-    )
+    sampler, drop_last = EpochSampler(len(dataset), dataset.seed), len(dataset) > batch_size
+    return _loader(dataset, workers, batch_size, (0, 0), sampler=sampler, drop_last=drop_last)
 
 
 def evaluation_loader(dataset: LesionDataset, batch_size: int, workers: int | None) -> DataLoader:
@@ -137,9 +137,9 @@ def evaluation_loader(dataset: LesionDataset, batch_size: int, workers: int | No
 
 
 def _loader(
-    dataset: LesionDataset, workers: int | None, batch_size: int, key: object, **settings
+    dataset: LesionDataset, workers: int | None, batch_size: int, key: object, **settings: Any
 ) -> DataLoader:
-    """key is one that the dataset takes: its sample tells how large a batch is."""
+    """key is any key of the dataset: its sample tells how large a batch is."""
     asked, workers = workers, default_workers() if workers is None else workers
     if workers and len(dataset):
         sample = sum(np.asarray(part).nbytes for part in dataset[key].values())
@@ -159,10 +159,10 @@ def _loader(
 
 
 def batches(loader: DataLoader) -> Iterator[dict[str, torch.Tensor]]:
-    """The batches of a loader, whose workers start wherever the main script comes from."""
+    """The batches of a loader, whose workers can start from any main script."""
     with faults_in_words(), startable_workers():
         iterator = iter(loader)
-        # A loader that Accelerate has prepared starts its workers with the first batch only.
+        # A loader prepared by Accelerate starts its workers only with the first batch.
         first = list(itertools.islice(iterator, 1))
     yield from first
     with faults_in_words():
@@ -173,9 +173,9 @@ def batches(loader: DataLoader) -> Iterator[dict[str, torch.Tensor]]:
 def startable_workers() -> Iterator[None]:
     """Let spawned and fork-served workers start from a converted notebook.
 
-    Such workers import the main script again, and a notebook made a script has no `__main__`
-    guard: they would train inside each worker. While the loader starts them, and only then, the
-    main module shows no file and no spec to import; what workers need lives in modules anyway.
+    Such workers import the main script again, and a notebook converted to a script has no
+    `__main__` guard: each worker would train. Only while the loader starts them, the main module
+    has no file and no spec to import; workers need nothing of it.
     """
     main = sys.modules["__main__"]
     kept = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}

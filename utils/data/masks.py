@@ -1,4 +1,4 @@
-"""Datasets of images with their masks; the loaders around them are those of `data.loaders`."""
+"""Datasets of images with their masks, for the loaders of `data.loaders`."""
 
 import albumentations as A
 import cv2
@@ -6,21 +6,21 @@ import numpy as np
 import pandas as pd
 
 from utils.data.decode import resized
-from utils.data.loaders import LesionDataset, TrainingSet, Turns, draw_by
+from utils.data.loaders import LesionDataset, TrainingSet, Turns, colour_jitter, draw_by
 from utils.data.store import Store
 from utils.system.errors import DataError, listed
 from utils.system.size import Size
 
 Region = tuple[float, float, float, float]  # left, top, width, height as shares of the image
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
-_FLIPS = ("e", "r180", "v", "h")  # what leaves an oblong image its shape
+_FLIPS = ("e", "r180", "v", "h")  # they keep the shape of an oblong image
 
 
 class Flips(Turns):
     """The four of the eight turns that keep width and height."""
 
     def get_params(self) -> dict[str, str]:
-        """One of them, each as likely."""
+        """One of them, equally likely."""
         return {"group_element": self.random_generator.choice(_FLIPS)}
 
 
@@ -28,21 +28,16 @@ def training_transform(size: Size, colour: float = 0.0) -> A.Compose:
     """Image and mask alike: resized, flipped and turned, ±20° rotation, 0.7–1.4 zoom, shift.
 
     size is (width, height) in px; quarter turns are for squares only. The border is mirrored.
-    A mask shrinks by area, as the nearest pixel would lie up to half a pixel off, and is binary
-    again after `as_label`; from then on its pixels are only moved. colour is the strength of the
-    jitter of brightness, contrast and saturation of the image, 0 for none.
-    Takes and gives (H, W, 3) uint8 RGB and (H, W) uint8; call `loaders.draw_by` before each use.
+    A mask shrinks by area, as nearest-pixel sampling would be up to half a pixel off, and is binary
+    again after `as_label`. colour is the strength of the jitter of brightness, contrast and
+    saturation of the image, 0 for none.
+    Maps (H, W, 3) uint8 RGB and (H, W) uint8 to the same; call `loaders.draw_by` before each use.
     """
     width, height = size
-    jitter = (1 - colour, 1 + colour)
+    area = cv2.INTER_AREA
     return A.Compose(
         [
-            A.Resize(
-                height,
-                width,
-                interpolation=cv2.INTER_AREA,
-                mask_interpolation=cv2.INTER_AREA,
-            ),
+            A.Resize(height, width, interpolation=area, mask_interpolation=area),
             Turns(p=1.0) if width == height else Flips(p=1.0),
             A.Affine(
                 rotate=(-20, 20),
@@ -52,18 +47,18 @@ def training_transform(size: Size, colour: float = 0.0) -> A.Compose:
                 border_mode=cv2.BORDER_REFLECT_101,
                 p=1.0,
             ),
-            A.ColorJitter(jitter, jitter, jitter, (0.0, 0.0), p=0.8 if colour else 0.0),
+            colour_jitter(colour),
         ]
     )
 
 
 def require_masks(images: pd.DataFrame) -> None:
-    """DataError that names the images without a mask: a segmenter can do nothing with them."""
+    """DataError that names the images without a mask, which a segmenter needs."""
     if (without := images.loc[images["mask"] == "", "id"]).size:
         raise DataError(
-            f"images without a mask: {listed(without)}; put the masks "
-            "(<id>_segmentation.png) into the folder ISIC-2017_…_Part1_GroundTruth of their "
-            "split, or train on train_list='official', all of whose images have one."
+            f"images without a mask: {listed(without)}; put the masks (<id>_segmentation.png) into "
+            "the folder ISIC-2017_…_Part1_GroundTruth of their split, or use "
+            "train_list='official', where each image has one."
         )
 
 
@@ -83,11 +78,11 @@ class TrainingMasks(TrainingSet):
 
 
 class TestImages(LesionDataset):
-    """One image as the network is tested on it, with its mask at that size; keys as above.
+    """One test image as the network sees it, with its mask at that size; values as above.
 
     test_image "whole" resizes the whole image. "centre crop" is the coursework's way: the largest
-    part in the middle that has the shape of size, so that nothing is stretched; what lies outside
-    is never looked at. size is (width, height) in px.
+    central part with the aspect ratio of size, so that nothing is stretched; the rest is never
+    seen. size is (width, height) in px.
     """
 
     __test__ = False  # not a test case, whatever its name says to pytest
@@ -113,16 +108,20 @@ class TestImages(LesionDataset):
 
 
 def centre_crop(width: float, height: float, size: Size) -> Region:
-    """The largest region in the middle of a width × height image with the shape of size."""
+    """The largest central region of a width × height image with the aspect ratio of size.
+
+    >>> centre_crop(200, 100, (64, 64))
+    (0.25, 0.0, 0.5, 1.0)
+    """
     shape = size[0] / size[1]
     across, down = min(1.0, height * shape / width), min(1.0, width / shape / height)
     return ((1 - across) / 2, (1 - down) / 2, across, down)
 
 
 def on_the_grid(region: Region, shape: tuple[int, int]) -> Region:
-    """The region moved to the pixel borders of an image of shape (height, width).
+    """The region snapped to the pixels of an image of shape (height, width).
 
-    What is cut out there is then exactly what is put back at the original size.
+    The part that is cut out is then exactly the part that is put back at the original size.
     """
     height, width = shape
     left, top, right, bottom = corners(width, height, region)
@@ -130,7 +129,7 @@ def on_the_grid(region: Region, shape: tuple[int, int]) -> Region:
 
 
 def as_label(mask: np.ndarray) -> np.ndarray:
-    """A resized mask (H, W) of 0 … 255 as uint8 0/1, cut at one half."""
+    """A resized mask (H, W) of 0 … 255 as uint8 0/1, thresholded at one half."""
     return (mask > 127).astype(np.uint8)
 
 

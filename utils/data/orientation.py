@@ -1,7 +1,7 @@
-"""Opening pictures, and which way up one with an EXIF orientation lies.
+"""Opening pictures, and which way up one with an EXIF orientation is.
 
-With a mask it lies as the mask does, whose size tells; without one it is turned, as every viewer
-shows it. Where the size cannot tell, nobody may guess: the mask would lie beside its lesion.
+With a mask it is oriented like the mask, whose size decides; without one it is turned, as every
+viewer shows it. Where the size does not decide, guessing might put the mask beside its lesion.
 """
 
 import struct
@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 AS_STORED, TURNED, UNDECIDED = "as stored", "turned", "undecided"
 _TAG = 0x0112  # of EXIF; 1: as stored
-_WAYS = {  # what makes an image of each other orientation upright
+_WAYS = {  # from each other orientation to upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -24,27 +24,26 @@ _WAYS = {  # what makes an image of each other orientation upright
 
 
 def opened(source: str | Path | IO[bytes]) -> Image.Image:
-    """An image file, whose pixels are not read yet.
+    """An image file, whose pixels are not read yet; the first of a phone's several (MPO).
 
-    Whatever its name says, nothing but JPEG and PNG is tried: Pillow would hand an EPS to
-    Ghostscript. Of the several pictures that phones put into one JPEG (MPO) it is the first.
+    Whatever its name, only JPEG and PNG are tried: Pillow would hand an EPS to Ghostscript.
     """
     return Image.open(source, formats=("JPEG", "PNG"))
 
 
 def orientation(file: Image.Image) -> int:
-    """What EXIF says of an open image, 1 to 8; 1 where it cannot be read, as viewers take it."""
+    """The EXIF orientation of an open image, 1 to 8; 1 for unreadable ones, as in viewers."""
     try:
-        found = file.getexif().get(_TAG, 1)
+        value = file.getexif().get(_TAG, 1)
     except (SyntaxError, ValueError, struct.error):
         return 1
-    return found if found in range(1, 9) else 1  # there are files with a text in its place
+    return value if value in range(1, 9) else 1  # some files have text in its place
 
 
 def lie(file: Image.Image, mask: str | Path = "") -> str:
-    """How the pixels of an open image are to be used: AS_STORED, TURNED, or UNDECIDED.
+    """How to use the pixels of an open image: AS_STORED, TURNED, or UNDECIDED.
 
-    Raises ValueError or OSError where a mask would tell, but cannot be opened.
+    Raises ValueError or OSError where the mask would decide, but cannot be opened.
     """
     if orientation(file) == 1:
         return AS_STORED
@@ -61,10 +60,10 @@ def lie(file: Image.Image, mask: str | Path = "") -> str:
 
 
 def size_of(file: Image.Image, lies: str) -> tuple[int, int]:
-    """Width and height of an open image that lies so."""
+    """Width and height of an open image that is used this way."""
     return file.size[::-1] if lies == TURNED and orientation(file) >= 5 else file.size
 
 
 def laid(file: Image.Image, lies: str) -> Image.Image:
-    """An open image as it is to be used."""
+    """An open image, turned as it is to be used."""
     return file.transpose(_WAYS[orientation(file)]) if lies == TURNED else file

@@ -1,4 +1,4 @@
-"""Patches of images to train a classifier on, and the fixed views it is tested on."""
+"""Patches of images to train a classifier on, and the fixed views to test it on."""
 
 import albumentations as A
 import cv2
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from utils.data.decode import resized
-from utils.data.loaders import LesionDataset, TrainingSet, Turns, draw_by
+from utils.data.loaders import LesionDataset, TrainingSet, Turns, colour_jitter, draw_by
 from utils.data.store import Store
 
 VIEW_NAMES = (
@@ -26,11 +26,11 @@ def training_transform(
 ) -> A.Compose:
     """The paper's patches: a crop at one of the scales, flips, ±10° rotation, shift, 0.9–1.1 zoom.
 
-    patch_scales are equally likely fractions of the stored side, 0 < s <= 1 (Zhang et al. use
-    1/5 … 4/5 of full-size images; a store of 256 px has no detail left at 1/5). Deviation: quarter
-    turns besides flips, since dermoscopy has no up and down. colour is the strength of the jitter
-    of brightness, contrast and saturation, 0 for none. Maps (H, W, 3) uint8 RGB to the same; call
-    `draw_by` before each use.
+    patch_scales are fractions of the stored side, 0 < s <= 1, equally likely (Zhang et al. use
+    1/5 … 4/5 of full-size images; a store of 256 px has no detail left at 1/5).
+    Deviation: we add quarter turns to the flips, since dermoscopy has no up and down.
+    colour is the strength of the jitter of brightness, contrast and saturation, 0 for none.
+    Maps (H, W, 3) uint8 RGB to the same; call `draw_by` before each use.
     """
     crops = [
         # An area fraction of s² at ratio 1 is a square of side s of a square image.
@@ -43,8 +43,6 @@ def training_transform(
         )
         for s in patch_scales
     ]
-    strength = (1 - colour, 1 + colour)
-    jitter = A.ColorJitter(strength, strength, strength, (0.0, 0.0), p=0.8 if colour else 0.0)
     return A.Compose(
         [
             A.OneOf(crops, p=1.0),
@@ -56,28 +54,18 @@ def training_transform(
                 border_mode=cv2.BORDER_REFLECT_101,
                 p=1.0,
             ),
-            jitter,
+            colour_jitter(colour),
         ]
     )
 
 
 def view(image: np.ndarray, number: int, size: int) -> np.ndarray:
-    """Test view number 0 … 8 of an (H, W, 3) image, as (size, size, 3); named in `VIEW_NAMES`.
-
-    0 is the plain image; 1, 2, 3 the image flipped left-right, top-bottom and both ways; 4 … 8 the
-    crops of 80 % of the side at top-left, top-right, bottom-left, bottom-right and centre.
-    """
+    """Test view number 0 … 8 of an (H, W, 3) image, as (size, size, 3); see `VIEW_NAMES`."""
     if number < 4:
         flip = {1: 1, 2: 0, 3: -1}.get(number)  # OpenCV's codes: across, down, both
         return resized(image if flip is None else cv2.flip(image, flip), (size, size))
     height, width = (round(side * _CROP_SIDE) for side in image.shape[:2])
-    top, left = {
-        4: (0.0, 0.0),
-        5: (0.0, 1.0),
-        6: (1.0, 0.0),
-        7: (1.0, 1.0),
-        8: (0.5, 0.5),
-    }[number]
+    top, left = ((0, 0), (0, 1), (1, 0), (1, 1), (0.5, 0.5))[number - 4]
     y, x = round(top * (image.shape[0] - height)), round(left * (image.shape[1] - width))
     return resized(image[y : y + height, x : x + width], (size, size))
 

@@ -1,4 +1,4 @@
-"""ISIC 2017: where it lies, which images, labels and masks it holds, how it is split.
+"""ISIC 2017: where it is, which images, labels and masks it holds, how it is split.
 
 Everything is checked here, before any long work: a problem is a DataError that names up to five
 offenders and their count.
@@ -25,24 +25,19 @@ HOLDOUT_SHARE = 0.15  # 300 of the 2000 official training images
 def locate(data_dir: str | Path | None = None) -> Path:
     """The data folder: the one named, else `Data/ISIC2017`, else $ISIC2017_DIR, else the demo set.
 
-    "demo" always means the synthetic demo set, which is made when it is not there yet. A relative
+    "demo" always means the synthetic demo set, which is made when it does not exist yet. A relative
     path is tried from the working directory, then from the project's root.
-    Raises DataError when the folder named (or that of $ISIC2017_DIR) holds no ISIC 2017 split, and
-    ValueRefusedError for what can be no folder; LaunchError where a launcher was to start several
-    processes: all work begins here.
+    Raises DataError when the folder named (or that of $ISIC2017_DIR) holds no ISIC 2017 split,
+    ValueRefusedError for what cannot be a folder, and LaunchError where a launcher was asked for
+    several processes: all work begins here.
     """
     refuse_several_processes()
     origin, name = "", "data_dir"
     if data_dir is None:
-        standard, from_environment = (
-            project.PROJECT / "Data" / "ISIC2017",
-            os.environ.get("ISIC2017_DIR"),
-        )
-        if _begun(standard):
-            data_dir = standard
-        else:
-            data_dir, origin = from_environment or "demo", ", which $ISIC2017_DIR names"
-            name = "$ISIC2017_DIR"
+        data_dir = project.PROJECT / "Data" / "ISIC2017"
+        if not _has_data(data_dir):
+            data_dir = os.environ.get("ISIC2017_DIR") or "demo"
+            origin, name = ", which $ISIC2017_DIR names", "$ISIC2017_DIR"
     if str(data_dir) == "demo":
         return demo.generate(project.PROJECT / "Data" / "demo")
     folder = values.path(name, data_dir, "folder")
@@ -54,29 +49,28 @@ def locate(data_dir: str | Path | None = None) -> Path:
             raise _no_data(folder, origin)
     except OSError as error:
         raise DataError(
-            f"{folder}{origin} cannot be looked into ({error.strerror}); give access to it, or "
-            "name another folder (data_dir)."
+            f"{folder}{origin} cannot be read ({error.strerror}); give access to it, or name "
+            "another folder (data_dir)."
         ) from error
     return folder
 
 
-def _begun(standard: Path) -> bool:
-    """Whether someone put data there; what a download leaves on its way is no reason to wait."""
-    on_the_way = {"archives", "downloads.json", "unpacked.json"}
+def _has_data(standard: Path) -> bool:
+    """Whether someone put data there; the traces of an unfinished download do not count."""
+    unfinished = {"archives", "downloads.json", "unpacked.json"}
     return standard.is_dir() and any(
-        not path.name.startswith(".") and path.suffix != ".csv" and path.name not in on_the_way
+        not path.name.startswith(".") and path.suffix != ".csv" and path.name not in unfinished
         for path in standard.iterdir()
     )
 
 
 def _no_data(folder: Path, origin: str = "") -> DataError:
-    names = sorted(p.name for p in folder.glob("*") if not p.name.startswith("."))
-    found = listed(names) or "nothing"
+    names = listed(sorted(p.name for p in folder.glob("*") if not p.name.startswith(".")))
     return DataError(
-        f"no ISIC 2017 data in {folder}{origin}: found {found}; expected folders such as "
-        f"{IMAGE_FOLDERS['train'][0]} with {PREFIXES['train'][0]}_Part3_GroundTruth.csv beside "
-        "them. Bring them (python prepare_data.py download), name the folder that holds them, or "
-        "use data_dir='demo'."
+        f"no ISIC 2017 data in {folder}{origin}: found {names or 'nothing'}; expected folders such "
+        f"as {IMAGE_FOLDERS['train'][0]} with {PREFIXES['train'][0]}_Part3_GroundTruth.csv beside "
+        "them. Download them (python prepare_data.py download), name the folder that holds them, "
+        "or use data_dir='demo'."
     )
 
 
@@ -91,29 +85,29 @@ def set_name(data_dir: Path) -> str:
 
 
 def note(data_dir: Path) -> str:
-    """What every figure and table made from the folder says about its data."""
+    """The note on the data in every figure and table made from the folder."""
     return demo.ABOUT if is_demo(data_dir) else "ISIC 2017"
 
 
 def read(data_dir: Path, train_list: str = "official", allow_missing: bool = False) -> pd.DataFrame:
-    """All images of all splits that the folder holds, checked; a row an image.
+    """All images of all splits that the folder holds, checked; one row an image.
 
     Columns: id, split ("train", "validation", "test"), label (0 melanoma, 1 seborrheic keratosis,
-    2 benign; `NO_LABEL` in a split that has masks, but no label table), official (False for what
-    only the enlarged list has), image (path), mask (path or ""), age (years or NaN), sex ("male",
+    2 benign; `NO_LABEL` in a split that has masks, but no label table), official (False for images
+    of the enlarged list alone), image (path), mask (path or ""), age (years or NaN), sex ("male",
     "female", "unknown"). train_list "extended" adds the coursework's 1320 further archive images,
     "patches" 60 crops of each official training image (`data.crops`); with allow_missing, rows
     without an image file are left out instead of being an error.
     Raises DataError for ids without image, images without row, duplicates, rows with both labels,
-    labels that are not 0 or 1, and ids that stand in two splits.
+    labels that are not 0 or 1, and ids in two splits.
     """
     _check_choice("train_list", train_list, TRAIN_LISTS)
     present = splits_in(data_dir)
     extended = "train" in present and train_list == "extended"
     if extended and not (data_dir / EXTENDED_LABELS).exists():
         raise DataError(
-            f"train_list='extended' needs {EXTENDED_LABELS} in {data_dir}, which is not there; "
-            "put it there, or use train_list='official'."
+            f"train_list='extended' needs {EXTENDED_LABELS} in {data_dir}, which is missing; add "
+            "it, or use train_list='official'."
         )
     if not present:
         raise _no_data(data_dir)
@@ -124,13 +118,13 @@ def read(data_dir: Path, train_list: str = "official", allow_missing: bool = Fal
     twice = images.loc[images["id"].duplicated(), "id"]
     if len(twice):
         raise DataError(
-            f"ids that stand in two splits: {listed(twice)}; a network must not be scored "
-            f"on images it was trained on. Remove them from one of the csv files in {data_dir}."
+            f"ids in two splits: {listed(twice)}; a network must not be scored on images it was "
+            f"trained on. Remove them from one of the csv files in {data_dir}."
         )
     return images
 
 
-def training_rows(
+def training_images(
     images: pd.DataFrame, select_on: str, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split into the images to train on and those to select the best epoch on.
@@ -138,72 +132,66 @@ def training_rows(
     "validation" selects on the official validation split, as the published studies did. "holdout"
     keeps 15 % of the official training images (300 of 2000), stratified by class and fixed by the
     seed, and leaves the validation split untouched; no crop of a held-out image is trained on.
-    Raises DataError when a split is missing.
+    Raises DataError when a split is missing, or a class has too few images.
     """
     _check_choice("select_on", select_on, SELECT_ON)
     train, validation = (images[images["split"] == split] for split in ("train", "validation"))
-    if train.empty or (select_on == "validation" and validation.empty):
+    on_validation = select_on == "validation"
+    if train.empty or (on_validation and validation.empty):
         raise DataError(
             f"training with select_on={select_on!r} needs the train"
-            f"{' and the validation' if select_on == 'validation' else ''} split; found "
-            f"{listed(sorted(images['split'].unique())) or 'none'}. Bring the split"
-            f"{', or select on ' + repr('holdout') if select_on == 'validation' else ''}."
+            f"{' and the validation' * on_validation} split; found "
+            f"{listed(sorted(images['split'].unique())) or 'none'}. Add the split"
+            f"{', or select on ' + repr('holdout') if on_validation else ''}."
         )
-    if select_on == "validation":
+    if on_validation:
         return train.reset_index(drop=True), validation.reset_index(drop=True)
     official = train[train["official"]]
     other = "choose the epoch on the validation split (select_on='validation')"
-    classes = _classes_there(official, "a hold-out of the official training images", other)
-    if len(official) * HOLDOUT_SHARE <= classes - 1:  # scikit-learn rounds up
+    _require_pairs(official, "a hold-out of the official training images", other)
+    if len(official) * HOLDOUT_SHARE <= official["label"].nunique() - 1:  # scikit-learn rounds up
         raise DataError(
             f"a hold-out of {HOLDOUT_SHARE:.0%} of {len(official)} training images has no room for "
-            "an image of each class; bring more images, or choose the epoch on the validation "
-            "split (select_on='validation')."
+            f"an image of each class; add more images, or {other}."
         )
-    _, held_out = _parted(official, seed, test_size=HOLDOUT_SHARE)
+    _, held_out = _stratified(official, seed, test_size=HOLDOUT_SHARE)
     kept = train[~pd.Series(crops.source(train["id"]), train.index).isin(held_out["id"])]
     return kept.reset_index(drop=True), held_out.sort_values("id").reset_index(drop=True)
 
 
 def drawn(images: pd.DataFrame, count: int | None, seed: int) -> pd.DataFrame:
-    """`count` of the images at most, drawn by class and fixed by the seed; all of them for None.
+    """At most `count` of the images, stratified by class, fixed by the seed; all of them for None.
 
-    Classes keep their shares, and each at least one image. Raises DataError where count has no room
-    for that.
+    Raises DataError where an image of each class cannot be both drawn and left.
     """
     if count is None or count >= len(images):
         return images
-    rest = len(images) - count
     classes = images["label"].nunique()
-    if count < classes or rest < classes:
+    if not classes <= count <= len(images) - classes:
         raise DataError(
             f"train_images is {count} of {len(images)}; expected at least {classes}, an image "
             f"of each class, and at most {len(images) - classes}, or all of them (None)."
         )
-    _classes_there(
-        images, f"drawing {count} training images by class", "use all (train_images=None)"
-    )
-    kept, _ = _parted(images, seed, train_size=count)
+    what = f"drawing {count} training images by class"
+    _require_pairs(images, what, "use all (train_images=None)")
+    kept, _ = _stratified(images, seed, train_size=count)
     return kept.sort_index().reset_index(drop=True)
 
 
-def _parted(images: pd.DataFrame, seed: int, **size: float) -> list[pd.DataFrame]:
-    from sklearn.model_selection import (
-        train_test_split,  # brings scipy: only who parts images waits
-    )
+def _stratified(images: pd.DataFrame, seed: int, **size: float) -> list[pd.DataFrame]:
+    from sklearn.model_selection import train_test_split  # slow: it imports scipy
 
     return train_test_split(images, stratify=images["label"], random_state=seed, **size)
 
 
-def _classes_there(images: pd.DataFrame, what: str, other: str) -> int:
-    """How many classes the images have; DataError where one of them cannot be parted."""
+def _require_pairs(images: pd.DataFrame, what: str, other: str) -> None:
+    """DataError where a class has too few images to be split."""
     counts = images["label"].value_counts().sort_index()
     if counts.empty or counts.min() < 2:
         raise DataError(
             f"{what} needs at least 2 images of each class; found {_numbers(counts) or 'none'}. "
-            f"Bring more images of it, or {other}."
+            f"Add more images of it, or {other}."
         )
-    return len(counts)
 
 
 def _numbers(counts: pd.Series) -> str:
@@ -212,7 +200,7 @@ def _numbers(counts: pd.Series) -> str:
 
 
 def require_labels(images: pd.DataFrame) -> None:
-    """DataError where an image has no label: a classifier can do nothing with it."""
+    """DataError where an image has no label, which a classifier needs."""
     without = images[images["label"] == NO_LABEL]
     for split, part in without.groupby("split", sort=False):
         raise DataError(
@@ -223,38 +211,35 @@ def require_labels(images: pd.DataFrame) -> None:
 
 
 def require_classes(classes: int, train: pd.DataFrame, select: pd.DataFrame) -> None:
-    """DataError where a classifier cannot learn its classes from train, or be chosen on select.
+    """DataError where a classifier cannot learn its classes from train, or be selected on select.
 
     classes is the number of its outputs: 1 tells melanoma from the rest.
     """
-    there, chosen = (
+    trained, selected = (
         part["label"].value_counts().reindex(range(len(CLASSES)), fill_value=0)
         for part in (train, select)
     )
-    if _suffices(there, classes) and _suffices(chosen, classes):
+    if _suffices(trained, classes) and _suffices(selected, classes):
         return
-    place, counts = "to train on", there
-    others = ["row 1-4 (melanoma against the rest)"] * (
-        _suffices(there, 1) and _suffices(chosen, 1)
-    )
-    cure = f"With these {' and '.join([*others, 'the segmenters'])} can be trained"
-    if _suffices(there, classes):
-        place, counts = "to choose the epoch on", chosen
+    place, counts, names = "to train on", trained, "the segmenters"
+    if _suffices(trained, 1) and _suffices(selected, 1):
+        names = f"row 1-4 (melanoma against the rest) and {names}"
+    cure = f"With these {names} can be trained"
+    if _suffices(trained, classes):
+        place, counts = "to choose the epoch on", selected
         if (select["split"] == "validation").all():
-            cure = "Bring more, or choose it on a part of the training images (select_on='holdout')"
+            cure = "Add more, or choose it on a part of the training images (select_on='holdout')"
     needed = "melanomas and others" if classes == 1 else "images of each class"
     raise DataError(f"this row needs {needed} {place}; found {_numbers(counts)}. {cure}.")
 
 
 def _suffices(counts: pd.Series, classes: int) -> bool:
-    """Whether images of so many of each class are enough for that number of outputs."""
-    if classes == 1:
-        return bool(counts[0] > 0 and counts[1:].sum() > 0)
-    return bool(counts.min() > 0)
+    """Whether these images of each class are enough for that number of outputs."""
+    return bool(counts[0] > 0 and counts[1:].sum() > 0) if classes == 1 else bool(counts.min() > 0)
 
 
 def evaluation_split(images: pd.DataFrame, split: str | None = None) -> str:
-    """The split to score: the one named, else test where it is there, else validation."""
+    """The split to score: the one named, else test if present, else validation."""
     present = sorted(images["split"].unique())
     if split is None:
         split = "test" if "test" in present else "validation"
@@ -264,10 +249,7 @@ def evaluation_split(images: pd.DataFrame, split: str | None = None) -> str:
 
 
 def class_counts(images: pd.DataFrame) -> pd.DataFrame:
-    """Images per split and class, in class order, with a column for all.
-
-    Where some have no label there is a column for these, too.
-    """
+    """Images per split and class, in class order, then those without label, if any, and all."""
     labels = [*range(len(CLASSES)), *([NO_LABEL] if (images["label"] == NO_LABEL).any() else [])]
     counts = pd.crosstab(images["split"], images["label"]).reindex(columns=labels, fill_value=0)
     counts.columns = [*CLASSES, "no label"][: len(labels)]
@@ -275,6 +257,6 @@ def class_counts(images: pd.DataFrame) -> pd.DataFrame:
     return counts.reindex([s for s in SPLITS if s in counts.index])
 
 
-def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(known)}.")
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")

@@ -1,10 +1,10 @@
 """The prepared store: every image and mask decoded once into uint8 memory maps of one size.
 
 `prepared-<width>x<height>/` (or `prepared-<side>/`) holds `images.npy` (n, H, W, 3) RGB,
-`masks.npy` (n, H, W) 0/255 and `index.csv` (one row an image). Aspect-ratio policy: every image is
-stretched to the store's size, as the published studies do; `index.csv` keeps the original width and
-height, so that predictions can be brought back. Images shrink by area averaging and grow by linear
-interpolation; masks are resized by area and cut at one half, so they stay binary.
+`masks.npy` (n, H, W) 0/255 and `index.csv` (one row an image). Every image is stretched to the
+store's size, as the published studies do; `index.csv` keeps the original width and height, so that
+predictions can be resized back. Images shrink by area averaging and grow by linear interpolation;
+masks are resized likewise and thresholded at one half, so they stay binary.
 
 Preparing is resumable and never leaves a half-written store: it works in `<name>.partial` and
 renames that at the end. A source is decoded again only when its content changed.
@@ -33,7 +33,7 @@ from utils.system.errors import DataError, listed
 from utils.system.files import locked
 
 CHUNK = 64  # images that are decoded at once, and held until they are stored
-NOTE_EVERY = 10.0  # seconds between two entries in the index of an unfinished store
+NOTE_EVERY = 10.0  # seconds between two saves of an unfinished store
 _ARRAYS = ("images.npy", "masks.npy")
 
 
@@ -41,8 +41,8 @@ _ARRAYS = ("images.npy", "masks.npy")
 class Store:
     """A prepared store. It keeps no file open, so it can be sent to worker processes.
 
-    Each access reads one image with an ordinary read: memory stays constant whatever the number of
-    images, where pages of a mapped file would count towards the process that touches them.
+    Each access reads one image from the file: pages of a memory map would count towards every
+    process that touches them, and memory would grow with the number of images.
     """
 
     folder: Path
@@ -60,10 +60,8 @@ class Store:
 
     def _read(self, name: str, start: int, position: int, shape: tuple[int, ...]) -> np.ndarray:
         size = int(np.prod(shape))
-        flat = np.fromfile(
-            self.folder / name, dtype=np.uint8, count=size, offset=start + int(position) * size
-        )
-        return flat.reshape(shape)
+        offset = start + int(position) * size
+        return np.fromfile(self.folder / name, np.uint8, size, offset=offset).reshape(shape)
 
     def positions(self, images: pd.DataFrame) -> np.ndarray:
         """Position in the store of each image; KeyError for an id that was not prepared."""
@@ -73,7 +71,7 @@ class Store:
     def fingerprint(self, images: pd.DataFrame, masks: bool = False) -> str:
         """Sixteen hex digits that change when an id, a split, a label or an image file changes.
 
-        With masks also when a mask does; a classifier never sees them.
+        With masks also when a mask changes; a classifier never sees them.
         """
         kept = ["id", "sha256", *(["mask_sha256"] if masks else [])]
         columns = self.index.iloc[self.positions(images)][kept].astype(str)
@@ -85,18 +83,21 @@ class Store:
 def prepare(
     data_dir: Path, images: pd.DataFrame, size: int | tuple[int, int], workers: int | None = None
 ) -> Store:
-    """The store of the images at size (side, or (width, height)) px; decodes what is not there yet.
+    """The store of the images (`data.read`) at size (side, or (width, height)) px.
 
-    images as `data.read` gives them. Raises DataError naming the sources that cannot be used,
-    after all others were decoded, and where nothing can be written. A second process that prepares
-    the same store waits for the first.
+    Decodes what is missing. Raises DataError naming the unusable sources, after all others were
+    decoded, and where nothing can be written. A second process that prepares the same store waits
+    for the first.
     """
     width, height = (size, size) if isinstance(size, int) else size
     name = f"prepared-{width}" if width == height else f"prepared-{width}x{height}"
     folder = _writable_home(data_dir) / name
     try:
         with locked(folder.with_name(f".{name}.lock"), f"{folder} is being prepared", wait=True):
-            if not _is_whole(folder, images):
+            records = _plan(read_records(folder), images)
+            if folder.exists() and all(record.decoded for record in records):
+                write_index(folder, records)  # labels, age and sex may have changed
+            else:
                 _build(folder, images, (width, height), workers)
     except OSError as error:
         raise unwritable(error, folder) from error
@@ -104,7 +105,7 @@ def prepare(
 
 
 def open_store(folder: Path) -> Store:
-    """Open a finished store. Raises DataError when folder holds none."""
+    """Open a finished store. Raises DataError when the folder holds none."""
     if not (folder / "index.csv").exists():
         raise DataError(f"no prepared store in {folder}; prepare one with store.prepare.")
     images, masks = (np.load(folder / file, mmap_mode="r") for file in _ARRAYS)
@@ -113,25 +114,15 @@ def open_store(folder: Path) -> Store:
 
 
 def _writable_home(data_dir: Path) -> Path:
-    """data_dir, or `Data/<fingerprint of its path>` when nothing may be written there."""
+    """data_dir, or `Data/<fingerprint of its path>` when it is read-only."""
     if data_dir.stat().st_mode & 0o222 and os.access(data_dir, os.W_OK):
         return data_dir
-    return (
-        project.PROJECT / "Data" / hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:12]
-    )
-
-
-def _is_whole(folder: Path, images: pd.DataFrame) -> bool:
-    """Whether the finished store holds all images; its index then says what is true of them now."""
-    records = _plan(read_records(folder), images)
-    whole = folder.exists() and all(record.decoded for record in records)
-    if whole:
-        write_index(folder, records)
-    return whole
+    fingerprint = hashlib.sha256(str(data_dir.resolve()).encode()).hexdigest()[:12]
+    return project.PROJECT / "Data" / fingerprint
 
 
 def _plan(previous: list[Record], images: pd.DataFrame) -> list[Record]:
-    """The records to reach; those that are not decoded must be.
+    """The records of the store to build; those that are not decoded yet are to do.
 
     Images already stored keep their position, whatever is added: a run in progress reads on.
     """
@@ -145,20 +136,16 @@ def _plan(previous: list[Record], images: pd.DataFrame) -> list[Record]:
         record.learn(stats)
         old = records.get(row.id)
         if old is not None and old.decoded:
-            touched = any(getattr(old, name) != stat for name, stat in stats.items())
-            if not touched or _same_content(old, row.image, row.mask):
+            untouched = all(getattr(old, name) == stat for name, stat in stats.items())
+            hashes = (old.sha256, old.mask_sha256)
+            if untouched or hashes == (content_hash(row.image), content_hash(row.mask)):
                 record.learn({name: getattr(old, name) for name in DECODED})
         records[row.id] = record
     return list(records.values())
 
 
-def _same_content(old: Record, image: str, mask: str) -> bool:
-    """Whether the files hold what they held when they were decoded."""
-    return old.sha256 == content_hash(image) and old.mask_sha256 == content_hash(mask)
-
-
 def _build(folder: Path, images: pd.DataFrame, size: tuple[int, int], workers: int | None) -> None:
-    """Decode what is missing next to the finished store, then take its place."""
+    """Decode what is missing next to the finished store, then replace it."""
     partial = folder.with_name(f"{folder.name}.partial")
     records, arrays = _open_partial(folder, partial, images, size)
     sources = images.set_index("id")[["image", "mask"]]
@@ -176,23 +163,28 @@ def _build(folder: Path, images: pd.DataFrame, size: tuple[int, int], workers: i
                     continue
                 arrays[0][place], arrays[1][place], facts = result
                 records[place].learn(facts)
-            # Not after each chunk: the index is written whole, and grows with the images.
+            # Not after each chunk: the complete index is written each time.
             if time.monotonic() - noted >= NOTE_EVERY:
-                _note(partial, records, arrays)
+                _save(partial, records, arrays)
                 noted = time.monotonic()
-    _note(partial, records, arrays)
+    _save(partial, records, arrays)
     if broken:
         raise DataError(
-            f"files that cannot be used: {listed(broken)}; mend them, or bring undamaged "
-            "copies. To train without them move the images elsewhere and set allow_missing=True in "
-            "the row. What was decoded is kept."
+            f"files that cannot be used: {listed(broken)}; repair them, or replace them by "
+            "undamaged copies. To train without them move the images elsewhere and set "
+            "allow_missing=True. What was decoded is kept."
         )
     del arrays
-    _take_place(partial, folder)
+    old = folder.with_name(f"{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    partial.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
-def _note(partial: Path, records: list[Record], arrays: list[np.memmap]) -> None:
-    """Make what was decoded so far outlive this process: pixels first, then the index."""
+def _save(partial: Path, records: list[Record], arrays: list[np.memmap]) -> None:
+    """Make the images decoded so far outlive this process: pixels first, then the index."""
     for array in arrays:
         array.flush()
     write_index(partial, records)
@@ -201,11 +193,11 @@ def _note(partial: Path, records: list[Record], arrays: list[np.memmap]) -> None
 def _open_partial(
     folder: Path, partial: Path, images: pd.DataFrame, size: tuple[int, int]
 ) -> tuple[list[Record], list[np.memmap]]:
-    """Records and arrays of an unfinished store, with what an earlier attempt left in them."""
+    """Records and arrays of an unfinished store, with the images an earlier attempt decoded."""
     finished, left = read_records(folder), read_records(partial)
     if left and [record.id for record in left] == [r.id for r in _plan(finished, images)]:
         return _plan(left, images), [np.lib.format.open_memmap(partial / f, "r+") for f in _ARRAYS]
-    # The earlier attempt was for other images: what it decoded moves to its new place.
+    # The earlier attempt was for other images: its pixels move to their new positions.
     records = _plan(finished + [record for record in left if record.decoded], images)
     needed = len(records) * size[0] * size[1] * 4
     require_room(f"{len(records)} images", partial, needed, "prepare them smaller (stored_size)")
@@ -214,33 +206,17 @@ def _open_partial(
     if partial.exists():
         partial.rename(spare)
     partial.mkdir(parents=True)
+    places = {record.id: place for place, record in enumerate(records)}
     arrays = []
     for file, shape in zip(_ARRAYS, ((*size[::-1], 3), size[::-1]), strict=True):
         array = np.lib.format.open_memmap(partial / file, "w+", np.uint8, (len(records), *shape))
         reserve(partial / file, array.offset + array.nbytes)
-        _take_over(array, records, folder / file, finished)
-        _take_over(array, records, spare / file, left)
-        array.flush()
+        for source, stored in ((folder, finished), (spare, left)):
+            old = np.load(source / file, mmap_mode="r") if stored else array
+            for number, record in enumerate(stored):
+                if record.decoded:
+                    array[places[record.id]] = old[number]
         arrays.append(array)
-    write_index(partial, records)
+    _save(partial, records, arrays)
     shutil.rmtree(spare, ignore_errors=True)
     return records, arrays
-
-
-def _take_over(array: np.ndarray, records: list[Record], file: Path, known: list[Record]) -> None:
-    """Copy what file holds of the known records to where the records have it now."""
-    if known:
-        places = {record.id: place for place, record in enumerate(records)}
-        old = np.load(file, mmap_mode="r")
-        for number, record in enumerate(known):
-            if record.decoded:
-                array[places[record.id]] = old[number]
-
-
-def _take_place(partial: Path, folder: Path) -> None:
-    old = folder.with_name(f"{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    partial.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)

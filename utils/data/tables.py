@@ -1,7 +1,7 @@
-"""The csv tables of ISIC 2017, read without guessing: labels and metadata.
+"""The csv tables of ISIC 2017, labels and metadata, read without guessing.
 
-Every cell stays the text that the file holds, so an image may be called "NA". What is wrong is a
-`Fault`; who needs the table raises the first one, who verifies it collects them all.
+Every cell stays the text in the file, so an image may be called "NA". What is wrong is a `Fault`:
+readers of a table raise the first one, the verification collects them all.
 """
 
 import csv
@@ -19,16 +19,16 @@ METADATA_COLUMNS = ("image_id", "age_approximate", "sex")
 SEXES = ("male", "female")  # anything else is unknown
 OLDEST = 110  # years
 _UNKNOWN = {"", "unknown", "nan", "na", "n/a", "none", "null"}
-NO_LABEL = -1  # of a row that does not say which class it is
-# Ids become names of files, of masks that are written too: none may lead out of its folder.
+NO_LABEL = -1  # of an image whose class is unknown
+# Ids become file names, also of masks that are written: none may lead out of its folder.
 _NO_FILE_NAME = re.compile(r"[/\\\x00-\x1f\x7f]|^\.+$")
 
 
 def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """These columns of a table, as texts without spaces around them.
+    """These columns of a table, as text without surrounding spaces.
 
     Commas, semicolons or tabs, a byte order mark, any line ends, empty lines and further columns
-    are taken as they come. Raises DataError for a file that is no such table.
+    are accepted. Raises DataError for a file that is no such table.
     """
     text = _read_text(file)
     first_line = text.lstrip().partition("\n")[0]
@@ -37,12 +37,12 @@ def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         for line in reader:
             cells = [cell.strip() for cell in line]
-            if lines and any(cells) and len(cells) != len(lines[0]):
-                raise csv.Error(
-                    f"line {reader.line_num} has {len(cells)} cells, the first {len(lines[0])}"
-                )
-            if any(cells):
-                lines.append(cells)
+            if not any(cells):
+                continue
+            lines.append(cells)
+            if len(cells) != len(lines[0]):
+                sizes = f"{len(cells)} cells, the first {len(lines[0])}"
+                raise csv.Error(f"line {reader.line_num} has {sizes}")
     except csv.Error as error:
         raise _no_csv(file, str(error)) from error
     if not lines:
@@ -52,7 +52,7 @@ def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         found = textwrap.shorten(listed(lines[0]), 200, placeholder=" …")
         raise DataError(
             f"{file} lacks the column {', '.join(lacking)}; found {found}. {expected[:-1]}: rename "
-            "a column, or add what is not there (labels: 0 where the set has none of that class)."
+            "a column, or add what is missing (labels: 0 where the set has none of that class)."
         )
     if twice := [column for column in columns if lines[0].count(column) > 1]:
         raise DataError(f"{file} has the column {', '.join(twice)} twice; keep one. {expected}")
@@ -61,9 +61,9 @@ def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 def _read_text(file: Path) -> str:
     if file.is_dir():
-        raise DataError(f"{file} is a folder, expected a csv file; bring the file in its place.")
+        raise DataError(f"{file} is a folder, expected a csv file; put the file in its place.")
     if file.exists() and not file.is_file():  # reading a pipe would wait forever
-        raise DataError(f"{file} is no ordinary file, expected a csv file; bring one in its place.")
+        raise DataError(f"{file} is no regular file, expected a csv file; put one in its place.")
     try:
         text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -76,34 +76,33 @@ def _read_text(file: Path) -> str:
     return text
 
 
-def _no_csv(file: Path, fault: str, cure: str = "mend it") -> DataError:
-    cure += ", or bring an undamaged copy"
+def _no_csv(file: Path, fault: str, cure: str = "repair it") -> DataError:
+    cure += ", or replace it by an undamaged copy"
     return DataError(f"{file} is no readable csv file ({printable(fault)}); {cure}.")
 
 
 def inspect_labels(file: Path) -> tuple[pd.DataFrame, list[Fault]]:
     """Columns id and label (0 melanoma, 1 seborrheic keratosis, 2 benign), and what is wrong.
 
-    Rows with a usable id, once each; `NO_LABEL` where the label is at fault. Raises DataError for a
-    file that is no label table, or has no rows.
+    Each usable id once; `NO_LABEL` for an invalid label. Raises DataError for a file that is no
+    label table, or has no rows.
     """
     table = read_csv(file, LABEL_COLUMNS)
     if table.empty:
         raise DataError(f"{file} has no rows under its column names; write one for each image.")
     ids, faults = inspect_ids(table, file)
     values = table[[*LABEL_COLUMNS[1:]]].apply(pd.to_numeric, errors="coerce")
-    strange = ~values.isin((0, 1)).all(axis=1)
+    invalid = ~values.isin((0, 1)).all(axis=1)
     both = (values == 1).all(axis=1)
-    if strange.any():
-        what = f"labels other than 0 and 1 in {file} for"
-        faults.append(Fault(what, "write 0 or 1", table["image_id"][strange].tolist()))
-    if both.any():
-        what = f"rows of {file} with both labels set:"
-        cure = "a lesion is melanoma, or seborrheic keratosis, or neither (benign)"
-        faults.append(Fault(what, cure, table["image_id"][both].tolist()))
+    cure = "a lesion is melanoma, or seborrheic keratosis, or neither (benign)"
+    faults += _with_names(
+        Fault(
+            f"labels other than 0 and 1 in {file} for", "write 0 or 1", [*table.image_id[invalid]]
+        ),
+        Fault(f"rows of {file} with both labels set:", cure, [*table.image_id[both]]),
+    )
     melanoma, keratosis = (values[name] == 1 for name in values)
-    label = (2 - 2 * melanoma.astype(int) - keratosis.astype(int)).astype("int64")
-    label = label.mask(strange | both, NO_LABEL)
+    label = (2 - 2 * melanoma.astype("int64") - keratosis).mask(invalid | both, NO_LABEL)
     return pd.DataFrame({"id": ids, "label": label.loc[ids.index]}).reset_index(drop=True), faults
 
 
@@ -115,12 +114,15 @@ def inspect_ids(table: pd.DataFrame, file: Path) -> tuple[pd.Series, list[Fault]
     twice = ids.duplicated() & ~empty
     rows = [f"row {place + 1}" for place in ids.index[empty]]
     name = "an id is the name of its image file without the ending, such as ISIC_0000001"
-    found = (
-        Fault(f"rows without an id in {file}:", f"{name}; write it, or remove the row", rows),
-        Fault(f"ids in {file} that name no file:", name, ids[strange].tolist()),
+    return ids[~(empty | strange | twice)], _with_names(
+        Fault(f"rows without an id in {file}:", f"{name}; add it, or remove the row", rows),
+        Fault(f"ids in {file} that are no file names:", name, ids[strange].tolist()),
         Fault(f"duplicate ids in {file}:", "keep one row for each image", ids[twice].tolist()),
     )
-    return ids[~(empty | strange | twice)], [fault for fault in found if fault.names]
+
+
+def _with_names(*faults: Fault) -> list[Fault]:
+    return [fault for fault in faults if fault.names]
 
 
 def read_labels(file: Path) -> pd.DataFrame:
@@ -133,36 +135,31 @@ def read_labels(file: Path) -> pd.DataFrame:
 def inspect_metadata(file: Path) -> tuple[pd.DataFrame, list[Fault]]:
     """Columns age (years or NaN) and sex by id, and what is wrong with the ids.
 
-    Ages that nobody has are unknown. Raises DataError for a file that is no metadata table.
+    Impossible ages are unknown. Raises DataError for a file that is no metadata table.
     """
     table = read_csv(file, METADATA_COLUMNS)
     ids, faults = inspect_ids(table, file)
-    known = table.loc[ids.index].set_index("image_id")
-    return pd.DataFrame({"age": _years(known), "sex": _sexes(known)}), faults
+    return _people(table.loc[ids.index].set_index("image_id")), faults
 
 
 def odd_metadata(file: Path) -> list[Fault]:
-    """What a metadata table says that is read as unknown, though it does not say "unknown"."""
+    """Cells of a metadata table that are read as unknown, though they do not say "unknown"."""
     table = read_csv(file, METADATA_COLUMNS)
-    faults = []
-    for column, read, expected in (
-        ("age_approximate", _years(table).notna(), f"years from 0 to {OLDEST}"),
-        ("sex", _sexes(table) != "unknown", " or ".join(SEXES)),
+    people, faults = _people(table), []
+    for column, known, expected in (
+        ("age_approximate", people["age"].notna(), f"years from 0 to {OLDEST}"),
+        ("sex", people["sex"] != "unknown", " or ".join(SEXES)),
     ):
-        odd = table[~read & ~table[column].str.lower().isin(_UNKNOWN)]
+        odd = table[~known & ~table[column].str.lower().isin(_UNKNOWN)]
         cells = [f"{id_} ({cell})" for id_, cell in zip(odd["image_id"], odd[column], strict=True)]
         if cells:
             what = f"{column} in {file.name} that is read as unknown, expected {expected}:"
-            cure = "write it so where it is known"
-            faults.append(Fault(f"{what} {listed(cells)}", cure))
+            faults.append(Fault(f"{what} {listed(cells)}", "correct it where it is known"))
     return faults
 
 
-def _years(table: pd.DataFrame) -> pd.Series:
+def _people(table: pd.DataFrame) -> pd.DataFrame:
     age = pd.to_numeric(table["age_approximate"], errors="coerce").astype(float)
-    return age.where(age.between(0, OLDEST))
-
-
-def _sexes(table: pd.DataFrame) -> pd.Series:
     sex = table["sex"].str.lower()
-    return sex.where(sex.isin(SEXES), "unknown")
+    age, sex = age.where(age.between(0, OLDEST)), sex.where(sex.isin(SEXES), "unknown")
+    return pd.DataFrame({"age": age, "sex": sex})

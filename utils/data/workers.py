@@ -1,7 +1,7 @@
-"""Worker processes of a loader: how many there is room for, and what to say where one fails.
+"""Worker processes of a loader: how many have room, and a plain error where one fails.
 
-Under Linux a worker hands its batches over in /dev/shm, of which a container has 64 MB unless told
-otherwise. Where it is full a worker dies, or waits for ever.
+On Linux a worker passes its batches through /dev/shm, of which a container has 64 MB by default.
+Where it is full a worker dies, or waits forever.
 """
 
 import os
@@ -20,26 +20,26 @@ from utils.system.errors import DataError
 
 SHARED = Path("/dev/shm")
 AHEAD = 2  # batches that each worker loads before they are asked for
-# Seconds after which a batch will not come any more; workers that start may take long to import
-# torch. Without SIGCHLD (Windows) a limit would hide a dead worker for as long.
+# Seconds to wait for a batch; workers may take long to start, as they import torch. Without
+# SIGCHLD (Windows) a limit would hide a dead worker for as long.
 PATIENCE = 600 if hasattr(signal, "SIGCHLD") else 0
 _MORE = "give the container more of it (docker run --shm-size=2g)"
 
 
 def default_workers() -> int:
-    """0 without a GPU, where training leaves no core idle; else a worker a core, 8 at most."""
+    """0 without a GPU, where training leaves no core idle; else one per core, 8 at most."""
     return min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0
 
 
 def with_room(workers: int, batch: int, must: bool) -> int:
-    """So many workers, or fewer where no more fit; batch is the size of one in bytes.
+    """The number of workers, or fewer where no more fit; batch is the size of one in bytes.
 
     Raises DataError where all of them must fit, and do not.
     """
     if sys.platform != "linux" or not SHARED.is_dir():
         return workers
     free = free_space(SHARED)
-    fitting = max(0, free // batch - 1) // AHEAD  # one more is being looked at
+    fitting = max(0, free // batch - 1) // AHEAD  # one more batch is in use
     if workers <= fitting:
         return workers
     needed = (AHEAD * workers + 1) * batch
@@ -57,31 +57,32 @@ def _say_once(text: str) -> None:
 
 
 class WorkerError(RuntimeError):
-    """A worker has died, or stands still; the message says what to do."""
+    """A worker has died, or hangs; the message says what to do."""
 
 
 @contextmanager
 def faults_in_words() -> Iterator[None]:
-    """What torch says of a worker that failed, with what to do; other errors as they are.
+    """Turn torch's errors about failed workers into a WorkerError; others pass unchanged.
 
-    Open, or a decorator, wherever workers may run: torch tells of a dead one by a signal, in the
-    middle of whatever is computed.
+    A context, or a decorator, around all code during which workers run: torch reports a dead one by
+    a signal, in the middle of any computation.
     """
     try:
         yield
     except WorkerError:
         raise
     except RuntimeError as error:
-        said = str(error)
-        if "DataLoader worker" in said and ("killed" in said or "exited unexpectedly" in said):
-            what = f"a worker that loads images has died ({said.splitlines()[0].strip(' .')})"
-            cure = "there was too little memory for it, probably"
-        elif "DataLoader timed out" in said:
-            what = f"the workers that load images have given nothing for {PATIENCE} s"
-            cure = f"look whether the disk with the data answers and {SHARED} has room"
+        message = str(error)
+        died = "killed" in message or "exited unexpectedly" in message
+        if "DataLoader worker" in message and died:
+            what = f"a worker that loads images has died ({message.splitlines()[0].strip(' .')})"
+            cure = "it probably ran out of memory"
+        elif "DataLoader timed out" in message:
+            what = f"the workers that load images have sent nothing for {PATIENCE} s"
+            cure = f"check whether the disk with the data responds and {SHARED} has room"
         else:
             raise
         raise WorkerError(
-            f"{what}; {cure}. Use fewer workers, or workers=0, and call it again: a run goes on "
+            f"{what}; {cure}. Use fewer workers, or workers=0, and call it again: a run resumes "
             "from its last checkpoint."
         ) from error

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from utils.data.splits import CLASSES, read, require_labels, training_rows
+from utils.data.splits import CLASSES, read, require_labels, training_images
 from utils.evaluation import calibration, operating, subgroups
 from utils.evaluation.intervals import interval_text
 from utils.evaluation.labels import OFFICIAL_CLASSES, classes_in
@@ -106,7 +106,7 @@ def assess(
 
 
 def selection_images(data_dir: Path, experiment: Experiment) -> pd.DataFrame:
-    """The images that chose the epoch of a run of this experiment, see `data.training_rows`.
+    """The images that chose the epoch of a run of this experiment, see `data.training_images`.
 
     Crops are never among them, so the folder of crops is not needed. Raises DataError when a split
     or the enlarged list is missing.
@@ -115,7 +115,7 @@ def selection_images(data_dir: Path, experiment: Experiment) -> pd.DataFrame:
     name = "official" if crops else experiment.train_list
     images = read(data_dir, name, experiment.allow_missing)
     require_labels(images)
-    return training_rows(images, experiment.select_on, experiment.seed)[1]
+    return training_images(images, experiment.select_on, experiment.seed)[1]
 
 
 def gathered(found: Mapping[str, Assessment], name: str) -> pd.DataFrame:

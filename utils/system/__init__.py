@@ -1,7 +1,7 @@
-"""What every room stands on: the files, the terminal, the disk and the machine.
+"""What every room stands on: files, terminal, disk and machine.
 
-Here live the errors in words, atomic writes, locks, lines and bars, room on the disk, and what a
-parameter may be. Touch it when something about the computer changes, never for an idea about
+It holds the errors with their messages, atomic writes, locks, progress bars, disk space and the
+checks of parameters. Touch it when something about the computer changes, never for an idea about
 lesions. It imports no other room.
 """
 

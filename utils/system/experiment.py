@@ -35,8 +35,6 @@ class Experiment(Protocol):
     @property
     def task(self) -> Task: ...  # "labels" or "masks": what its network is trained to give
     @property
-    def question(self) -> str: ...  # what it answers
-    @property
     def network(self) -> str: ...  # as `nets.build` takes it
     @property
     def profile(self) -> str: ...
@@ -120,8 +118,6 @@ class Segmentation(Experiment, Protocol):
 
     @property
     def encoder_from(self) -> str | None: ...  # a classification run
-    @property
-    def depth(self) -> int: ...  # of the encoder
     @property
     def stored_size(self) -> Size: ...  # width and height
     @property

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, and locks that die with their process."""
+"""Files that are complete or absent: atomic writes, and locks that die with their process."""
 
 import errno
 import json
@@ -6,7 +6,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -17,13 +17,13 @@ from utils.system.disk import cannot_write
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMULA = frozenset("=+-@\t\r")  # what a spreadsheet takes for the beginning of one
+FORMULA = tuple("=+-@\t\r")  # what a spreadsheet takes for the start of one
 
 
 class UnwritableError(OSError):
-    """What could not be written, why, and what to do; errno and strerror are the system's."""
+    """What could not be written, why, and the cure; errno and strerror are the system's."""
 
-    size: int | None = None  # bytes that were to be written
+    size: int | None = None  # bytes to be written
 
     def __str__(self) -> str:
         return cannot_write(self, self.filename, self.size)
@@ -31,16 +31,14 @@ class UnwritableError(OSError):
 
 @contextmanager
 def writing(path: Path, size: int | None = None) -> Iterator[None]:
-    """Put an error of the system into words for the user; path is what is written, size its bytes.
+    """Turn an error of the system into an UnwritableError; path is being written, with size bytes.
 
-    Errors that say nothing of the disk (`OSError("…")`) stay as they are.
+    Errors without an errno (`OSError("…")`) stay as they are.
     """
     try:
         yield
-    except UnwritableError:
-        raise
     except OSError as error:
-        if error.errno is None:
+        if isinstance(error, UnwritableError) or error.errno is None:
             raise
         refused = UnwritableError(error.errno, error.strerror, str(path))
         refused.size = size
@@ -48,13 +46,13 @@ def writing(path: Path, size: int | None = None) -> Iterator[None]:
 
 
 def place_of(path: Path) -> Path:
-    """Where a file called path is written: through a link. OSError where no file can be.
+    """The regular file, existing or not, behind a path that may be a link.
 
-    A folder, a device or a pipe is not replaced by a file.
+    UnwritableError where the path is a folder, a device, a pipe, or a loop of links.
     """
     place = Path(os.path.realpath(path)) if path.is_symlink() else path
     if place.is_symlink():
-        raise UnwritableError(errno.ELOOP, "links that lead to each other", str(path))
+        raise UnwritableError(errno.ELOOP, "links that point to each other", str(path))
     if place.exists() and not place.is_file():
         kind = "a folder" if place.is_dir() else "a device or a pipe"
         raise UnwritableError(errno.EEXIST, f"it is {kind}, no regular file", str(path))
@@ -62,7 +60,7 @@ def place_of(path: Path) -> Path:
 
 
 def require_writable(path: Path) -> None:
-    """UnwritableError where `write_atomic(path, …)` would fail; asked for before long work."""
+    """UnwritableError where `write_atomic(path, …)` would fail; called before long work."""
     place = place_of(path)
     with writing(path):
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -72,10 +70,9 @@ def require_writable(path: Path) -> None:
 def write_atomic(path: Path, write: bytes | str | Callable[[IO[bytes]], None]) -> None:
     """Write a temporary sibling, fsync it, then rename: a reader sees the old file or the new one.
 
-    write is the content, or a function that puts it into an open binary file. A text that the file
-    holds already is not written again, so that this may be asked of a folder that is read-only.
-    Raises UnwritableError, in words for the user, where the system refuses or path is no regular
-    file.
+    write is the content, or a function that writes it into an open binary file. A text that the
+    file already holds is not written again, so this works in a read-only folder. Raises
+    UnwritableError where the system refuses, or path is no regular file.
     """
     path = place_of(path)
     if isinstance(write, str):
@@ -84,48 +81,36 @@ def write_atomic(path: Path, write: bytes | str | Callable[[IO[bytes]], None]) -
             return
     with writing(path, None if callable(write) else len(write)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _replace(path, write)
-
-
-def _replace(path: Path, write: bytes | Callable[[IO[bytes]], None]) -> None:
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
-    ) as file:
-        temporary = Path(file.name)
+        number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         try:
-            if callable(write):
-                write(file)
-            else:
-                file.write(write)
-            file.flush()
-            os.fsync(file.fileno())
+            with os.fdopen(number, "wb") as file:
+                if callable(write):
+                    write(file)
+                else:
+                    file.write(write)
+                file.flush()
+                os.fsync(number)
+            # A temporary file is private (0600); the result is as readable as any other file.
+            Path(name).chmod(0o666 & ~_umask())
+            Path(name).replace(path)
         except BaseException:
-            with suppress(OSError):  # closing writes what is left, which a full disk refuses again
-                file.close()
-            temporary.unlink(missing_ok=True)
+            Path(name).unlink(missing_ok=True)
             raise
-    try:
-        # A temporary file is private (0600); the result should be as readable as any other file.
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def write_table(path: Path, table: "pd.DataFrame") -> None:
-    """Write a table that people open in a spreadsheet: csv in which no text is a formula.
+    """Write a csv table for spreadsheets, in which no text is a formula.
 
-    What begins like one gets an apostrophe (OWASP, "CSV Injection"): a run's name is a text.
+    Text that starts like one, as a run's name may, gets an apostrophe (OWASP, "CSV Injection").
     """
-    safe = table.rename(columns=_text)
+
+    def text(cell: Any) -> Any:
+        return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+
+    safe = table.rename(columns=text)
     for name in safe.select_dtypes(["object", "string"]):
-        safe[name] = safe[name].map(_text)
+        safe[name] = safe[name].map(text)
     write_atomic(path, safe.to_csv(index=False, lineterminator="\n"))
-
-
-def _text(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell[:1] in FORMULA else cell
 
 
 def _umask() -> int:
@@ -156,9 +141,9 @@ def locked(path: Path, busy: str, wait: bool = False) -> Iterator[None]:
     """Hold the lock file at path; the system frees it when the process dies, however it dies.
 
     Raises BlockingIOError(busy) when another process holds it and wait is False; UnwritableError
-    where there can be no such file.
+    where the file cannot be made.
     """
-    with writing(path):  # FileLock would take some refusals for a lock that is held
+    with writing(path):  # FileLock would mistake some refusals for a held lock
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o644))
     lock = FileLock(path, timeout=-1 if wait else 0)

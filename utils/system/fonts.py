@@ -1,6 +1,6 @@
 """Characters of any script in figures: ids and names of runs are the user's own.
 
-matplotlib's own font has no Chinese, Japanese or Korean; each system has another one that does.
+matplotlib's own font has no Chinese, Japanese or Korean; each system has other fonts that do.
 """
 
 import re
@@ -24,30 +24,26 @@ _noted: list[str] = []  # the first character that was missing
 
 
 def families() -> list[str]:
-    """matplotlib's own font, then the installed ones of WIDE for the characters that it lacks."""
+    """matplotlib's own font, then the installed ones of WIDE for the characters it lacks."""
     installed = {font.name for font in fontManager.ttflist}
     return ["DejaVu Sans", *(name for name in WIDE if name in installed)]
 
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Draw a figure in it: a character that no font has is reported once, not each time."""
+    """Report a character that no font has once, not with every figure drawn in this context."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", _MISSING.pattern)
         yield
     for warning in caught:
-        if missing := _MISSING.match(str(warning.message)):
-            _note(chr(int(missing[1])))
-        else:
+        missing = _MISSING.match(str(warning.message))
+        if not missing:
             where = warning.filename, warning.lineno
             warnings.warn_explicit(warning.message, warning.category, *where)
-
-
-def _note(character: str) -> None:
-    if _noted:
-        return
-    _noted.append(character)
-    say(
-        f"No installed font has the character {character!r}: figures show a box instead. Install "
-        f"one that has it, such as {WIDE[0]}, and remove the folder {matplotlib.get_cachedir()}."
-    )
+        elif not _noted:
+            _noted.append(chr(int(missing[1])))
+            say(
+                f"No installed font has the character {_noted[0]!r}: figures show a box instead. "
+                f"Install one that has it, such as {WIDE[0]}, and remove the folder "
+                f"{matplotlib.get_cachedir()}."
+            )

@@ -1,4 +1,4 @@
-"""The machine that a run is made on, as far as the system tells, and who started it there."""
+"""The machine that runs the project, as far as the system tells, and what started it there."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ from typing import Any
 
 import psutil
 
-# How torchrun, accelerate and three kinds of MPI say how many processes they started.
+# Where torchrun, accelerate and three kinds of MPI give the number of processes they started.
 _SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
@@ -16,31 +16,26 @@ class LaunchError(ValueError):
 
 
 def refuse_several_processes() -> None:
-    """LaunchError where a launcher was to start several processes for one run.
+    """LaunchError where a launcher was asked for several processes for one run.
 
-    `accelerate launch --num_processes 2` starts one where there is no GPU, and only leaves an
+    `accelerate launch --num_processes 2` starts one where there is no GPU, and only leaves the
     address at which the others would meet.
     """
-    told = [f"{name}={os.environ[name]}" for name in _SIZES if _more_than_one(name)]
-    if "WORLD_SIZE" not in os.environ and {"MASTER_ADDR", "ACCELERATE_MIXED_PRECISION"} <= set(
-        os.environ
-    ):
-        told.append("accelerate launch --num_processes")
-    if told:
+    sizes = {name: os.environ.get(name, "") for name in _SIZES}
+    found = [f"{name}={n}" for name, n in sizes.items() if n.isdecimal() and int(n) > 1]
+    rendezvous = {"MASTER_ADDR", "ACCELERATE_MIXED_PRECISION"} <= set(os.environ)
+    if rendezvous and "WORLD_SIZE" not in os.environ:
+        found.append("accelerate launch --num_processes")
+    if found:
         raise LaunchError(
-            f"{told[0]} asks for several processes, but a run is trained by one. Start it without "
+            f"{found[0]} asks for several processes, but a run is trained by one. Start it without "
             "torchrun, mpirun or accelerate launch; to train several runs at once, use "
             "python reproduce.py --jobs 2, or --executor slurm on a cluster."
         )
 
 
-def _more_than_one(name: str) -> bool:
-    size = os.environ.get(name, "")
-    return size.isdecimal() and int(size) > 1
-
-
 def machine() -> dict[str, Any]:
-    """Processor, cores and memory (GB), for the record."""
+    """Processor, cores and memory (GiB), for the record."""
     return {
         "processor": processor()[0],
         "cores": os.cpu_count(),
@@ -49,9 +44,9 @@ def machine() -> dict[str, Any]:
 
 
 def processor() -> tuple[str, list[str]]:
-    """Model name and instruction sets; where the system does not tell, what Python knows."""
+    """Model name and instruction sets; without /proc/cpuinfo what Python knows."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    facts = dict(line.split(":", 1) for line in lines if ":" in line)
-    facts = {name.strip(): value.strip() for name, value in facts.items()}
+    pairs = (line.partition(":") for line in lines)
+    facts = {name.strip(): value.strip() for name, _, value in pairs}
     return facts.get("model name", platform.processor()), facts.get("flags", "").split()

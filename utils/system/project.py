@@ -1,4 +1,4 @@
-"""The project itself: where it lies, and which state of its code a result was made with."""
+"""The project itself: where it is, and which revision of its code made a result."""
 
 import json
 import subprocess
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 _ROOT = Path(__file__).resolve().parents[2]
-# In a checkout all lies side by side. Installed by pip, data and runs go to the working folder,
-# as nobody looks for them among the packages, and the notebooks lie where pip puts data files.
+# A checkout holds everything. Installed by pip, data and runs go to the working folder, as nobody
+# looks for them among the packages, and the notebooks are where pip puts data files.
 _INSTALLED = Path(sysconfig.get_path("purelib")).resolve() == _ROOT
 PROJECT = Path.cwd() if _INSTALLED else _ROOT
 NOTEBOOKS = Path(sysconfig.get_path("data"), "share/skin-lesion-suite") if _INSTALLED else _ROOT
@@ -18,10 +18,10 @@ NOTEBOOKS = Path(sysconfig.get_path("data"), "share/skin-lesion-suite") if _INST
 def git_revision() -> str:
     """Revision of the project's checkout, with "+changes" when code differs; "" outside git.
 
-    Of a notebook only the cells count: what JupyterLab saves in it, outputs and numbers of
-    execution, is no code; nor is the cell of parameters, as a run's settings hold what it says.
+    Of a notebook only the cells count, not outputs and execution counts; nor does the cell of
+    parameters, which a run's settings record.
     """
-    if _INSTALLED:  # whatever is a checkout of git around the working folder is another project
+    if _INSTALLED:  # a git checkout around the working folder is another project
         return ""
     ask = partial(subprocess.run, cwd=PROJECT, capture_output=True, text=True, check=False)
     try:
@@ -36,7 +36,7 @@ def git_revision() -> str:
 
 
 def _is_changed(root: Path, name: str, ask: Any) -> bool:
-    """Whether the code in a file that git lists as changed is another one."""
+    """Whether the code differs in a file that git lists as changed."""
     if not name.endswith(".ipynb"):
         return True
     try:
@@ -47,7 +47,7 @@ def _is_changed(root: Path, name: str, ask: Any) -> bool:
 
 
 def _cells(notebook: str) -> list[tuple[str, str]]:
-    """Kind and text of each cell but that of the parameters."""
+    """Kind and text of each cell except the parameters."""
     return [
         (cell["cell_type"], "".join(cell["source"]))
         for cell in json.loads(notebook)["cells"]

@@ -3,7 +3,7 @@
 import re
 from typing import Any, NamedTuple, Self
 
-SMALLEST, LARGEST = 32, 8192  # px a side; below it no network looks, above it none ends
+SMALLEST, LARGEST = 32, 8192  # px a side: no network takes less, and more would never finish
 
 
 class Size(NamedTuple):
@@ -23,17 +23,15 @@ class Size(NamedTuple):
 
     @classmethod
     def parse(cls, value: Any) -> Self:
-        """The size that is meant by one side of a square, "336x224", or a pair of sides.
+        """The size given as one side of a square, "336x224", or a pair of sides.
 
         Raises ValueError for anything else, and for sides that are too small or too large.
         """
-        sides: Any = value
-        if type(value) is int:
-            sides = (value, value)
-        elif isinstance(value, str) and (text := re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", value)):
+        sides: Any = (value, value) if type(value) is int else value
+        if isinstance(value, str) and (text := re.fullmatch(r"(\d{1,9})(?:x(\d{1,9}))?", value)):
             sides = (int(text[1]), int(text[2] or text[1]))
-        right = isinstance(sides, list | tuple) and len(sides) == 2
-        if not right or not all(type(s) is int and SMALLEST <= s <= LARGEST for s in sides):
+        pair = isinstance(sides, list | tuple) and len(sides) == 2
+        if not pair or not all(type(s) is int and SMALLEST <= s <= LARGEST for s in sides):
             raise ValueError(
                 f"{value!r}; expected px such as 256, or '336x224' for width x height, at least "
                 f"{SMALLEST} and at most {LARGEST}"

@@ -78,7 +78,7 @@ def test_the_chance_level_is_what_perfect_probabilities_get():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (([0, 1], [0.5]), r"truth has shape \(2,\) and probability \(1,\); expected \(n,\) both"),
+        (([0, 1], [0.5]), r"truth \(2,\), probability \(1,\); expected \(n,\) each"),
         (([], []), r"n >= 1"),
         (([0, 2], [0.5, 0.5]), "truth holds values other than 0 and 1"),
         (([0, 1], [0.5, 1.1]), r"probability: outside \[0, 1\] in 1 of 2 images"),

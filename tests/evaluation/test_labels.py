@@ -306,8 +306,8 @@ def test_rounded_probabilities_pass():
         (count, ([0, 1], [0, 0.5]), "prediction holds values other than 0 and 1; threshold"),
         (count, ([0, 1], [0, 1], [1, 1, 1]), r"weights have shape \(3,\) for images \(2,\)"),
         (count, ([[0, 1]], [[0, 1]], [1, 1]), r"weights have shape \(2,\) for images \(1, 2\)"),
-        (auc, ([0, 1], [0, 1, 1]), r"truth has shape \(2,\) and score \(3,\)"),
-        (auc, ([], []), r"expected \(n,\) both, n >= 1"),
+        (auc, ([0, 1], [0, 1, 1]), r"truth \(2,\), score \(3,\); expected"),
+        (auc, ([], []), r"expected \(n,\) each, .* n >= 1"),
         (auc, ([0, 1], [0, math.nan]), r"score: nan or infinite in 1 of 2 images \(first: 1\)"),
         (auc, ([0, 1], [0, 1], [1, -1]), "weights hold negative, nan or infinite"),
         (auc, ([0, 1], [0, 1], [1, math.nan]), "weights hold negative, nan or infinite"),
@@ -315,7 +315,7 @@ def test_rounded_probabilities_pass():
         (
             evaluation.labels.confusion_matrix,
             ([0, 1], [0], 2),
-            r"truth has shape \(2,\) and prediction",
+            r"truth \(2,\), prediction \(1,\)",
         ),
         (
             evaluation.labels.confusion_matrix,

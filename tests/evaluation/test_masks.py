@@ -235,10 +235,10 @@ def test_the_whole_test_split_at_its_largest_is_exact():
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        (Counts(1, 0, 0, 1), r"counts have shapes \[\(\), .* expected tp, fp, fn, tn, \(n,\) each"),
+        (Counts(1, 0, 0, 1), r"the shapes are tp \(\), .*; expected \(n,\) each"),
         (Counts([], [], [], []), "one entry per image"),
-        (Counts([1, 1], [0], [0], [1]), r"shapes \[\(2,\), \(1,\), \(1,\), \(1,\)\]"),
-        (Counts([[1]], [[0]], [[0]], [[1]]), r"expected tp, fp, fn, tn, \(n,\)"),
+        (Counts([1, 1], [0], [0], [1]), r"tp \(2,\), fp \(1,\), fn \(1,\), tn \(1,\)"),
+        (Counts([[1]], [[0]], [[0]], [[1]]), r"expected \(n,\) each"),
         (Counts([1, -1], [0, 0], [0, 0], [1, 1]), r"invalid counts in 1 of 2 images \(first: 1\)"),
         (Counts([math.nan], [0], [0], [1]), "expected numbers of pixels >= 0"),
         (Counts([math.inf], [0], [0], [1]), "invalid counts in 1 of 1"),

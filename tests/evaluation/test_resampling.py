@@ -151,8 +151,8 @@ def test_area_interval_by_hand():
 @pytest.mark.parametrize(
     ("strata", "resamples", "message"),
     [
-        ([], 10, r"strata have shape \(0,\); expected \(n,\)"),
-        (np.zeros((2, 2)), 10, r"strata have shape \(2, 2\)"),
+        ([], 10, r"strata \(0,\); expected \(n,\)"),
+        (np.zeros((2, 2)), 10, r"strata \(2, 2\)"),
         ([0, 1], 0, "resamples is 0; expected at least 1"),
     ],
 )

@@ -161,7 +161,7 @@ def test_mcnemar_without_a_discordant_image():
 
 @pytest.mark.parametrize("shapes", [((2,), (3,), (2,)), ((0,), (0,), (0,)), ((2, 2),) * 3])
 def test_mcnemar_refuses(shapes):
-    with pytest.raises(ValueError, match=r"have shapes .*; expected \(n,\) each, n >= 1"):
+    with pytest.raises(ValueError, match=r"shapes are truth .*; expected \(n,\) each"):
         mcnemar(*map(np.zeros, shapes))
 
 
@@ -209,9 +209,11 @@ def test_wilcoxon_of_equal_scores():
 
 
 def test_wilcoxon_refuses():
-    with pytest.raises(ValueError, match=r"shapes \(2,\) and \(1,\); expected \(n,\) both"):
+    with pytest.raises(ValueError, match=r"first \(2,\), second \(1,\); expected \(n,\) each"):
         wilcoxon([0.1, 0.2], [0.1])
-    with pytest.raises(ValueError, match="nan or infinite in 2 of 3 images; leave these out of bo"):
+    with pytest.raises(
+        ValueError, match=r"nan or infinite in 2 of 3 images .*; leave these out of both"
+    ):
         wilcoxon([0.1, math.nan, 0.2], [0.1, 0.2, math.inf])
 
 
@@ -240,5 +242,5 @@ def test_over_seeds():
     assert (mean, deviation, count) == pytest.approx((0.3, math.sqrt(7) / 10, 3))
     np.testing.assert_equal(tuple(over_seeds([0.7])), tuple(Spread(0.7, math.nan, 1)))
     assert math.isnan(over_seeds([0.7, math.nan]).mean)
-    with pytest.raises(ValueError, match=r"shape \(0,\); expected \(s,\), one a seed, s >= 1"):
+    with pytest.raises(ValueError, match="no scores; expected one per seed"):
         over_seeds([])

@@ -127,10 +127,7 @@ def truth_and_score(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Truth (n,) bool and score (n,) float64, n >= 1; ValueError for other shapes or values."""
     truth, score = flags("truth", truth), np.asarray(score, dtype=float)
-    if truth.ndim != 1 or truth.shape != score.shape or len(truth) == 0:
-        raise ValueError(
-            f"truth has shape {truth.shape} and {name} {score.shape}; expected (n,) both, n >= 1"
-        )
+    check_shapes(**{"truth": truth, name: score})
     refuse(~np.isfinite(score), f"{name}: nan or infinite", "expected finite numbers")
     return truth, score
 
@@ -146,6 +143,14 @@ def image_weights(weights: ArrayLike | None, images: tuple[int, ...]) -> np.ndar
     if not (np.isfinite(weights) & (weights >= 0)).all():
         raise ValueError("weights hold negative, nan or infinite values; expected finite ones >= 0")
     return weights
+
+
+def check_shapes(**arrays: np.ndarray) -> None:
+    """ValueError unless all arrays are (n,) with one n >= 1."""
+    shapes = [values.shape for values in arrays.values()]
+    if len(set(shapes)) > 1 or len(shapes[0]) != 1 or shapes[0] == (0,):
+        each = ", ".join(f"{name} {shape}" for name, shape in zip(arrays, shapes, strict=True))
+        raise ValueError(f"the shapes are {each}; expected (n,) each, one entry per image, n >= 1")
 
 
 def refuse(bad: ArrayLike, problem: str, cure: str) -> None:

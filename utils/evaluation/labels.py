@@ -19,6 +19,7 @@ from utils.evaluation.counts import (
     UNDEFINED,
     Number,
     accuracy,
+    check_shapes,
     count,
     image_weights,
     rates,
@@ -79,10 +80,7 @@ def confusion_matrix(truth: ArrayLike, prediction: ArrayLike, classes: int) -> n
     [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
     """
     truth, prediction = _labels("truth", truth, classes), _labels("prediction", prediction, classes)
-    if truth.shape != prediction.shape:
-        raise ValueError(
-            f"truth has shape {truth.shape} and prediction {prediction.shape}; expected the same"
-        )
+    check_shapes(truth=truth, prediction=prediction)
     cells = np.bincount(truth * classes + prediction, minlength=classes**2)
     return cells.reshape(classes, classes)
 

@@ -22,6 +22,7 @@ from utils.evaluation.counts import (
     Counts,
     Number,
     accuracy,
+    check_shapes,
     image_weights,
     number,
     rates,
@@ -143,18 +144,14 @@ def lesion_pooled(counts: Counts, weights: ArrayLike | None = None) -> dict[str,
 
 def checked(counts: Counts) -> Counts:
     """Counts of float64 arrays (n,), n >= 1, or ValueError as in `per_image`."""
-    cells = [np.asarray(cell, dtype=np.float64) for cell in counts]
-    shapes = [cell.shape for cell in cells]
-    if len(set(shapes)) > 1 or cells[0].ndim != 1 or len(cells[0]) == 0:
-        raise ValueError(
-            f"counts have shapes {shapes}; expected tp, fp, fn, tn, (n,) each, one entry per image"
-        )
-    table = np.stack(cells)
+    counts = Counts(*(np.asarray(cell, dtype=np.float64) for cell in counts))
+    check_shapes(**counts._asdict())
+    table = np.stack(counts)
     cure = "expected {}. Count the mask again."
     valid = (np.isfinite(table) & (table >= 0)).all(axis=0)
     refuse(~valid, "invalid counts", cure.format("numbers of pixels >= 0"))
     refuse(table.sum(axis=0) == 0, "no pixels", cure.format("at least one pixel per image"))
-    return Counts(*cells)
+    return counts
 
 
 def _background(counts: Counts) -> Counts:

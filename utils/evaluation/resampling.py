@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, logit
 
+from utils.evaluation.counts import check_shapes
 from utils.evaluation.intervals import LEVEL, Interval, Z, hanley_mcneil
 
 CHUNK = 2**20  # multiplicities held at once: 8 MB
@@ -31,8 +32,7 @@ def bootstrap(
     ValueError for no images or no resamples.
     """
     strata = np.asarray(strata)
-    if strata.ndim != 1 or len(strata) == 0:
-        raise ValueError(f"strata have shape {strata.shape}; expected (n,), one per image, n >= 1")
+    check_shapes(strata=strata)
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; expected at least 1")
     members = [np.flatnonzero(strata == value) for value in np.unique(strata)]

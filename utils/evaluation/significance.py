@@ -12,7 +12,7 @@ import scipy.stats
 from numpy.typing import ArrayLike
 from statsmodels.stats.multitest import multipletests
 
-from utils.evaluation.counts import UNDEFINED
+from utils.evaluation.counts import UNDEFINED, check_shapes, refuse
 from utils.evaluation.intervals import Z, paired_shares
 from utils.evaluation.labels import auc
 
@@ -97,9 +97,7 @@ def mcnemar(truth: ArrayLike, first: ArrayLike, second: ArrayLike) -> McNemar:
     (4, 0, 0.125)
     """
     truth, first, second = map(np.asarray, (truth, first, second))
-    shapes = [values.shape for values in (truth, first, second)]
-    if truth.ndim != 1 or len(set(shapes)) > 1 or len(truth) == 0:
-        raise ValueError(f"truth and decisions have shapes {shapes}; expected (n,) each, n >= 1")
+    check_shapes(truth=truth, first=first, second=second)
     right = first == truth, second == truth
     alone = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     both, neither = int((right[0] & right[1]).sum()), int((~right[0] & ~right[1]).sum())
@@ -118,15 +116,9 @@ def wilcoxon(first: ArrayLike, second: ArrayLike) -> Wilcoxon:
     Wilcoxon(statistic=1.0, higher=2, lower=1, p_value=0.5)
     """
     first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    if first.ndim != 1 or first.shape != second.shape or len(first) == 0:
-        raise ValueError(
-            f"scores have shapes {first.shape} and {second.shape}; expected (n,) both, n >= 1"
-        )
-    if unusable := int((~(np.isfinite(first) & np.isfinite(second))).sum()):
-        raise ValueError(
-            f"scores are nan or infinite in {unusable} of {len(first)} images; "
-            "leave these out of both"
-        )
+    check_shapes(first=first, second=second)
+    finite = np.isfinite(first) & np.isfinite(second)
+    refuse(~finite, "scores: nan or infinite", "leave these out of both")
     apart = first - second
     higher, lower = int((apart > 0).sum()), int((apart < 0).sum())
     if higher + lower == 0:
@@ -164,8 +156,8 @@ def over_seeds(values: Sequence[float]) -> Spread:
     Spread(mean=0.75, deviation=0.25, seeds=3)
     """
     scores = np.asarray(values, dtype=float)
-    if scores.ndim != 1 or len(scores) == 0:
-        raise ValueError(f"scores have shape {scores.shape}; expected (s,), one a seed, s >= 1")
+    if len(scores) == 0:
+        raise ValueError("no scores; expected one per seed, at least one")
     deviation = float(scores.std(ddof=1)) if len(scores) > 1 else UNDEFINED
     return Spread(float(scores.mean()), deviation, len(scores))
 

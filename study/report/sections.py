@@ -15,14 +15,14 @@ from study.report.page import Block, Fold, Items, Picture, Pictures, Section, Ta
 from study.report.pairs import PairedTest
 from utils import visualize
 from utils.data.splits import CLASSES
-from utils.evaluation import ranking, score_tables
+from utils.evaluation import ranking
 from utils.evaluation.masks import THRESHOLD
 from utils.evaluation.published import OTHER, SYNTHETIC, reason
 from utils.system.experiment import Task
+from utils.task import TASKS
 from utils.visualize.figures import alpha_columns
 
 KINDS: dict[Task, str] = {"labels": "Classifiers", "masks": "Segmenters"}
-POINTS = {"labels": score_tables.label_points, "masks": score_tables.mask_points}
 AREAS = {  # what ranks, by its name in these tables, and its title
     "AUC melanoma": "AUC melanoma",
     "AUC seborrheic keratosis": "AUC seb. keratosis",
@@ -104,7 +104,7 @@ def forest(study: Study) -> Section:
             continue
         scores = {entry.name: entry.scores for entry in entries}
         recipes = {entry.name: entry.recipe for entry in entries if entry.recipe}
-        points = POINTS[task](scores, recipes)
+        points = TASKS[task].points(scores, recipes)
         shown = points[points["metric"].isin(AREAS)].replace({"metric": AREAS})
         title, alt = f"{kind}, all runs", f"{kind}: scores of all runs with their 95 % intervals"
         figure = visualize.score_intervals(shown, title, study.where)

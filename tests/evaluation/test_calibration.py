@@ -25,7 +25,7 @@ def study(n: int = 400, seed: int = 0, sureness: float = 2.0) -> tuple[np.ndarra
 
 def test_reliability_by_hand():
     truth, probability = [0, 1, 0, 1, 1], [0.0, 0.1, 0.15, 0.9, 1.0]
-    table = calibration.reliability(truth, probability, bins=10)
+    table = calibration.reliability(truth, probability)
     assert table["n"].tolist() == [2, 1, 0, 0, 0, 0, 0, 0, 1, 1]  # (low, high]: 0.1 is in the first
     assert table["positives"].tolist() == [1, 0, 0, 0, 0, 0, 0, 0, 1, 1]
     assert table["observed"][[0, 1, 8]].tolist() == [0.5, 0, 1]
@@ -37,14 +37,12 @@ def test_reliability_by_hand():
     assert error == pytest.approx(0.18 + 0.05)
 
 
-@pytest.mark.parametrize("strategy", ["width", "mass"])
-@pytest.mark.parametrize("bins", [1, 5, 10, 16])
-def test_reliability_is_that_of_scikit_learn(strategy, bins):
+@pytest.mark.parametrize(("equal_mass", "strategy"), [(False, "uniform"), (True, "quantile")])
+def test_reliability_is_that_of_scikit_learn(equal_mass, strategy):
     labels, probabilities = study()
     truth, probability = labels == 0, probabilities[:, 0]
-    table = calibration.reliability(truth, probability, bins, strategy)
-    kind = {"width": "uniform", "mass": "quantile"}[strategy]
-    observed, mean = calibration_curve(truth, probability, n_bins=bins, strategy=kind)
+    table = calibration.reliability(truth, probability, equal_mass)
+    observed, mean = calibration_curve(truth, probability, n_bins=10, strategy=strategy)
     held = table[table["n"] > 0]
     np.testing.assert_allclose(held["observed"], observed, atol=1e-12)
     np.testing.assert_allclose(held["mean_probability"], mean, atol=1e-12)
@@ -52,23 +50,16 @@ def test_reliability_is_that_of_scikit_learn(strategy, bins):
     np.testing.assert_allclose(held["observed_low"], low, atol=1e-9)
     np.testing.assert_allclose(held["observed_high"], high, atol=1e-9)
     expected = np.average(np.abs(observed - mean), weights=held["n"])
-    error = calibration.expected_calibration_error(truth, probability, bins, strategy)
+    error = calibration.expected_calibration_error(truth, probability, equal_mass)
     assert error == pytest.approx(expected)
 
 
 def test_bins_of_equal_mass_hold_as_many_images_each():
     _, probabilities = study(200)
-    table = calibration.reliability(np.zeros(200), probabilities[:, 0], 8, "mass")
-    assert table["n"].tolist() == [25] * 8
-    same = calibration.reliability([0, 1, 1], [0.3, 0.3, 0.3], 4, "mass")
-    assert same["n"].sum() == 3  # equals cannot be parted: one bin holds all of them
-    assert sorted(same["n"])[-1] == 3
-
-
-def test_one_bin_compares_the_means():
-    labels, probabilities = study()
-    error = calibration.expected_calibration_error(labels == 1, probabilities[:, 1], bins=1)
-    assert error == pytest.approx(abs((labels == 1).mean() - probabilities[:, 1].mean()))
+    table = calibration.reliability(np.zeros(200), probabilities[:, 0], equal_mass=True)
+    assert table["n"].tolist() == [20] * 10
+    same = calibration.reliability([0, 1, 1], [0.3, 0.3, 0.3], equal_mass=True)
+    assert sorted(same["n"]) == [0] * 9 + [3]  # ties stay together
 
 
 def test_the_chance_level_is_what_perfect_probabilities_get():
@@ -87,13 +78,11 @@ def test_the_chance_level_is_what_perfect_probabilities_get():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (([0, 1], [0.5]), r"truth has shape \(2,\) and probability \(1,\); expected \(n,\) both"),
+        (([0, 1], [0.5]), r"truth \(2,\), probability \(1,\); expected \(n,\) each"),
         (([], []), r"n >= 1"),
-        (([0, 2], [0.5, 0.5]), "truth holds other values than 0 and 1"),
-        (([0, 1], [0.5, 1.1]), r"probability holds values outside \[0, 1\]"),
-        (([0, 1], [0.5, np.nan]), r"outside \[0, 1\]"),
-        (([0, 1], [0.5, 0.5], 0), "bins is 0; expected at least 1"),
-        (([0, 1], [0.5, 0.5], 5, "size"), "strategy is 'size'; expected one of width, mass"),
+        (([0, 2], [0.5, 0.5]), "truth holds values other than 0 and 1"),
+        (([0, 1], [0.5, 1.1]), r"probability: outside \[0, 1\] in 1 of 2 images"),
+        (([0, 1], [0.5, np.nan]), "probability: nan or infinite in 1 of 2 images"),
     ],
 )
 def test_what_is_no_probability_is_refused(arguments, words):

@@ -1,7 +1,6 @@
 """All scores with their intervals: what the score file holds, against loops, scipy and formulas."""
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from utils.evaluation import conventions, masks, resampling, score_tables
 from utils.evaluation.conventions import classification_scores, segmentation_scores
 from utils.evaluation.counts import Counts
 from utils.evaluation.intervals import hanley_mcneil, interval_text
-from utils.evaluation.labels import auc
 
 MELANOMA, KERATOSIS, BENIGN = CLASSES
 
@@ -67,56 +65,7 @@ def test_layout_and_values(scored, functions):
             assert leaf["low"] < value < leaf["high"]
 
 
-@pytest.mark.parametrize(
-    ("scored", "path", "sizes"),
-    [
-        (classified, ("melanoma", "auc"), (100, 400, 1600)),
-        (segmented, ("jaccard",), (50, 200, 800)),
-    ],
-)
-def test_narrower_with_more_images(scored, path, sizes):
-    widths = []
-    for n in sizes:
-        score = leaves(scored(n, resamples=500)["official"])[path]
-        widths.append(score["high"] - score["low"])
-    # Four times the images, half the width, give or take the draw.
-    assert widths[0] / widths[1] == pytest.approx(2, rel=0.4)
-    assert widths[1] / widths[2] == pytest.approx(2, rel=0.4)
-
-
-@pytest.mark.parametrize("scored", [classified, segmented])
-def test_scores_repeat_from_the_seed(scored):
-    first = scored(resamples=100)
-    assert scored(resamples=100) == first
-    assert scored(resamples=100, seed=1) != first
-
-
-@pytest.mark.parametrize(
-    ("function", "made", "message"),
-    [
-        (classification_scores, ([0], [[2.0, -1.0, 0.0]]), r"outside \[0, 1\]"),
-        (segmentation_scores, (Counts([], [], [], []),), "one entry an image"),
-        (segmentation_scores, (answered(), 0), "resamples is 0; expected at least 1"),
-    ],
-)
-def test_what_the_metrics_and_the_bootstrap_refuse(function, made, message):
-    with pytest.raises(ValueError, match=message):
-        function(*made)
-
-
 # --- labels ---
-
-
-def test_areas_are_stratified():
-    labels, probabilities = study(80)
-    found = classification_scores(labels, probabilities, 300, seed=2)
-    melanoma = labels == 0
-    values = resampling.bootstrap(
-        lambda weights: auc(melanoma, probabilities[:, 0], weights), labels, 300, 2
-    )
-    area = resampling.area_interval(auc(melanoma, probabilities[:, 0]), values)
-    leaf = found["official"][MELANOMA]["auc"]
-    assert (leaf["low"], leaf["high"]) == tuple(area)
 
 
 def test_shares_have_wilson_intervals():
@@ -143,15 +92,6 @@ def test_shares_have_wilson_intervals():
     overall = found["coursework"]["accuracy"]
     expected = proportion_confint(right.sum(), 150, method="wilson")
     assert (overall["low"], overall["high"]) == pytest.approx(expected, abs=1e-12)
-
-
-def test_no_share_is_without_width():
-    # All right, all six of them: that is no certainty.
-    labels = np.array([0, 0, 1, 1, 2, 2])
-    found = classification_scores(labels, np.eye(3)[labels], 20)
-    leaf = found["official"][MELANOMA]["sensitivity"]
-    assert (leaf["value"], leaf["high"]) == (1, 1)
-    assert leaf["low"] < 0.4
 
 
 def test_no_area_is_without_width():
@@ -227,37 +167,6 @@ def test_intervals_equal_a_loop_over_the_same_images():
             around = scipy.stats.norm(scipy.special.logit(value), reach)
             expected = scipy.special.expit(around.interval(0.95))
             assert (leaf["low"], leaf["high"]) == pytest.approx(expected, abs=1e-12)
-
-
-def test_intervals_against_scipy():
-    counts = answered(80)
-    found = segmentation_scores(counts, resamples=10_000)
-    cells = np.stack(counts)
-
-    def pooled(rows: np.ndarray) -> float:
-        tp, fp, fn, _ = cells[:, rows].sum(axis=1)
-        return tp / (tp + fp + fn)
-
-    options = {"method": "percentile", "rng": np.random.default_rng(1)}
-    mean = scipy.stats.bootstrap(
-        (masks.per_image(counts)["jaccard"],), np.mean, n_resamples=10_000, **options
-    ).confidence_interval
-    pot = scipy.stats.bootstrap(
-        (np.arange(80),), pooled, n_resamples=4000, vectorized=False, **options
-    ).confidence_interval
-    for convention, theirs in (("official", mean), ("lesion", pot)):
-        ours = found[convention]["jaccard"]
-        assert (ours["low"], ours["high"]) == pytest.approx(tuple(theirs), abs=0.004)
-        assert ours["high"] - ours["low"] > 0.05
-
-
-def test_ten_thousand_resamples_take_seconds():
-    counts = answered(600)
-    start = time.process_time()
-    resampling.bootstrap(
-        lambda weights: masks.official(counts, weights)["jaccard"], np.zeros(600), 10_000
-    )
-    assert time.process_time() - start < 2
 
 
 def test_undefined_is_none():

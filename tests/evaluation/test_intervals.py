@@ -18,23 +18,18 @@ from utils.evaluation.intervals import (
 # --- shares ---
 
 
-@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
-def test_wilson_against_statsmodels(level):
+def test_wilson_against_statsmodels():
     n = np.array([1, 2, 10, 117, 600])
     for share in (0, 0.3, 0.97, 1):
         successes = np.floor(share * n)
-        ours = wilson(successes, n, level)
-        theirs = proportion_confint(successes, n, alpha=1 - level, method="wilson")
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+        theirs = proportion_confint(successes, n, method="wilson")
+        np.testing.assert_allclose(wilson(successes, n), theirs, rtol=0, atol=1e-12)
 
 
 def test_wilson_at_the_edges():
     assert wilson(0, 30).low == 0
     assert wilson(30, 30).high == 1
-    assert 0 < wilson(0, 30).high < 0.2
-    assert wilson(30, 30).low == pytest.approx(1 - wilson(0, 30).high)
-    assert math.isnan(wilson(0, 0).low)
-    assert math.isnan(wilson(0, 0).high)
+    assert np.isnan(wilson(0, 0)).all()
 
 
 def test_wilson_of_many_and_of_one():
@@ -50,12 +45,6 @@ def test_wilson_of_many_and_of_one():
 def test_wilson_refuses(successes, n):
     with pytest.raises(ValueError, match="expected numbers between 0 and n"):
         wilson(successes, n)
-
-
-@pytest.mark.parametrize("level", [0, 1, 95])
-def test_a_level_is_no_percentage(level):
-    with pytest.raises(ValueError, match=f"the level is {level}; expected a number in"):
-        wilson(1, 2, level)
 
 
 # --- a published AUC ---
@@ -76,20 +65,6 @@ def test_ends_lie_z_deviations_away(area, m, n):
         deviations = abs(end - area) / math.sqrt(variance(end, m, n))
         assert deviations == pytest.approx(scipy.stats.norm.ppf(0.975), rel=1e-6)
     assert 0 < low < area < high < 1
-
-
-def test_near_the_symmetric_interval_where_there_are_many():
-    area, m, n = 0.8, 4000, 9000
-    half = 1.96 * math.sqrt(variance(area, m, n))
-    low, high = hanley_mcneil(area, m, n)
-    assert (low, high) == pytest.approx((area - half, area + half), abs=0.02 * half)
-
-
-def test_no_skill_varies_as_mann_and_whitney_have_it():
-    # Of a score that knows nothing: (m + n + 1) / (12 m n).
-    low, high = hanley_mcneil(0.5, 300, 500, level=0.001)
-    expected = scipy.stats.norm.ppf(0.5005) * math.sqrt(801 / (12 * 300 * 500))
-    assert (0.5 - low, high - 0.5) == pytest.approx((expected, expected), rel=1e-3)
 
 
 def test_of_one_pair_of_images_it_is_a_share_of_one():
@@ -119,16 +94,9 @@ def test_a_published_area_is_refused():
 # --- the difference of two answers to the same images ---
 
 
-@pytest.mark.parametrize(
-    ("counts", "published"),
-    [
-        # The same authors' R package contingencytables (the data of Cavo et al. 2012).
-        ((59, 6, 16, 80), (-0.0621, -0.1186, -0.0046)),
-    ],
-)
-def test_paired_shares_as_published(counts, published):
-    digits = len(str(published[0])) - 3
-    assert [round(end, digits) for end in paired_shares(*counts)] == list(published)
+def test_paired_shares_as_published():
+    # In the same authors' R package contingencytables (the data of Cavo et al. 2012).
+    assert [round(end, 4) for end in paired_shares(59, 6, 16, 80)] == [-0.0621, -0.1186, -0.0046]
 
 
 def test_paired_shares_whose_answers_do_not_hang_together_are_unpaired():
@@ -147,8 +115,6 @@ def test_paired_shares_at_the_edges():
         assert value == 0
         assert -1 < low < 0 < high < 1
         assert low == pytest.approx(-high)
-    wide = paired_shares(30, 4, 9, 57, level=0.99)
-    assert wide.low < low < high < wide.high
 
 
 @pytest.mark.parametrize("counts", [(0, 0, 0, 0), (3, -1, 2, 2)])
@@ -181,7 +147,7 @@ def test_difference_turned_round_and_undefined():
 
 
 def test_difference_refuses_a_value_outside_its_interval():
-    with pytest.raises(ValueError, match=r"0.9 lies outside its interval \[0.7, 0.8\]"):
+    with pytest.raises(ValueError, match=r"0.9 is outside its interval \[0.7, 0.8\]"):
         unpaired_difference(0.9, (0.7, 0.8), 0.5, (0.4, 0.6))
-    with pytest.raises(ValueError, match=r"0.5 lies outside its interval \[0.6, 0.7\]"):
+    with pytest.raises(ValueError, match=r"0.5 is outside its interval \[0.6, 0.7\]"):
         unpaired_difference(0.75, (0.7, 0.8), 0.5, (0.6, 0.7))

@@ -5,14 +5,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as referee
 
 from utils.evaluation.counts import Counts, count
 from utils.evaluation.masks import (
     METRICS,
-    TABLE_NAMES,
     checked,
     coursework,
     dice,
@@ -84,17 +82,6 @@ def test_pooled_by_hand():
     assert tuple(lesion_pooled(COUNTS)) == METRICS[:-1]
 
 
-def test_weights_by_hand():
-    # The first image twice, the second not at all.
-    found = official(COUNTS, [2, 0, 1])
-    assert found["jaccard"] == pytest.approx(1.6 / 3)
-    assert found["accuracy"] == pytest.approx(2.6 / 3)
-    assert lesion_pooled(COUNTS, [2, 0, 1])["jaccard"] == pytest.approx(8 / (8 + 4))
-    assert coursework(COUNTS, [2, 0, 1])["threshold_jaccard"] == pytest.approx(
-        (2 * 0.8 + 2 * 5 / 6 + 0.8) / 6
-    )
-
-
 def test_threshold_by_hand():
     # 13 of 20 is exactly 0.65 and stays, as do 26 of 40 and 65 of 100; one pixel less does not.
     at = Counts(tp=np.array([13, 26, 65]), fp=np.array([3, 14, 0]), fn=np.array([4, 0, 35]), tn=1)
@@ -104,26 +91,6 @@ def test_threshold_by_hand():
     # Of large masks the least step is small, and none of it is forgiven.
     assert threshold_jaccard(Counts(649_999_999, 0, 350_000_001, 0)) == 0
     assert threshold_jaccard(Counts(650_000_001, 0, 349_999_999, 0)) == 0.650000001
-
-
-@pytest.mark.parametrize(
-    ("counts", "expected"),
-    [
-        # tp fp fn tn: accuracy, sensitivity, specificity, Jaccard, Dice, threshold-Jaccard
-        ((0, 0, 0, 6), (1, 1, 1, 1, 1, 1)),  # no lesion, none predicted
-        ((0, 2, 0, 4), (4 / 6, 1, 4 / 6, 0, 0, 0)),  # no lesion, some predicted
-        ((0, 6, 0, 0), (0, 1, 0, 0, 0, 0)),  # no lesion, everything predicted
-        ((0, 0, 2, 4), (4 / 6, 0, 1, 0, 0, 0)),  # a lesion, none predicted
-        ((6, 0, 0, 0), (1, 1, 1, 1, 1, 1)),  # all lesion, all found
-        ((3, 0, 3, 0), (1 / 2, 1 / 2, 1, 1 / 2, 2 / 3, 0)),  # all lesion, half found
-        ((0, 0, 6, 0), (0, 0, 1, 0, 0, 0)),  # all lesion, nothing found
-        ((1, 0, 0, 0), (1, 1, 1, 1, 1, 1)),  # a single pixel
-    ],
-)
-def test_empty_and_full_masks(counts, expected):
-    scores = per_image(Counts(*([value] for value in counts)))
-    assert tuple(scores[metric].item() for metric in METRICS) == expected
-    assert tuple(official(Counts(*([value] for value in counts))).values()) == expected
 
 
 # --- the coursework's printed rows ---
@@ -228,48 +195,6 @@ def test_weights_are_multiplicities(convention):
 CELLS = st.tuples(*[st.integers(0, 4)] * 4).filter(any)
 
 
-@settings(deadline=None)  # a busy machine is no failure
-@given(CELLS)
-def test_jaccard_and_dice_say_the_same(cells):
-    scores = per_image(Counts(*([cell] for cell in cells)))
-    overlap, similarity = scores["jaccard"].item(), scores["dice"].item()
-    assert similarity == pytest.approx(2 * overlap / (1 + overlap))
-    assert 0 <= overlap <= similarity <= 1
-
-
-@settings(deadline=None)
-@given(CELLS)
-def test_truth_and_prediction_swapped(cells):
-    tp, fp, fn, tn = cells
-    ours, swapped = Counts(tp, fp, fn, tn), Counts(tp, fn, fp, tn)
-    for metric in (jaccard, dice, threshold_jaccard):
-        assert metric(ours, 1.0) == metric(swapped, 1.0)
-
-
-@settings(deadline=None)
-@given(st.lists(CELLS, min_size=1, max_size=6))
-def test_the_coursework_does_not_care_which_class_is_which(images):
-    tp, fp, fn, tn = map(np.array, zip(*images, strict=True))
-    ours, turned = coursework(Counts(tp, fp, fn, tn)), coursework(Counts(tn, fn, fp, tp))
-    for metric in ("accuracy", "jaccard", "dice", "threshold_jaccard"):
-        assert ours[metric] == pytest.approx(turned[metric], abs=1e-12, nan_ok=True)
-    assert ours["sensitivity"] == pytest.approx(turned["specificity"], nan_ok=True)
-
-
-@settings(deadline=None)
-@given(st.lists(CELLS, min_size=1, max_size=6), st.integers(2, 1000))
-def test_the_size_of_an_image_changes_the_pooled_scores_alone(images, factor):
-    cells = np.array(images).T
-    larger = cells * np.where(np.arange(cells.shape[1]) == 0, factor, 1)
-    assert official(Counts(*larger)) == pytest.approx(official(Counts(*cells)))
-
-
-def test_a_large_image_outweighs_a_small_one_when_pooled():
-    counts = Counts(tp=[900, 1], fp=[0, 0], fn=[0, 9], tn=[100, 90])
-    assert official(counts)["jaccard"] == pytest.approx((1 + 0.1) / 2)
-    assert lesion_pooled(counts)["jaccard"] == pytest.approx(901 / 910)
-
-
 # --- degenerate cases, types ---
 
 
@@ -292,13 +217,6 @@ def test_empty_is_undefined_unless_said():
         assert metric(nothing, empty=1.0) == 1.0
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64, np.float32])
-def test_any_type_of_count(dtype):
-    counts = Counts(*(np.array([value, value], dtype) for value in (200, 100, 60, 240)))
-    assert per_image(counts)["dice"].tolist() == [400 / 560] * 2
-    assert lesion_pooled(counts)["dice"] == 400 / 560
-
-
 def test_the_whole_test_split_at_its_largest_is_exact():
     # 600 images of 30 million pixels: more than 32 bits hold, and every pixel counts.
     n, size = 600, 30_000_000
@@ -310,27 +228,6 @@ def test_the_whole_test_split_at_its_largest_is_exact():
     assert lesion_pooled(Counts([10**15], [1], [0], [0]))["jaccard"] == 10**15 / (10**15 + 1)
 
 
-@pytest.mark.parametrize("convention", CONVENTIONS)
-def test_numbers_are_plain_floats_and_resamples_arrays(convention):
-    assert {type(value) for value in convention(COUNTS).values()} == {float}
-    assert {type(value) for value in convention(COUNTS, [1, 2, 3]).values()} == {float}
-    resampled = convention(COUNTS, np.ones((4, 3)))
-    assert {value.shape for value in resampled.values()} == {(4,)}
-
-
-def test_counts_are_left_alone():
-    counts = Counts(*(np.array(cell, dtype=float) for cell in COUNTS))
-    for convention in CONVENTIONS:
-        convention(counts)
-    for cell, before in zip(counts, COUNTS, strict=True):
-        assert cell.tolist() == before
-
-
-def test_every_metric_has_a_short_name():
-    assert tuple(TABLE_NAMES) == METRICS
-    assert " ".join(TABLE_NAMES.values()) == "ACC SE SP JSI DSC TJI"
-
-
 # --- what is refused ---
 
 
@@ -338,15 +235,14 @@ def test_every_metric_has_a_short_name():
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        (Counts(1, 0, 0, 1), r"counts have shapes \[\(\), .* expected tp, fp, fn, tn, \(n,\) each"),
-        (Counts([], [], [], []), "one entry an image"),
-        (Counts([1, 1], [0], [0], [1]), r"shapes \[\(2,\), \(1,\), \(1,\), \(1,\)\]"),
-        (Counts([[1]], [[0]], [[0]], [[1]]), r"expected tp, fp, fn, tn, \(n,\)"),
-        (([1], [1], [1]), r"expected tp, fp, fn, tn, \(n,\)"),
-        (Counts([1, -1], [0, 0], [0, 0], [1, 1]), r"no counts in 1 of 2 images \(first: 1\)"),
+        (Counts(1, 0, 0, 1), r"the shapes are tp \(\), .*; expected \(n,\) each"),
+        (Counts([], [], [], []), "one entry per image"),
+        (Counts([1, 1], [0], [0], [1]), r"tp \(2,\), fp \(1,\), fn \(1,\), tn \(1,\)"),
+        (Counts([[1]], [[0]], [[0]], [[1]]), r"expected \(n,\) each"),
+        (Counts([1, -1], [0, 0], [0, 0], [1, 1]), r"invalid counts in 1 of 2 images \(first: 1\)"),
         (Counts([math.nan], [0], [0], [1]), "expected numbers of pixels >= 0"),
-        (Counts([math.inf], [0], [0], [1]), "no counts in 1 of 1"),
-        (Counts([0] * 9, [0] * 9, [0] * 9, [0] * 9), r"without pixels in 9 .*: 0, 1, 2, 3, 4\)"),
+        (Counts([math.inf], [0], [0], [1]), "invalid counts in 1 of 1"),
+        (Counts([0] * 9, [0] * 9, [0] * 9, [0] * 9), r"no pixels in 9 .*: 0, 1, 2, 3, 4\)"),
     ],
 )
 def test_counts_that_are_refused(function, counts, message):

@@ -5,14 +5,12 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.stats
 from made_up import answered, taken
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 from utils.data.splits import CLASSES
-from utils.evaluation.conventions import classification_scores, segmentation_scores
 from utils.evaluation.counts import Counts, count
-from utils.evaluation.masks import official, per_image
+from utils.evaluation.masks import official
 from utils.evaluation.paired import Difference, jaccard_difference, paired_difference
 from utils.evaluation.resampling import bootstrap, bootstrap_p_value, percentile_interval
 from utils.evaluation.significance import delong_test
@@ -87,17 +85,6 @@ def test_against_delong(share):
     assert formula.p_value == pytest.approx(found.p_value, rel=0.3, abs=3e-3)
 
 
-def test_pairing_is_what_makes_it_narrow():
-    first, second = runs(300, share=0.9)
-    paired = paired_difference(first, second, resamples=400)
-    widths = []
-    for table in (first, second):
-        scores = classification_scores(table["label"], table[list(CLASSES)].to_numpy(), 400)
-        area = scores["official"]["mean_auc"]
-        widths.append(area["high"] - area["low"])
-    assert paired.high - paired.low < 0.7 * math.hypot(*widths)
-
-
 def test_a_run_against_itself_and_the_other_way_round():
     first, second = runs(60)
     nothing = paired_difference(first, first, resamples=50)
@@ -164,14 +151,16 @@ def test_other_labels_are_refused():
     first, second = runs(30)
     other = second.copy()
     other.loc[3, "label"] = (other.loc[3, "label"] + 1) % 3
-    with pytest.raises(ValueError, match=r"other labels for ISIC_0000003; expected the same truth"):
+    with pytest.raises(ValueError, match=r"different labels for ISIC_0000003; expected the same"):
         paired_difference(first, other)
 
 
 def test_ids_that_stand_twice_are_refused():
     first, second = runs(30)
     twice = pd.concat([second, second[:1]])
-    with pytest.raises(ValueError, match="twice in a table: ISIC_0000000; expected a row an image"):
+    with pytest.raises(
+        ValueError, match="duplicate ids in a table: ISIC_0000000; expected one row per image"
+    ):
         paired_difference(first, twice)
 
 
@@ -192,14 +181,6 @@ def pair(n: int = 60) -> tuple[Counts, Counts]:
     errors = rng.random((n, 400)) < rng.uniform(0, 0.3, (n, 1))
     more = rng.random((n, 400)) < 0.01
     return count(truth, truth ^ errors), count(truth, truth ^ (errors | more))
-
-
-def unclear(n: int = 200) -> tuple[Counts, Counts]:
-    """Two answers to the same masks, the first a little better, each wrong in other places."""
-    rng = np.random.default_rng(7)
-    truth = rng.random((n, 400)) < rng.uniform(0.05, 0.6, (n, 1))
-    errors = rng.random((2, n, 400)) < rng.uniform(0, [[[0.27]], [[0.3]]], (2, n, 1))
-    return count(truth, truth ^ errors[0]), count(truth, truth ^ errors[1])
 
 
 def test_difference_of_jaccards_by_hand():
@@ -224,40 +205,13 @@ def test_difference_of_jaccards_equals_a_loop_over_the_same_images():
         scores = [official(taken(one, rows))["jaccard"] for one in (first, second)]
         loop.append(scores[0] - scores[1])
     assert (found.low, found.high) == pytest.approx(tuple(percentile_interval(loop)), abs=1e-12)
-
-
-def test_difference_of_jaccards_is_paired():
-    first, second = pair()
-    found = jaccard_difference(first, second)
-    assert 0 < found.low < found.value < found.high
-    # By themselves the runs are far less sure, for hard images are hard for both.
-    alone = segmentation_scores(first)["official"]["jaccard"]
-    assert found.high - found.low < 0.4 * (alone["high"] - alone["low"])
-    turned = jaccard_difference(second, first)
-    assert (turned.value, turned.low, turned.high) == pytest.approx(
-        (-found.value, -found.high, -found.low)
-    )
-    # And as sure as the formula for the mean of a difference has it.
-    gains = per_image(first)["jaccard"] - per_image(second)["jaccard"]
-    half = 1.96 * gains.std() / math.sqrt(len(gains))
-    assert found.high - found.low == pytest.approx(2 * half, rel=0.1)
+    assert found.p_value == bootstrap_p_value(loop)
 
 
 def test_a_segmenter_does_not_differ_from_itself():
     found = jaccard_difference(answered(), answered())
     assert (found.value, found.low, found.high) == (0, 0, 0)
     assert found.p_value == 1
-
-
-def test_p_value_of_a_difference_of_jaccards():
-    first, second = pair(25)
-    # So clear that no resample turns it round: the smallest p that 150 resamples can give.
-    assert jaccard_difference(first, second, 150).p_value == pytest.approx(2 / 151)
-    found = jaccard_difference(*unclear(), resamples=4000)
-    gains = [per_image(one)["jaccard"] for one in unclear()]
-    expected = scipy.stats.ttest_rel(*gains).pvalue
-    assert 0.02 < expected < 0.5
-    assert found.p_value == pytest.approx(expected, rel=0.2)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +221,7 @@ def test_p_value_of_a_difference_of_jaccards():
         (Counts([1, 1], [0, 0], [0, 0], [3, 3]), r"truth differs in 1 of 2 images \(first: 1\)"),
         (Counts([1, 2], [0, 0], [0, 0], [6, 2]), "expected the same masks, at the same size"),
         (Counts([2, 2], [0, 0], [0, 0], [3, 2]), r"truth differs in 1 of 2 images \(first: 0\)"),
-        (Counts([1], [0], [0], [-3]), "no counts in 1 of 1 images"),
+        (Counts([1], [0], [0], [-3]), "invalid counts in 1 of 1 images"),
     ],
 )
 def test_difference_of_jaccards_refuses(second, message):

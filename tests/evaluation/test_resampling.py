@@ -6,7 +6,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-import scipy.stats
 from sklearn.metrics import roc_auc_score
 
 from utils.evaluation import resampling
@@ -117,17 +116,6 @@ def test_p_values_by_hand():
     assert math.isnan(resampling.bootstrap_p_value([math.nan]))
 
 
-def test_p_value_against_the_normal_formula():
-    # A mean that lies two standard errors above 0.
-    values = np.random.default_rng(0).normal(size=400)
-    values = (values - values.mean()) / values.std() + 2 / math.sqrt(400)
-    resampled = resampling.bootstrap(
-        lambda weights: weights @ values / len(values), np.zeros(400), resamples=20_000
-    )
-    expected = scipy.stats.norm.sf(2) * 2
-    assert resampling.bootstrap_p_value(resampled) == pytest.approx(expected, rel=0.1)
-
-
 def test_p_value_and_interval_say_the_same():
     rng = np.random.default_rng(0)
     for shift in np.linspace(1.5, 2.5, 41):
@@ -141,9 +129,8 @@ def test_p_value_and_interval_say_the_same():
 
 
 def test_percentiles_by_hand():
-    # Of 0 .. 40, one value is cut at each end for 95 %, ten for 50 %.
+    # Of 0 .. 40, one value is cut at each end.
     assert tuple(resampling.percentile_interval(np.arange(41))) == pytest.approx((1, 39))
-    assert tuple(resampling.percentile_interval(np.arange(41), level=0.5)) == (10, 30)
     # Undefined resamples are left out.
     some = [math.nan, *range(41), math.nan]
     assert tuple(resampling.percentile_interval(some)) == pytest.approx((1, 39))
@@ -161,60 +148,11 @@ def test_area_interval_by_hand():
     assert np.isnan(resampling.area_interval(math.nan, [math.nan])).all()
 
 
-def test_interval_against_scipy():
-    values = np.random.default_rng(0).gamma(2.0, size=80)
-    resampled = resampling.bootstrap(
-        lambda weights: weights @ values / len(values), np.zeros(80), resamples=20_000
-    )
-    ours = resampling.percentile_interval(resampled)
-    theirs = scipy.stats.bootstrap(
-        (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1)
-    ).confidence_interval
-    assert tuple(ours) == pytest.approx(tuple(theirs), abs=0.02)
-
-
-def test_auc_interval_against_scipy():
-    truth, score = scored(200)
-    resampled = resampling.bootstrap(
-        lambda weights: auc(truth, score, weights), truth, resamples=4000
-    )
-    ours = resampling.percentile_interval(resampled)
-
-    def area(above: np.ndarray, below: np.ndarray) -> float:
-        return np.mean(above[:, None] > below)
-
-    theirs = scipy.stats.bootstrap(
-        (score[truth], score[~truth]),
-        area,
-        n_resamples=4000,
-        method="percentile",
-        vectorized=False,
-        rng=np.random.default_rng(1),
-    ).confidence_interval
-    assert tuple(ours) == pytest.approx(tuple(theirs), abs=0.006)
-
-
-def test_covers_the_truth():
-    # Normal scores one standard deviation apart: the true area is Phi(1 / sqrt 2) = 0.760.
-    truth = np.arange(120) < 40
-    expected = scipy.stats.norm.cdf(1 / math.sqrt(2))
-    rng = np.random.default_rng(0)
-    covered = 0
-    for seed in range(200):
-        score = rng.normal(size=120) + truth
-        values = resampling.bootstrap(
-            lambda weights, score=score: auc(truth, score, weights), truth, 400, seed
-        )
-        low, high = resampling.area_interval(auc(truth, score), values)
-        covered += low <= expected <= high
-    assert 0.90 <= covered / 200 <= 0.99
-
-
 @pytest.mark.parametrize(
     ("strata", "resamples", "message"),
     [
-        ([], 10, r"strata have shape \(0,\); expected \(n,\)"),
-        (np.zeros((2, 2)), 10, r"strata have shape \(2, 2\)"),
+        ([], 10, r"strata \(0,\); expected \(n,\)"),
+        (np.zeros((2, 2)), 10, r"strata \(2, 2\)"),
         ([0, 1], 0, "resamples is 0; expected at least 1"),
     ],
 )

@@ -99,8 +99,11 @@ DAMAGE = [
     (lambda text: text[:0], r"-test.csv is damaged \(No columns.*Remove that file to predict"),
     (lambda text: text.replace("id", "name", 1), r"damaged: expected the columns id, "),
     (emptied, r"none of them empty; found id, .* 1 empty\. Remove that file"),
-    (lambda text: text.replace("ISIC_3", "ISIC_9"), r"made for other images; .*: ISIC_3, ISIC_9\."),
-    (lambda text: text + text.splitlines()[2] + "\n", r"holds ids twice: ISIC_1\."),
+    (
+        lambda text: text.replace("ISIC_3", "ISIC_9"),
+        r"about other images than the data; .*: ISIC_3, ISIC_9\.",
+    ),
+    (lambda text: text + text.splitlines()[2] + "\n", r"duplicate ids, .*: ISIC_1\."),
 ]
 
 
@@ -123,7 +126,7 @@ def test_a_damaged_table_names_the_cure(run, name, damage: Callable[[str], str],
 def test_predictions_of_other_images_or_labels_are_refused(run):
     results.predictions(run, "test", IMAGES, drawn)
     more = pd.DataFrame({"id": [f"ISIC_{k}" for k in range(20)], "label": 0})
-    with pytest.raises(RunError, match=r"only on one side: ISIC_10, .* … \(12 in all\)"):
+    with pytest.raises(RunError, match=r"only in one: ISIC_10, .* … \(12 in all\)"):
         results.predictions(run, "test", more, refuse)
-    with pytest.raises(RunError, match=r"other labels than the data for ISIC_1, ISIC_2, .*wrong"):
+    with pytest.raises(RunError, match=r"different labels for ISIC_1, ISIC_2, .*expected the same"):
         results.predictions(run, "test", IMAGES.assign(label=0), refuse)

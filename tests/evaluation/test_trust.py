@@ -92,12 +92,6 @@ def test_every_table_says_which_class():
     assert sums.tolist() == [300] * 4
 
 
-def test_it_repeats():
-    again = evaluation.trust.assess(FITTED, REPORTED, PEOPLE, resamples=100)
-    for one, other in zip(again[1:], FOUND[1:], strict=True):
-        pd.testing.assert_frame_equal(one, other)
-
-
 # --- less than everything ---
 
 
@@ -141,7 +135,7 @@ def test_a_class_that_is_missing_in_the_report_has_no_operating_points():
 
 
 def test_images_that_chose_the_epoch_are_refused():
-    same = "300 of the 300 reported images are those that chose the epoch.*flatters.*another split"
+    same = "300 of the 300 reported images also chose the epoch.*flatters.*another split"
     with pytest.raises(ValueError, match=same):
         evaluation.trust.assess(REPORTED, REPORTED)
     mixed = pd.concat([FITTED, REPORTED.head(2)])
@@ -150,13 +144,11 @@ def test_images_that_chose_the_epoch_are_refused():
 
 
 def test_other_classes_or_none_are_refused():
-    words = (
-        "know melanoma, those to report melanoma, seborrheic_keratosis, benign; expected the same"
-    )
+    words = "for melanoma, those to report for melanoma, seborrheic_keratosis, benign; expected"
     with pytest.raises(ValueError, match=words):
         evaluation.trust.assess(one_column(FITTED), REPORTED)
     benign = FITTED[FITTED["label"] == 2]
-    assert "melanomas only, or none" in evaluation.trust.refusal(
+    assert "all melanomas, or none" in evaluation.trust.refusal(
         one_column(benign), one_column(REPORTED)
     )
 

@@ -85,7 +85,7 @@ def test_a_script_on_another_split_with_other_views(
     first = contents(made) | contents(folders[0])
     assert "1-3-s0/predictions-validation-2-views.csv" in first
     assert "1-3-s0/submission-validation-2-views.csv" in first
-    assert "8 of the 8 reported images are those that chose the epoch" in printed
+    assert "8 of the 8 reported images also chose the epoch" in printed
     assert "evaluation-cls-validation-2-views/calibration.csv" not in first
     assert not [name for name in first if "reliability" in name]
     for _ in range(1, times):

@@ -14,7 +14,7 @@ import pandas as pd
 
 from referee.masks import read_grey, segmentation_cases, write_segmentation
 from utils.data.splits import CLASSES
-from utils.evaluation.submission import for_scorer, write_submission
+from utils.evaluation.submission import write_submission
 from utils.system.files import write_atomic
 
 SIZES = (20, 150)
@@ -44,9 +44,10 @@ def write_classification(folder: Path, table: pd.DataFrame) -> tuple[Path, Path]
         truth[name] = (label == number).astype(float)
     files = folder / "truth.csv", folder / "prediction.csv"
     text = truth.sort_values("image_id").to_csv(index=False, lineterminator="\n")
-    write_atomic(files[0], for_scorer(text))
+    write_atomic(files[0], text.replace("image_id,", "image,", 1))
     ours = write_submission(folder / "submission.csv", table)
-    write_atomic(files[1], for_scorer(ours.read_text(encoding="utf-8")))
+    renamed = ours.read_text(encoding="utf-8").replace("image_id,", "image,", 1)
+    write_atomic(files[1], renamed)
     return files
 
 

@@ -261,13 +261,13 @@ class TestPairedTests:
         changed = rows | {"1-2": [replace(other, results=table)]}
         tests, left_out = paired_tests(changed, {"1-1": "1-2"})
         assert tests == []
-        assert "1-1 against 1-2: the tables hold other images" in left_out[0]
+        assert "1-1 against 1-2: the tables are about different images" in left_out[0]
         other = rows["seg-1"][0]
         table = other.results.iloc[1:]
         changed = rows | {"seg-1": [replace(other, results=table)]}
         tests, left_out = paired_tests(changed, {"seg-6": "seg-1"})
         assert tests == []
-        assert "seg-6 against seg-1: the tables hold other images; only in one" in left_out[0]
+        assert "seg-6 against seg-1: the tables are about different images; only in one" in left_out[0]
 
     @pytest.mark.parametrize("name", ["mcnemar", "wilcoxon"])
     @pytest.mark.parametrize("kind", [KeyError, ValueError])

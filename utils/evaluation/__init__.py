@@ -1,8 +1,8 @@
 """From predictions to numbers: scores in their conventions, each with an interval, and comparisons.
 
-Here live `counts`, the scores of `labels` and of `masks`, intervals, tests, curves, calibration,
-thresholds, subgroups and the submission file. Touch it for another score: a pure function of
-counts. It imports `model`, `logger`, `data` and `system`.
+Contains `counts`, the scores of `labels` and of `masks`, intervals, tests, curves, calibration,
+thresholds, subgroups and the submission file. Add another score here: a pure function of counts. It
+imports `model`, `logger`, `data` and `system`.
 """
 
 import lazy_loader

@@ -1,11 +1,9 @@
-"""Every score in every convention, with its interval: what the score file of a run holds.
+"""Every score in every convention, with its interval: the content of a run's score file.
 
-The intervals are about other images of the same kind; an image is the unit that is drawn. AUCs, and
-all scores of masks, get a bootstrap on the logit scale (`resampling`): near 1 percentiles are too
-low, and too narrow where most images score near 1 and few low. Pixels are never drawn: those of one
-image are right or wrong together. Accuracy, sensitivity and specificity of labels are shares of
-images, and get Wilson's interval: near 0 and 1 a bootstrap is too narrow for them, and at 0 and 1
-it has no width at all.
+The intervals are about other images of the same kind, so images are resampled, never pixels: those
+of one image are not independent. AUCs, and all scores of masks, get a bootstrap on the logit scale
+(`resampling`). Accuracy, sensitivity and specificity of labels are shares of images and get
+Wilson's interval: near 0 and 1 a bootstrap is too narrow, and at 0 and 1 it has no width.
 
 The scores of a classifier:
 
@@ -15,8 +13,8 @@ The scores of a classifier:
                     "accuracy": SCORE}}
 
 METRICS is {"auc", "accuracy", "sensitivity", "specificity"}, each a SCORE, and SCORE is
-{"value", "low", "high"}, each a float, or None where undefined. For the network that knows
-melanoma alone both conventions hold "melanoma" and nothing else. Those of a segmenter:
+{"value", "low", "high"}, each a float, or None where undefined. For a network with melanoma alone
+both conventions have only "melanoma". Those of a segmenter:
 
     {"n": int, "resamples": int, "seed": int, "level": 0.95,
      "official": {metric: SCORE}, "coursework": {metric: SCORE}, "lesion": {metric: SCORE}}
@@ -50,25 +48,42 @@ Key = tuple[str, ...]  # ("official", "melanoma", "auc")
 def classification_scores(
     truth: ArrayLike, probabilities: ArrayLike, resamples: int = 2000, seed: int = 0
 ) -> dict[str, Any]:
-    """The scores of a classifier as laid out above, ready for json.dumps.
+    """The scores of a classifier as described above, ready for json.dumps.
 
     truth (n,) in 0..2, probabilities (n, 3), or (n, 1) for melanoma alone; ValueError otherwise.
     """
     truth, probabilities = labels.checked(truth, probabilities)
     values = flat_scores(truth, probabilities)
-    intervals = _area_intervals(truth, probabilities, resamples, seed)
-    intervals |= _share_intervals(truth, values)
-    counts = np.bincount(truth, minlength=len(CLASSES)).tolist()
-    about = {"n": len(truth), "counts": dict(zip(CLASSES, counts, strict=True))}
-    about |= {"resamples": resamples, "seed": seed, "level": LEVEL}
+    areas = [path for path in values if _is_area(path)]
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        resampled = flat_scores(truth, probabilities, weights)
+        return np.stack([resampled[path] for path in areas], axis=-1)
+
+    columns = dict(zip(areas, bootstrap(statistic, truth, resamples, seed).T, strict=True))
+    numbers = np.bincount(truth, minlength=len(CLASSES)).tolist()
+    counts, n = dict(zip(CLASSES, numbers, strict=True)), len(truth)
+    intervals: dict[Key, Interval] = {}
+    for path, value in values.items():
+        positives = counts.get(path[-2], 0)
+        if path[-1] == "mean_auc":  # it follows its parts
+            parts = [part for part in areas if part[0] == path[0] and part != path]
+            each = [values[part] for part in parts], [intervals[part] for part in parts]
+            intervals[path] = mean_area_interval(value, columns[path], *each)
+        elif path[-1] == "auc":
+            intervals[path] = auc_interval(value, columns[path], positives, n - positives)
+        else:  # a share of all images, of a class or of the rest
+            of = {"sensitivity": positives, "specificity": n - positives}.get(path[-1], n)
+            intervals[path] = wilson(round(value * of) if of else 0, of)
+    about = {"n": n, "counts": counts, "resamples": resamples, "seed": seed, "level": LEVEL}
     return about | _nested(values, intervals)
 
 
 def segmentation_scores(counts: Counts, resamples: int = 2000, seed: int = 0) -> dict[str, Any]:
-    """The scores of a segmenter as laid out above, ready for json.dumps.
+    """The scores of a segmenter as described above, ready for json.dumps.
 
-    counts (n,) each, one entry an image; all scores come from the same resamples. Raises ValueError
-    as `masks.per_image` and `resampling.bootstrap`.
+    counts (n,) each, one entry per image; all scores share the resamples. ValueError as in
+    `masks.per_image` and `resampling.bootstrap`.
     """
     counts = masks.checked(counts)
     n = len(counts.tp)
@@ -96,9 +111,9 @@ def flat_scores(
     weights: np.ndarray | None = None,
     conventions: Iterable[str] = tuple(LABELS),
 ) -> dict[Key, Number]:
-    """Every score of a classifier by its path; truth and probabilities as `labels.checked` gives.
+    """Every score of a classifier by its path; truth and probabilities from `labels.checked`.
 
-    weights (n,) give numbers, (r, n) arrays (r,), as in `evaluation.labels`.
+    weights (n,) give numbers, (r, n) arrays (r,).
     """
     flat: dict[Key, Number] = {}
     for convention in conventions:
@@ -111,55 +126,16 @@ def flat_scores(
 
 
 def strata_of(path: Key, truth: np.ndarray) -> np.ndarray:
-    """What the resamples behind a score, or a difference of scores, keep: (n,), see `bootstrap`.
+    """The strata (n,) of the resamples for a score, or a difference of scores, see `bootstrap`.
 
-    Behind an AUC the number of images per class: it compares classes, and says nothing on how
-    frequent they are. The rest takes what comes, as the next n patients would.
+    For an AUC the classes: it compares them, whatever their frequency. Otherwise none: among the
+    next n patients the frequencies vary, too.
     """
     return truth if _is_area(path) else np.zeros_like(truth)
 
 
 def _is_area(path: Key) -> bool:
     return path[-1].endswith("auc")
-
-
-def _area_intervals(
-    truth: np.ndarray, probabilities: np.ndarray, resamples: int, seed: int
-) -> dict[Key, Interval]:
-    """Of every AUC, all from the same resamples."""
-    own = {p: value for p, value in flat_scores(truth, probabilities).items() if _is_area(p)}
-    paths = list(own)
-
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        resampled = flat_scores(truth, probabilities, weights)
-        return np.stack([resampled[path] for path in paths], axis=-1)
-
-    columns = bootstrap(statistic, strata_of(paths[0], truth), resamples, seed).T
-    intervals: dict[Key, Interval] = {}
-    for path, column in zip(paths, columns, strict=True):  # a mean stands after its parts
-        if path[-1] == "mean_auc":
-            parts = [other for other in intervals if other[0] == path[0]]
-            each = [own[other] for other in parts], [intervals[other] for other in parts]
-            intervals[path] = mean_area_interval(own[path], column, *each)
-        else:
-            positives = int((truth == CLASSES.index(path[1])).sum())
-            intervals[path] = auc_interval(own[path], column, positives, len(truth) - positives)
-    return intervals
-
-
-def _share_intervals(truth: np.ndarray, values: Mapping[Key, Number]) -> dict[Key, Interval]:
-    """Of every score that is a share of images: of all, of a class, or of the rest."""
-    intervals = {}
-    for path, value in values.items():
-        if _is_area(path):
-            continue
-        *_, name, metric = path  # ("coursework", "accuracy") is about all images as well
-        n = len(truth)
-        if metric != "accuracy":
-            positives = int((truth == CLASSES.index(name)).sum())
-            n = positives if metric == "sensitivity" else n - positives
-        intervals[path] = wilson(round(value * n) if n else 0, n)
-    return intervals
 
 
 def _nested(values: Mapping[Key, Number], intervals: Mapping[Key, Interval]) -> dict[str, Any]:
@@ -169,6 +145,6 @@ def _nested(values: Mapping[Key, Number], intervals: Mapping[Key, Interval]) -> 
         for name in path[:-1]:
             branch = branch.setdefault(name, {})
         numbers = {"value": value} | intervals[path]._asdict()
-        # JSON knows no nan.
+        # JSON has no nan.
         branch[path[-1]] = {k: None if math.isnan(v) else float(v) for k, v in numbers.items()}
     return tree

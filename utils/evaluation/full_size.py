@@ -1,6 +1,6 @@
 """From images to masks: what a segmenter predicts, at its own size and at the original one.
 
-No set of masks is held in memory: each batch becomes counts of pixels and is forgotten.
+Masks are not kept in memory: each batch is reduced to counts of pixels.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ from utils.system.errors import DataError
 from utils.system.files import write_atomic
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # 0.05 … 0.95
-STRIP = 64  # rows that are counted at once
+STRIP = 64  # rows counted at once
 
 
 @faults_in_words()
@@ -33,16 +33,16 @@ STRIP = 64  # rows that are counted at once
 def pixel_counts(network: nn.Module, loader: DataLoader, precision: str = "fp32") -> Counts:
     """Counts (n,) of pixels of each image of a loader of `TestImages`, at the network's size.
 
-    For the score of an epoch: a pixel is lesion where its logit is above 0 (probability 0.5).
-    OutputError for logits that are not finite.
+    For the score of an epoch: lesion is where the logit is above 0 (probability 0.5). OutputError
+    for logits that are not finite.
     """
-    found = []
+    counts = []
     for batch, ask in answers(network, loader, precision, "scoring"):
         predicted = ask(batch["image"]).flatten(1) > 0
         truth = batch["label"].to(predicted.device, non_blocking=True).flatten(1) > 0
         cells = (truth & predicted, ~truth & predicted, truth & ~predicted, ~truth & ~predicted)
-        found.append(torch.stack([cell.sum(1) for cell in cells], dim=1).cpu())
-    return Counts(*torch.cat(found).double().numpy().T)
+        counts.append(torch.stack([cell.sum(1) for cell in cells], dim=1).cpu())
+    return Counts(*torch.cat(counts).double().numpy().T)
 
 
 def at_original_size(
@@ -50,16 +50,16 @@ def at_original_size(
 ) -> np.ndarray:
     """Probabilities (h, w) enlarged to the image's own (height, width), float32.
 
-    Linearly, as the challenge's masks are judged at that size. What a centre crop never saw is 0.
+    Linearly; the challenge scores masks at that size. Pixels outside a centre crop are 0.
     """
     height, width = size
     left, top, right, bottom = corners(width, height, region)
     inside = cv2.resize(probability, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
     if region == WHOLE:
         return inside
-    whole = np.zeros(size, np.float32)
-    whole[top:bottom, left:right] = inside
-    return whole
+    complete = np.zeros(size, np.float32)
+    complete[top:bottom, left:right] = inside
+    return complete
 
 
 def lesion(probability: np.ndarray, threshold: float = 0.5, clean_up: bool = False) -> np.ndarray:
@@ -67,18 +67,18 @@ def lesion(probability: np.ndarray, threshold: float = 0.5, clean_up: bool = Fal
 
     clean_up keeps the largest connected part and fills its holes: a photo shows one lesion.
     """
-    found = probability > threshold
-    if not clean_up or not found.any():
-        return found
-    whole = found.astype(np.uint8)
-    left, top, width, height = cv2.boundingRect(whole)  # most of a photo is skin
-    inside = np.ascontiguousarray(whole[top : top + height, left : left + width])
+    mask = probability > threshold
+    if not clean_up or not mask.any():
+        return mask
+    pixels = mask.astype(np.uint8)
+    left, top, width, height = cv2.boundingRect(pixels)  # most of a photo is skin
+    inside = np.ascontiguousarray(pixels[top : top + height, left : left + width])
     _, parts, stats, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
     largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
     outlines, _ = cv2.findContours(
         (parts == largest).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
     )
-    filled = np.zeros(found.shape, np.uint8)
+    filled = np.zeros(mask.shape, np.uint8)
     cv2.drawContours(filled, outlines, -1, 1, cv2.FILLED, offset=(left, top))
     return filled.astype(bool)
 
@@ -91,10 +91,10 @@ def evaluate(
     settings: MaskSettings,
     masks_to: Path | None = None,
 ) -> Result:
-    """Hold the predicted masks against the true ones at the original size.
+    """Compare the predicted masks with the true ones at the original size.
 
     table is that of the images, in their order. masks_to is a folder for the predicted masks at
-    original size, `<id>_segmentation.png` with 0 and 255, as the challenge takes them.
+    original size, `<id>_segmentation.png` with 0 and 255, as the challenge expects them.
     """
     per_image, thresholds = [], []
     loader = evaluation_loader(images, settings.batch_size, settings.workers)
@@ -122,7 +122,8 @@ def true_mask(path: str) -> np.ndarray:
         return read_mask(path)
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(
-            f"the mask {path} cannot be read ({error}); mend it, or bring an undamaged copy."
+            f"the mask {path} cannot be read ({error}); expected an image file. Replace it by an "
+            "undamaged copy."
         ) from error
 
 
@@ -132,24 +133,24 @@ def over_thresholds(
     """tp, fp, fn, tn (H, W) at each of THRESHOLDS."""
     if settings.clean_up:
         return [pixels(truth, lesion(probability, at, clean_up=True)) for at in THRESHOLDS]
-    both, found = np.zeros((2, len(THRESHOLDS)), int)
+    positives, hits = np.zeros((2, len(THRESHOLDS)), int)
     for top in range(0, len(truth), STRIP):  # a strip stays in the cache for all thresholds
         part = probability[top : top + STRIP]
         inside = part[truth[top : top + STRIP]]
         for number, threshold in enumerate(THRESHOLDS):
-            found[number] += np.count_nonzero(part > threshold)
-            both[number] += np.count_nonzero(inside > threshold)
-    lesions = int(np.count_nonzero(truth))
-    pairs = zip(both.tolist(), found.tolist(), strict=True)
-    return [_cells(truth.size, lesions, positives, hits) for hits, positives in pairs]
+            positives[number] += np.count_nonzero(part > threshold)
+            hits[number] += np.count_nonzero(inside > threshold)
+    pairs = zip(positives.tolist(), hits.tolist(), strict=True)
+    return [_cells(truth, *pair) for pair in pairs]
 
 
 def pixels(truth: np.ndarray, predicted: np.ndarray) -> dict[str, int]:
     """tp, fp, fn, tn of two masks (H, W) bool."""
-    both, lesions, found = (int(np.count_nonzero(m)) for m in (truth & predicted, truth, predicted))
-    return _cells(truth.size, lesions, found, both)
+    positives, hits = np.count_nonzero(predicted), np.count_nonzero(truth & predicted)
+    return _cells(truth, int(positives), int(hits))
 
 
-def _cells(size: int, lesions: int, found: int, both: int) -> dict[str, int]:
-    tn = size - lesions - found + both
-    return {"tp": both, "fp": found - both, "fn": lesions - both, "tn": tn}
+def _cells(truth: np.ndarray, positives: int, hits: int) -> dict[str, int]:
+    lesion = int(np.count_nonzero(truth))
+    tn = truth.size - lesion - positives + hits
+    return {"tp": hits, "fp": positives - hits, "fn": lesion - hits, "tn": tn}

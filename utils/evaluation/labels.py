@@ -1,6 +1,6 @@
 """Scores of labels: from probabilities to counts, and from counts to numbers.
 
-Two conventions for classification that must never be mixed; every score says which one it is in:
+Two conventions that must never be mixed; every score names its own:
 
 - `official`: the ISIC 2017 challenge, part 3 (https://arxiv.org/abs/1710.05006; the organisers'
   scorer is https://github.com/ImageMarkup/isic-challenge-scoring). Melanoma and seborrheic
@@ -19,15 +19,16 @@ from utils.evaluation.counts import (
     UNDEFINED,
     Number,
     accuracy,
+    check_shapes,
     count,
-    flags,
     image_weights,
     rates,
     ratio,
     refuse,
+    truth_and_score,
 )
 
-OFFICIAL_CLASSES = CLASSES[:2]  # benign is no task of its own there
+OFFICIAL_CLASSES = CLASSES[:2]  # the challenge has no task for benign
 
 Scores = dict[str, Number | dict[str, Number]]
 
@@ -36,21 +37,16 @@ def auc(truth: ArrayLike, score: ArrayLike, weights: ArrayLike | None = None) ->
     """Area under the ROC curve: the chance that a positive scores above a negative.
 
     By ranks (Mann-Whitney), so a tie counts half. truth (n,) of 0/1, score (n,) finite,
-    weights (n,) or (R, n). nan where only one class has weight; ValueError for unusable input.
+    weights (n,) or (R, n). nan where only one class has weight; ValueError for invalid input.
 
     >>> auc([1, 1, 0, 0], [3, 2, 1, 2])  # 3 > 1, 3 > 2, 2 > 1, and a tie: 3.5 of 4 pairs
     0.875
     """
-    truth, score = flags("truth", truth), np.asarray(score, dtype=float)
-    if truth.ndim != 1 or truth.shape != score.shape or len(truth) == 0:
-        raise ValueError(
-            f"truth has shape {truth.shape} and score {score.shape}; expected (n,) both, n >= 1"
-        )
-    refuse(~np.isfinite(score), "score: nan or infinite", "an AUC needs finite scores")
+    truth, score = truth_and_score(truth, score)
     weights = image_weights(weights, truth.shape)
     order = np.argsort(score)
     ranked, truth, weights = score[order], truth[order], weights[..., order]
-    # One group per distinct score, so that ties meet inside a group.
+    # One group per distinct score, so that ties share a group.
     first = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
     positives = np.add.reduceat(weights * truth, first, axis=-1)  # (..., groups)
     negatives = np.add.reduceat(weights * ~truth, first, axis=-1)
@@ -60,12 +56,12 @@ def auc(truth: ArrayLike, score: ArrayLike, weights: ArrayLike | None = None) ->
 
 
 def classes_in(table: pd.DataFrame) -> list[str]:
-    """The classes that a table of predictions has a column for, in the order of CLASSES."""
+    """The classes that a table of predictions has columns for, in the order of CLASSES."""
     return [name for name in CLASSES if name in table.columns]
 
 
 def both_answers(probabilities: np.ndarray) -> np.ndarray:
-    """Probabilities (n, C) with C >= 2: of one logit (n, 1) melanoma's p, and the rest's 1 - p.
+    """Probabilities (n, C), C >= 2: a single column p (n, 1), melanoma's, becomes p and 1 - p.
 
     >>> both_answers(np.array([[0.75]])).tolist()
     [[0.75, 0.25]]
@@ -76,7 +72,7 @@ def both_answers(probabilities: np.ndarray) -> np.ndarray:
 
 
 def confusion_matrix(truth: ArrayLike, prediction: ArrayLike, classes: int) -> np.ndarray:
-    """How often class i (row, truth) was called class j (column): (classes, classes) int64.
+    """How often class i (row, truth) was predicted as j (column): (classes, classes) int64.
 
     truth and prediction (n,) hold 0 .. classes - 1; ValueError otherwise.
 
@@ -84,10 +80,7 @@ def confusion_matrix(truth: ArrayLike, prediction: ArrayLike, classes: int) -> n
     [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
     """
     truth, prediction = _labels("truth", truth, classes), _labels("prediction", prediction, classes)
-    if truth.shape != prediction.shape:
-        raise ValueError(
-            f"truth has shape {truth.shape} and prediction {prediction.shape}; expected the same"
-        )
+    check_shapes(truth=truth, prediction=prediction)
     cells = np.bincount(truth * classes + prediction, minlength=classes**2)
     return cells.reshape(classes, classes)
 
@@ -97,18 +90,15 @@ def official(
 ) -> Scores:
     """The challenge's scores: {class: {auc, accuracy, sensitivity, specificity}, mean_auc}.
 
-    labels (n,) in 0..2, probabilities (n, 3), for melanoma and seborrheic keratosis; or (n, 1), the
-    probability of melanoma: then melanoma alone, and no mean_auc. A score that is undefined because
-    a class is missing is nan. ValueError as in `checked`.
+    labels (n,) in 0..2, probabilities (n, 3); or (n, 1) of melanoma: then melanoma alone, and no
+    mean_auc. nan where a class is missing. ValueError as in `checked`.
     """
     labels, probabilities = checked(labels, probabilities)
-    scores: Scores = {}
-    columns = probabilities.T[: len(OFFICIAL_CLASSES)]
-    for index, column in enumerate(columns):
-        # Strictly above, as the official scorer does: 0.5 itself is negative.
-        scores[CLASSES[index]] = _binary(labels == index, column, column > 0.5, weights)
-    if len(columns) == len(OFFICIAL_CLASSES):
-        scores["mean_auc"] = sum(scores[name]["auc"] for name in OFFICIAL_CLASSES) / len(columns)
+    columns = probabilities[:, : len(OFFICIAL_CLASSES)]
+    # Strictly above, as in the official scorer: 0.5 itself is negative.
+    scores = _each_class(labels, columns, columns > 0.5, weights)
+    if len(scores) == len(OFFICIAL_CLASSES):
+        scores["mean_auc"] = sum(scores[name]["auc"] for name in OFFICIAL_CLASSES) / len(scores)
     return scores
 
 
@@ -118,14 +108,13 @@ def coursework(
     """The coursework's scores: {class: {auc, accuracy, sensitivity, specificity}, accuracy}.
 
     Inputs and nan as in `official`, all three classes; the last `accuracy` is over all classes.
-    With (n, 1) the two answers are melanoma p and the rest 1 - p: melanoma alone, and no overall
-    accuracy. Of equals the first is taken, so p = 0.5 is melanoma here and is not in `official`.
+    With (n, 1) the answers are melanoma (p) or not (1 - p): melanoma alone, and no overall
+    accuracy. Ties go to the first class, so p = 0.5 is melanoma here, unlike in `official`.
     """
     labels, probabilities = checked(labels, probabilities)
     predicted = both_answers(probabilities).argmax(axis=1)
-    scores: Scores = {}
-    for index, column in enumerate(probabilities.T):
-        scores[CLASSES[index]] = _binary(labels == index, column, predicted == index, weights)
+    answers = predicted[:, None] == np.arange(probabilities.shape[1])
+    scores = _each_class(labels, probabilities, answers, weights)
     if len(scores) == len(CLASSES):
         right = predicted == labels
         scores["accuracy"] = accuracy(count(np.ones_like(right), right, weights))
@@ -135,12 +124,11 @@ def coursework(
 def epoch_scores(
     labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None
 ) -> dict[str, Number]:
-    """The AUCs an epoch is judged by: auc_melanoma, and for three classes the other and the mean.
+    """The AUCs an epoch is judged by: auc_melanoma; with three classes also the other and the mean.
 
-    labels (n,) in 0..2, probabilities (n, 3) or (n, 1), weights as in `auc`; nan where a class is
-    missing.
+    Arguments as in `official`; nan where a class is missing.
 
-    >>> epoch_scores([0, 0, 1], [[0.7], [0.2], [0.4]])  # of two pairs one is the right way round
+    >>> epoch_scores([0, 0, 1], [[0.7], [0.2], [0.4]])  # one of two pairs is in the right order
     {'auc_melanoma': 0.5}
     """
     labels, probabilities = checked(labels, probabilities)
@@ -160,8 +148,7 @@ def checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np
     """
     labels = _labels("labels", labels, len(CLASSES))
     probabilities = np.asarray(probabilities, dtype=float)
-    widths = (len(CLASSES), 1)
-    if probabilities.ndim != 2 or probabilities.shape[1] not in widths:
+    if probabilities.ndim != 2 or probabilities.shape[1] not in (len(CLASSES), 1):
         raise ValueError(
             f"probabilities have shape {probabilities.shape}; expected (n, 3) or (n, 1)"
         )
@@ -180,10 +167,16 @@ def checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np
     return labels, probabilities
 
 
-def _binary(
-    truth: np.ndarray, score: np.ndarray, prediction: np.ndarray, weights: ArrayLike | None
-) -> dict[str, Number]:
-    return {"auc": auc(truth, score, weights)} | rates(count(truth, prediction, weights))
+def _each_class(
+    labels: np.ndarray, columns: np.ndarray, answers: np.ndarray, weights: ArrayLike | None
+) -> Scores:
+    """Each class against the rest: probabilities (n, k), and whether that class was the answer."""
+    scores: Scores = {}
+    for index, (score, answer) in enumerate(zip(columns.T, answers.T, strict=True)):
+        truth = labels == index
+        area = {"auc": auc(truth, score, weights)}
+        scores[CLASSES[index]] = area | rates(count(truth, answer, weights))
+    return scores
 
 
 def _labels(name: str, values: ArrayLike, classes: int) -> np.ndarray:
@@ -191,5 +184,5 @@ def _labels(name: str, values: ArrayLike, classes: int) -> np.ndarray:
     if values.ndim != 1:
         raise ValueError(f"{name}: shape {values.shape}; expected (n,) class numbers")
     wrong = ~np.isin(values, np.arange(classes))
-    refuse(wrong, f"{name}: no class number", f"expected 0 .. {classes - 1}")
+    refuse(wrong, f"{name}: not a class number", f"expected 0 .. {classes - 1}")
     return values.astype(np.int64)

@@ -1,18 +1,17 @@
-"""Scores of masks: from counts of pixels, one entry an image, to numbers.
+"""Scores of masks: from counts of pixels, one entry per image, to numbers.
 
-Three conventions that must never be mixed; every score says which one it is in:
+Three conventions that must never be mixed; every score names its own:
 
 - `official`: the ISIC challenge, part 1 (2017: https://arxiv.org/abs/1710.05006; the organisers'
   scorer is https://github.com/ImageMarkup/isic-challenge-scoring). Each image is scored at its
-  mask's own size, then the plain mean over images. 2017 ranked by the mean Jaccard, 2018 by the
-  mean threshold-Jaccard.
-- `coursework`: the pixels of all images together, then Jaccard and Dice averaged over background
-  and lesion. The background is large and easy: Jaccard is about 0.1 above that of the lesion.
-- `lesion_pooled`: the pixels of all images together, lesion alone.
+  mask's own size, then the mean over images. The ranking was by the mean Jaccard in 2017, by the
+  mean threshold-Jaccard in 2018.
+- `coursework`: the pixels of all images pooled, then Jaccard and Dice averaged over background and
+  lesion. The background is large and easy: Jaccard is about 0.1 above that of the lesion.
+- `lesion_pooled`: the pixels of all images pooled, lesion only.
 
-Counts are those of `evaluation.counts`, the lesion being positive: tp, fp, fn, tn, (n,) each, of
-pixels. They are summed in float64, exact up to 9e15; 600 images of 30 million pixels are 1.8e10.
-`weights` are those of `counts`, too.
+`Counts` are of pixels, the lesion being positive: tp, fp, fn, tn, (n,) each. They are summed in
+float64, exact up to 9e15; 600 images of 30 million pixels are 1.8e10. `weights` as in `counts`.
 """
 
 import numpy as np
@@ -23,6 +22,7 @@ from utils.evaluation.counts import (
     Counts,
     Number,
     accuracy,
+    check_shapes,
     image_weights,
     number,
     rates,
@@ -39,7 +39,7 @@ TABLE_NAMES = {
     "threshold_jaccard": "TJI",
 }
 THRESHOLD = 0.65  # of the Jaccard: below it an image counts as failed
-PERFECT = 1.0  # the official answer where a ratio has nothing to count
+PERFECT = 1.0  # the official value of a ratio with denominator 0
 
 
 def jaccard(counts: Counts, empty: float = UNDEFINED) -> Number:
@@ -48,7 +48,7 @@ def jaccard(counts: Counts, empty: float = UNDEFINED) -> Number:
     >>> jaccard(Counts(tp=4, fp=1, fn=3, tn=9))
     0.5
     """
-    # The share of the right ones among all but those that both leave out.
+    # Accuracy without the true negatives.
     return accuracy(counts._replace(tn=0), empty)
 
 
@@ -74,10 +74,10 @@ def threshold_jaccard(counts: Counts, empty: float = UNDEFINED) -> Number:
 def per_image(counts: Counts) -> dict[str, Number]:
     """The official METRICS of each image, (n,) each.
 
-    Jaccard and Dice: 1 with no lesion in truth and none predicted, 0 with some predicted there.
-    Sensitivity: 1 with no lesion in truth, whatever was predicted. Specificity: 1 with no
-    background in truth. Raises ValueError where counts are no arrays (n,) of finite numbers >= 0,
-    n >= 1, or where an image has no pixels.
+    Jaccard and Dice: without a lesion in the truth 1 if none is predicted, otherwise 0.
+    Sensitivity: 1 without a lesion in the truth; specificity: 1 without background there.
+    ValueError where counts are not arrays (n,) of finite numbers >= 0, n >= 1, or where an image
+    has no pixels.
     """
     counts = checked(counts)
     return rates(counts, PERFECT) | {
@@ -90,8 +90,8 @@ def per_image(counts: Counts) -> dict[str, Number]:
 def official(counts: Counts, weights: ArrayLike | None = None) -> dict[str, Number]:
     """The mean over images of each metric in `per_image`, in [0, 1]; never undefined.
 
-    weights (n,) or (R, n). Raises ValueError as there, and for weights that are negative or not
-    finite, or that leave no image.
+    weights (n,) or (R, n). ValueError as there, and for weights that are negative, not finite or 0
+    for every image.
 
     >>> scores = official(Counts(tp=[4, 1], fp=[1, 2], fn=[0, 2], tn=[5, 5]))
     >>> scores["jaccard"], scores["threshold_jaccard"]  # of 4/5 and 1/5
@@ -103,14 +103,14 @@ def official(counts: Counts, weights: ArrayLike | None = None) -> dict[str, Numb
 
 
 def coursework(counts: Counts, weights: ArrayLike | None = None) -> dict[str, Number]:
-    """The coursework's METRICS of all pixels together, in [0, 1]; arguments and errors as above.
+    """The coursework's METRICS of pooled pixels, in [0, 1]; arguments and errors as in `official`.
 
     Jaccard and Dice are the mean of background and lesion; accuracy, sensitivity and specificity
-    are the lesion's. nan where no image with weight has what a ratio counts.
+    are the lesion's. nan where a denominator is 0.
 
-    The threshold-Jaccard is the mean over images and over both classes of the thresholded Jaccard;
-    a class that an image does not have is perfect, as in `per_image`. This is our reading: of
-    pooled pixels it would be the Jaccard itself, or half of the background's for a lesion below
+    The threshold-Jaccard is the mean over images and both classes of the thresholded Jaccard; a
+    class that is missing from an image is perfect, as in `per_image`. This is our interpretation:
+    of pooled pixels it would be the Jaccard itself, or half of the background's for a lesion below
     0.65, and the coursework prints neither (.6784 beside a Jaccard of .7525, lesion alone .638).
 
     >>> round(coursework(Counts(tp=[4], fp=[1], fn=[0], tn=[5]))["jaccard"], 4)  # of 4/5 and 5/6
@@ -129,7 +129,7 @@ def coursework(counts: Counts, weights: ArrayLike | None = None) -> dict[str, Nu
 
 
 def lesion_pooled(counts: Counts, weights: ArrayLike | None = None) -> dict[str, Number]:
-    """METRICS of the lesion from all pixels together, in [0, 1]; arguments and nan as above.
+    """METRICS of the lesion from pooled pixels, in [0, 1]; arguments and nan as in `coursework`.
 
     Without threshold_jaccard, which is about single images.
 
@@ -144,18 +144,14 @@ def lesion_pooled(counts: Counts, weights: ArrayLike | None = None) -> dict[str,
 
 def checked(counts: Counts) -> Counts:
     """Counts of float64 arrays (n,), n >= 1, or ValueError as in `per_image`."""
-    cells = [np.asarray(cell, dtype=np.float64) for cell in counts]
-    shapes = [cell.shape for cell in cells]
-    if len(shapes) != 4 or len(set(shapes)) > 1 or cells[0].ndim != 1 or len(cells[0]) == 0:
-        raise ValueError(
-            f"counts have shapes {shapes}; expected tp, fp, fn, tn, (n,) each, one entry an image"
-        )
-    table = np.stack(cells)
+    counts = Counts(*(np.asarray(cell, dtype=np.float64) for cell in counts))
+    check_shapes(**counts._asdict())
+    table = np.stack(counts)
     cure = "expected {}. Count the mask again."
-    usable = (np.isfinite(table) & (table >= 0)).all(axis=0)
-    refuse(~usable, "no counts", cure.format("numbers of pixels >= 0"))
-    refuse(table.sum(axis=0) == 0, "without pixels", cure.format("at least one pixel an image"))
-    return Counts(*cells)
+    valid = (np.isfinite(table) & (table >= 0)).all(axis=0)
+    refuse(~valid, "invalid counts", cure.format("numbers of pixels >= 0"))
+    refuse(table.sum(axis=0) == 0, "no pixels", cure.format("at least one pixel per image"))
+    return counts
 
 
 def _background(counts: Counts) -> Counts:
@@ -164,7 +160,7 @@ def _background(counts: Counts) -> Counts:
 
 
 def _pooled(counts: Counts, weights: np.ndarray) -> Counts:
-    """The pixels of all images together: four numbers, or four arrays (R,)."""
+    """The pixels of all images pooled: four numbers, or four arrays (R,)."""
     return Counts(*(weights @ cell for cell in counts))
 
 
@@ -175,5 +171,5 @@ def _mean(values: np.ndarray, weights: np.ndarray) -> Number:
 def _weights(weights: ArrayLike | None, counts: Counts) -> np.ndarray:
     weights = image_weights(weights, np.shape(counts.tp))
     if not weights.any(axis=-1).all():
-        raise ValueError("weights are 0 for every image; expected some of them above it")
+        raise ValueError("weights are 0 for every image; expected some above 0")
     return weights

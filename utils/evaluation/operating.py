@@ -1,12 +1,11 @@
-"""Thresholds: chosen on some images, judged on others; and what a decision is worth.
+"""Thresholds: chosen on some images, judged on others; and the net benefit of decisions.
 
-A threshold turns a probability into a decision. It is chosen on the images that chose the epoch,
-then applied to those that are reported: a threshold that is chosen on the images it is judged on
-flatters. What is read off the reported ROC itself (`read_off`) is no threshold that anyone could
-have used, but a summary of the curve, like its area.
+A threshold turns a probability into a decision. It is chosen on the images that chose the epoch
+and applied to the reported ones: chosen and judged on the same images it would flatter. Values read
+off the reported ROC (`read_off`) only summarise the curve, as its area does.
 
-Positive means score > threshold, strictly, as the challenge has it; only the decision curve takes
-"at least", as its paper does.
+Positive means score > threshold, strictly, as in the challenge; only the decision curve uses "at
+least", as in its paper.
 """
 
 from collections.abc import Callable
@@ -15,7 +14,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from utils.evaluation.counts import Counts, count, sensitivity, specificity
+from utils.evaluation.counts import (
+    UNDEFINED,
+    Counts,
+    counts_above,
+    ratio,
+    sensitivity,
+    specificity,
+    truth_and_score,
+)
 from utils.evaluation.curves import cumulated
 from utils.evaluation.intervals import wilson
 from utils.evaluation.resampling import bootstrap, percentile_interval
@@ -23,20 +30,20 @@ from utils.evaluation.resampling import bootstrap, percentile_interval
 LEAST_SENSITIVITY = 0.9
 FIXED = (0.8, 0.9, 0.95)  # sensitivities and specificities at which the ROC is read
 PREFERENCES = np.arange(1, 61) / 100  # threshold probabilities of the decision curve
-_ROUNDING = 1e-12  # 9 of 10 positives are a sensitivity of 0.9, however it was rounded
+_ROUNDING = 1e-12  # 9 of 10 positives are a sensitivity of 0.9 despite rounding
 
 
 def youden_threshold(truth: ArrayLike, score: ArrayLike) -> float:
     """The threshold with the largest sensitivity + specificity - 1 (Youden, Cancer 1950).
 
-    truth (n,) of 0/1, score (n,). It lies half-way between two scores; of equals the lowest is
-    taken, which finds more positives. ValueError where a class is missing.
+    truth (n,) of 0/1, score (n,). It is half-way between two scores; ties go to the lowest, which
+    finds more positives. ValueError where a class is missing.
 
-    >>> youden_threshold([0, 1, 0, 1], [0.25, 0.5, 0.75, 1.0])  # of two as good the lower one
+    >>> youden_threshold([0, 1, 0, 1], [0.25, 0.5, 0.75, 1.0])  # the lower of two equally good
     0.375
     """
-    thresholds, found, spared = _choices(truth, score)
-    index = found + spared
+    thresholds, sensitivities, specificities = _choices(truth, score)
+    index = sensitivities + specificities
     return float(thresholds[np.flatnonzero(index >= index.max() - _ROUNDING)[-1]])
 
 
@@ -45,13 +52,13 @@ def sensitive_threshold(
 ) -> float:
     """The highest threshold whose sensitivity is at least `least`: the fewest false alarms.
 
-    Arguments, place and errors as `youden_threshold`; least in [0, 1].
+    Otherwise as `youden_threshold`; least in [0, 1].
 
     >>> sensitive_threshold([0, 1, 1], [0.25, 0.5, 1.0], least=0.5)
     0.75
     """
-    thresholds, found, _ = _choices(truth, score)
-    return float(thresholds[np.flatnonzero(found >= least - _ROUNDING)[0]])
+    thresholds, sensitivities, _ = _choices(truth, score)
+    return float(thresholds[np.flatnonzero(sensitivities >= least - _ROUNDING)[0]])
 
 
 RULES: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
@@ -62,29 +69,28 @@ RULES: dict[str, Callable[[ArrayLike, ArrayLike], float]] = {
 
 
 def judged(truth: ArrayLike, score: ArrayLike, threshold: float) -> dict[str, float]:
-    """What a threshold does on images: counts, and four rates with their 95 % Wilson intervals.
+    """Counts at a threshold, and four rates with their 95 % Wilson intervals.
 
     truth (n,) of 0/1, score (n,). Keys n, tp, fp, fn, tn, then sensitivity, specificity, ppv, npv,
-    each followed by <rate>_low and <rate>_high; nan for a rate of nothing. ppv and npv are the
-    shares of the alarms and of the all-clears that are right: they hold for images with the same
-    share of positives only.
+    each followed by <rate>_low and <rate>_high; nan where undefined. ppv and npv, the shares of
+    positive and of negative answers that are right, depend on the prevalence.
 
-    >>> found = judged([1, 1, 0, 0], [0.9, 0.2, 0.6, 0.1], threshold=0.5)
-    >>> found["sensitivity"], found["ppv"]
+    >>> result = judged([1, 1, 0, 0], [0.9, 0.2, 0.6, 0.1], threshold=0.5)
+    >>> result["sensitivity"], result["ppv"]
     (0.5, 0.5)
     """
-    tp, fp, fn, tn = count(truth, np.asarray(score) > threshold)
-    found = {"n": tp + fp + fn + tn, "tp": tp, "fp": fp, "fn": fn, "tn": tn}
+    counts = counts_above(truth, score, threshold)
+    tp, fp, fn, tn = counts
+    result = {"n": sum(counts), **counts._asdict()}
     for rate, right, of in (
         ("sensitivity", tp, tp + fn),
         ("specificity", tn, tn + fp),
         ("ppv", tp, tp + fp),
         ("npv", tn, tn + fn),
     ):
-        interval = wilson(right, of)
-        found[rate] = right / of if of else float("nan")
-        found[f"{rate}_low"], found[f"{rate}_high"] = map(float, interval)
-    return found
+        result[rate] = ratio(right, of, UNDEFINED)
+        result[f"{rate}_low"], result[f"{rate}_high"] = wilson(right, of)
+    return result
 
 
 def roc_table(truth: ArrayLike, score: ArrayLike) -> pd.DataFrame:
@@ -98,32 +104,29 @@ def roc_table(truth: ArrayLike, score: ArrayLike) -> pd.DataFrame:
 def read_off(
     truth: ArrayLike, score: ArrayLike, resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """Sensitivity at fixed specificities and the reverse, read off the ROC of these very images.
+    """Sensitivity at fixed specificities and the reverse, read off the ROC of these images.
 
-    The best that any threshold reaches while the other rate is at least the fixed one. Columns
-    rate, at ("specificity 0.9"), value, low, high (bootstrap over images, as many of each class as
-    there are; Wilson's where that has no width). truth (n,) of 0/1, score (n,); ValueError where a
-    class is missing.
+    The best of any threshold while the other rate is at least the fixed one. Columns rate, at
+    ("specificity 0.9"), value, low, high (bootstrap over images, stratified by class; Wilson's
+    where that has no width). truth (n,) of 0/1, score (n,); ValueError where a class is missing.
     """
     truth, score = _both_classes(truth, score)
 
     def values(weights: np.ndarray) -> np.ndarray:
         tp, fp = cumulated(truth, score, weights)
-        found, spared = tp / tp[:, -1:], 1 - fp / fp[:, -1:]
-        best = [_best(found, spared, fixed) for fixed in FIXED]
-        return np.stack([*best, *(_best(spared, found, fixed) for fixed in FIXED)], axis=-1)
+        both = tp / tp[:, -1:], 1 - fp / fp[:, -1:]
+        best = [_best(*rates, fixed) for rates in (both, both[::-1]) for fixed in FIXED]
+        return np.stack(best, axis=-1)
 
     own = values(np.ones((1, len(truth))))[0]
     sides = (("sensitivity", "specificity"), ("specificity", "sensitivity"))
     lines = [(rate, f"{other} {fixed}") for rate, other in sides for fixed in FIXED]
     table = pd.DataFrame(lines, columns=["rate", "at"]).assign(value=own)
-    intervals = map(percentile_interval, bootstrap(values, truth, resamples, seed).T)
-    table[["low", "high"]] = list(intervals)
+    ends = [percentile_interval(one) for one in bootstrap(values, truth, resamples, seed).T]
     images = np.repeat([truth.sum(), (~truth).sum()], len(FIXED))
-    flat = (table["low"] == table["high"]).to_numpy()  # few images, not certainty
-    by_formula = wilson(np.round(own * images), images)
-    for end, other in zip(("low", "high"), by_formula, strict=True):
-        table[end] = np.where(flat, other, table[end])
+    by_formula = np.transpose(wilson(np.round(own * images), images))
+    flat = [[low == high] for low, high in ends]  # from few images, not from certainty
+    table[["low", "high"]] = np.where(flat, by_formula, ends)
     return table
 
 
@@ -132,10 +135,10 @@ def decision_curve(
 ) -> pd.DataFrame:
     """Net benefit of acting on the model, on everyone and on no one (Vickers and Elkin, 2006).
 
-    Who would remove at most (1 - t) / t harmless lesions to remove one melanoma acts from a
-    probability of t on: net benefit = TP / n - FP / n · t / (1 - t). Columns threshold (t,
-    `PREFERENCES`), model, low, high (bootstrap over images, pointwise), treat_all, treat_none.
-    truth (n,) of 0/1, probability (n,) in [0, 1], calibrated: t is one.
+    Someone willing to remove (1 - t) / t harmless lesions per melanoma acts at probabilities of at
+    least t: net benefit = TP / n - FP / n · t / (1 - t). Columns threshold (t, `PREFERENCES`),
+    model, low, high (bootstrap over images, pointwise), treat_all, treat_none. truth (n,) of 0/1,
+    probability (n,) in [0, 1], calibrated, since t is a probability.
     """
     truth, probability = np.asarray(truth, dtype=float), np.asarray(probability, dtype=float)
     harm = PREFERENCES / (1 - PREFERENCES)
@@ -159,25 +162,25 @@ def _choices(truth: ArrayLike, score: ArrayLike) -> tuple[np.ndarray, np.ndarray
     """Falling thresholds, one below each distinct score, with sensitivity and specificity."""
     truth, score = _both_classes(truth, score)
     levels = np.unique(score)[::-1]
-    # Below the least score: half-way to 0, as for probabilities, or out of reach.
+    # Below the least score: half-way to 0, as for probabilities, or below any score.
     below = np.append(levels[1:], 0.0 if levels[-1] > 0 else levels[-1] - 1)
     middle = (levels + below) / 2
     tp, fp = cumulated(truth, score)
-    thresholds = np.where(middle < levels, middle, below)  # neighbours may have no number between
+    thresholds = np.where(middle < levels, middle, below)  # no float may be in between
     counts = Counts(tp, fp, tp[-1] - tp, fp[-1] - fp)
     return thresholds, sensitivity(counts), specificity(counts)
 
 
 def _best(rate: np.ndarray, other: np.ndarray, least: float) -> np.ndarray:
-    """The largest rate (R, s) where the other is at least `least`; nothing is found by no alarm."""
+    """The largest rate (R, s) where the other is at least `least`; 0 where it never is."""
     return np.where(other >= least - _ROUNDING, rate, 0.0).max(axis=1)
 
 
 def _both_classes(truth: ArrayLike, score: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    truth, score = np.asarray(truth).astype(bool), np.asarray(score, dtype=float)
-    if truth.ndim != 1 or truth.shape != score.shape or truth.all() or not truth.any():
+    truth, score = truth_and_score(truth, score)
+    if truth.all() or not truth.any():
         raise ValueError(
-            f"{int(truth.sum())} positives among {truth.size} images, scores of shape "
-            f"{score.shape}; expected (n,) both, with positives and negatives"
+            f"{int(truth.sum())} positives among {len(truth)} images; expected both classes, "
+            "positives and negatives: evaluate more images"
         )
     return truth, score

@@ -1,8 +1,8 @@
 """Is one run better than another? The difference of a score on the same images, with its interval.
 
-Two intervals that overlap say little: both runs find the same images hard. Here each resample of
-the images serves both, so that this cancels out. For the AUCs of one class there is a formula,
-too, which agrees where there are many images: `evaluation.significance.delong_test`.
+Overlapping intervals say little, as the same images are hard for both runs. Here both are scored on
+the same resamples of images, so that this cancels out. For the AUCs of one class there is also a
+formula, which agrees for many images: `significance.delong_test`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from utils.evaluation.score_files import area_name
 from utils.evaluation.significance import Difference, delong_test
 from utils.system.errors import listed
 
-RESAMPLES = 10_000  # p values are corrected for many tests, so small ones must be told apart
+RESAMPLES = 10_000  # small p values must be resolved, as they are corrected for many tests
 
 
 class OtherImagesError(ValueError):
@@ -35,15 +35,14 @@ def paired_difference(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Difference:
-    """How far a score of `first` lies above that of `second` on the same images; 95 % interval.
+    """A score of `first` minus that of `second` on the same images; 95 % interval.
 
-    Both are tables of predictions (id, label, a probability column a class), or lists of them, as
-    many seeds on either side: then the means over the seeds are compared. Each resample of images
-    serves all tables, so an image that is hard for all of them cancels out. The interval is about
-    other images, not about other seeds; `each` shows those.
-    score is a path in scores-<split>.json, ("official", "melanoma", "auc") for one; nan where it is
-    undefined. Tables are aligned by id. Raises OtherImagesError for other ids or labels, and
-    ValueError for lists of different lengths and for a score that one of the tables does not have.
+    Both are tables of predictions (id, label, one probability column per class), aligned by id; or
+    lists of them, the same number of seeds on both sides: then the means over the seeds are
+    compared. The interval is about other images, not about other seeds; `each` shows those. score
+    is a path in scores-<split>.json, such as ("official", "melanoma", "auc"); nan where it is
+    undefined. OtherImagesError for other ids or labels, ValueError for lists of different lengths
+    and for a score that one of the tables does not have.
     """
     sides = [[side] if isinstance(side, pd.DataFrame) else list(side) for side in (first, second)]
     pairs = len(sides[0])
@@ -54,7 +53,7 @@ def paired_difference(
     labels, columns = _aligned([*sides[0], *sides[1]])
 
     def values(weights: np.ndarray | None = None) -> np.ndarray:
-        """Of each table: (tables,) for the images as they are, (r, tables) for resamples."""
+        """The score of each table: (tables,), or (r, tables) for resamples."""
         return np.stack([_score(labels, p, score, weights) for p in columns], axis=-1)
 
     own, signs = values(), np.repeat([1 / pairs, -1 / pairs], pairs)
@@ -71,7 +70,7 @@ def _bootstrapped(ours: np.ndarray, theirs: np.ndarray, resampled: np.ndarray) -
 
 
 def area_difference(first: pd.DataFrame, second: pd.DataFrame, name: str) -> Difference:
-    """The same for the AUC of one class of two tables, by DeLong's formula; refuses as that."""
+    """The same for the AUC of one class of two tables, by DeLong's formula."""
     labels, (ours, theirs) = _aligned([first, second])
     number = CLASSES.index(name)
     return delong_test(labels == number, ours[:, number], theirs[:, number])
@@ -81,8 +80,10 @@ def _score(
     labels: np.ndarray, probabilities: np.ndarray, path: Key, weights: np.ndarray | None
 ) -> Number:
     if path == ("official", "mean_auc") and probabilities.shape[1] > 1:
-        return epoch_scores(labels, probabilities, weights)["auc_mean"]  # nothing but the areas
-    # The other convention's scores would take as long again.
+        return epoch_scores(labels, probabilities, weights)[
+            "auc_mean"
+        ]  # no other scores, for speed
+    # One convention only, also for speed.
     conventions = path[:1] if path[0] in LABELS else LABELS
     flat = flat_scores(labels, probabilities, weights, conventions)
     if path not in flat:
@@ -96,26 +97,26 @@ def _aligned(tables: Sequence[pd.DataFrame]) -> tuple[np.ndarray, list[np.ndarra
     for one in indexed:
         if len(other := one.index[(one["label"] != indexed[0]["label"]).to_numpy()]):
             raise OtherImagesError(
-                f"the tables hold other labels for {listed(list(other))}; expected the "
-                "same truth in all. One of them was made from other label files."
+                f"the tables have different labels for {listed(list(other))}; expected the "
+                "same in all: predict again with the same label files."
             )
         columns.append(one[classes_in(one)].to_numpy())
     return indexed[0]["label"].to_numpy(), columns
 
 
 def by_image(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    """The tables by their ids, all in the order of the first. OtherImagesError for other ids."""
+    """The tables indexed by id, in the order of the first. OtherImagesError for other ids."""
     indexed = [one.set_index(one["id"].astype(str)) for one in tables]
     ids = indexed[0].index
     for one in indexed:
         if one.index.has_duplicates:
             twice = listed(sorted(set(one.index[one.index.duplicated()])))
             raise OtherImagesError(
-                f"ids that stand twice in a table: {twice}; expected a row an image"
+                f"duplicate ids in a table: {twice}; expected one row per image. Predict again."
             )
-        if strange := sorted(set(ids) ^ set(one.index)):
+        if unshared := sorted(set(ids) ^ set(one.index)):
             raise OtherImagesError(
-                f"the tables hold other images; only in one of them: {listed(strange)}. "
+                f"the tables are about different images; only in one of them: {listed(unshared)}. "
                 "Compare predictions of the same split of the same data."
             )
     return [one.loc[ids] for one in indexed]
@@ -124,35 +125,33 @@ def by_image(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
 def jaccard_difference(
     first: Counts, second: Counts, resamples: int = RESAMPLES, seed: int = 0
 ) -> Difference:
-    """How far the official mean Jaccard of `first` lies above that of `second`; 95 % interval.
+    """The official mean Jaccard of `first` minus that of `second`; 95 % interval.
 
-    Both are counts (n,) of the same images in the same order, of two runs. Each resample of images
-    serves both, so an image that is hard for both cancels out. Raises ValueError where an image
-    differs in its number of pixels of lesion or of background, and as `segmentation_scores`.
+    Both are counts (n,) of the same images in the same order, of two runs. ValueError where an
+    image differs in its number of pixels of lesion or of background, and as in
+    `segmentation_scores`.
     """
     first, second = masks.checked(first), masks.checked(second)
-    if len(first.tp) != len(second.tp):
-        raise ValueError(
-            f"{len(first.tp)} images against {len(second.tp)}; expected the same ones in both"
-        )
-    other = (first.tp + first.fn != second.tp + second.fn) | (
-        first.tn + first.fp != second.tn + second.fp
-    )
+    n = len(first.tp)
+    if n != len(second.tp):
+        raise ValueError(f"{n} images against {len(second.tp)}; expected the same ones in both")
+    lesion = first.tp + first.fn != second.tp + second.fn
+    background = first.tn + first.fp != second.tn + second.fp
     cure = "expected the same masks, at the same size and in the same order"
-    refuse(other, "the truth differs", cure)
+    refuse(lesion | background, "the truth differs", cure)
     ours, theirs = masks.per_image(first)["jaccard"], masks.per_image(second)["jaccard"]
-    gains, n = ours - theirs, len(ours)
+    gains = ours - theirs
     resampled = bootstrap(lambda weights: weights @ gains / n, np.zeros(n), resamples, seed)
-    found = _bootstrapped(ours, theirs, resampled)
-    return found._replace(each=(found.value,))
+    difference = _bootstrapped(ours, theirs, resampled)
+    return difference._replace(each=(difference.value,))
 
 
 def label_differences(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Each run minus the first one, AUC by AUC, on the same images: "+0.021 [-0.004, +0.047]".
 
-    tables: predictions by the run's name, at least two. A row a further run; an AUC that one of the
-    two lacks is "". How it is compared, and what is refused: `paired_difference` for the mean,
-    `area_difference` for a class, as in the report.
+    tables: predictions by the run's name, at least two. One row per further run; an AUC that one of
+    the two lacks is "". By `paired_difference` for the mean and `area_difference` for a class, as
+    in the report.
     """
     (_, base), *others = tables.items()
     columns = {area_name(name): name for name in CLASSES[:2]}

@@ -1,7 +1,7 @@
-"""May published values stand beside scores of ours? One rule for tables, figures and the report.
+"""Are published values comparable with ours? One rule for tables, figures and the report.
 
 All of them are about the 600 images of the official test split. Beside scores of other images they
-can be laid, but not compared; beside scores of synthetic images they are not shown at all.
+are shown, but not compared; beside scores of synthetic images they are not shown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,21 +27,18 @@ def reason(scores: Mapping[str, Any]) -> str:
 
 
 def trained_on(scores: Mapping[str, Any], train_list: str) -> str:
-    """What a table says of the images that a run of ours was trained on."""
+    """The images that a run of ours was trained on, for tables."""
     return "synthetic images" if reason(scores) == SYNTHETIC else f"{train_list} list"
 
 
 def shown(scores: Mapping[str, Any], experiment: Experiment) -> Sequence[Published]:
-    """The studies of an experiment that may be laid beside a score file: none on synthetic data."""
+    """The studies of an experiment to show beside a score file: none on synthetic data."""
     return () if reason(scores) == SYNTHETIC else experiment.published
 
 
 def comparable(
     runs: Mapping[str, Mapping[str, Any]], experiments: Mapping[str, Experiment]
 ) -> list[Published]:
-    """Each published study that may be drawn beside these scores, once.
-
-    runs: contents of score files, experiments: theirs, both by the run's name.
-    """
+    """Each published study comparable with these scores, once; both by the run's name."""
     same = [one for name, one in experiments.items() if name in runs and not reason(runs[name])]
     return list({study.source: study for one in same for study in one.published}.values())

@@ -1,4 +1,4 @@
-"""Which images are worth a look: the surest, the least certain, the best and the worst.
+"""Which images are worth a look: the most confident, the least certain, the best and the worst.
 
 Tables of predictions and per-image results are those of `evaluation.results`.
 """
@@ -11,7 +11,7 @@ from utils.evaluation.masks import THRESHOLD
 
 
 def telling_cases(predictions: pd.DataFrame, each: int = 4) -> pd.DataFrame:
-    """The surest right answers (the classes in turn), then the surest wrong ones; each at most."""
+    """The most confident right answers, alternating between the classes, then the wrong ones."""
     sure = _judged(predictions).sort_values("sureness", ascending=False, kind="stable")
     sure["turn"] = sure.groupby(["right", "label"]).cumcount()
     right = sure[sure["right"]].sort_values("turn", kind="stable").head(each)
@@ -22,9 +22,9 @@ def telling_cases(predictions: pd.DataFrame, each: int = 4) -> pd.DataFrame:
 def confident_mistakes(predictions: pd.DataFrame, each: int | None = None) -> pd.DataFrame:
     """The wrong answers, the most probable first; all of them, or `each` at most.
 
-    Wrong means that the most probable class is not the true one. Further columns: predicted
-    ("benign", say, or "the rest" where only melanoma is known) and sureness, the probability of
-    that answer.
+    Wrong means that the most probable class is not the true one. Additional columns: predicted
+    (such as "benign", or "the rest" where only melanoma has a column) and sureness, the probability
+    of that answer.
     """
     judged = _judged(predictions)
     wrong = judged[~judged["right"]].sort_values("sureness", ascending=False, kind="stable")
@@ -32,18 +32,18 @@ def confident_mistakes(predictions: pd.DataFrame, each: int | None = None) -> pd
 
 
 def least_certain(predictions: pd.DataFrame, each: int | None = None) -> pd.DataFrame:
-    """The cases, right or wrong, from the least certain on: where two answers lie closest.
+    """All cases, right or wrong, the least certain first.
 
-    As `confident_mistakes`, with the column margin, the difference of the two probabilities.
+    As `confident_mistakes`, with the column margin, the two highest probabilities' difference.
     """
     close = _judged(predictions).sort_values("margin", kind="stable")
     return close[:each].reset_index(drop=True)[[*predictions.columns, "predicted", "margin"]]
 
 
 def ranked(per_image: pd.DataFrame, count: int = 4) -> dict[str, pd.DataFrame]:
-    """The images with the best, the middle and the worst Jaccard, `count` of each at most.
+    """The images with the best, the median and the worst Jaccard, at most `count` of each.
 
-    No image is in two of them; of fewer than three images only the first groups have one.
+    No image is in two groups; with fewer than three images the last groups are empty.
     """
     table = per_image.sort_values(["jaccard", "id"], ascending=[False, True], kind="stable")
     count = max(1, min(count, len(table) // 3))
@@ -68,7 +68,7 @@ def _judged(predictions: pd.DataFrame) -> pd.DataFrame:
     """The table with predicted, sureness, margin, and whether the answer is right."""
     names = classes_in(predictions)
     probabilities = both_answers(predictions[names].to_numpy())
-    # One logit knows melanoma alone: the rest is the second class.
+    # With one logit the second class is the rest.
     names = [name.replace("_", " ") for name in names] if len(names) > 1 else [*names, "the rest"]
     truth = predictions["label"].clip(upper=len(names) - 1).to_numpy()
     answer = probabilities.argmax(axis=1)

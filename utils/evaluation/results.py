@@ -1,4 +1,4 @@
-"""What a finished network said of each image: computed once, written, read ever after."""
+"""The predictions of a trained network for each image: computed once, then read from file."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ _CURE = "Remove that file to predict again, or train the run again (resume='rest
 
 
 class Result(NamedTuple):
-    """A row an image: counts and official scores; and the counts at each of several thresholds."""
+    """Counts and official scores of each image, and the counts at several thresholds."""
 
     per_image: pd.DataFrame  # id, width, height, tp, fp, fn, tn, METRICS
     thresholds: pd.DataFrame  # id, threshold, tp, fp, fn, tn
@@ -29,25 +29,23 @@ class Result(NamedTuple):
 def predictions(
     run: RunFolder, split: str, images: pd.DataFrame, predict: Callable[[], np.ndarray]
 ) -> pd.DataFrame:
-    """The table id, label and one probability column a class; predict() runs only if need be.
+    """The table id, label and one probability column per class; predict() runs only if needed.
 
-    images are those of the split, in the order in which predict() gives probabilities (n, C). What
-    `predictions-<split>.csv` holds already is read. Raises RunError when that file is damaged, or
-    was made for other ids or labels.
+    images are those of the split, in the order of predict()'s probabilities (n, C). An existing
+    `predictions-<split>.csv` is read; RunError when it is damaged or has other ids or labels.
     """
     file = run / f"predictions-{split}.csv"
     if not file.exists():
         probabilities = predict().astype(np.float64)  # as they will be read
-        made = pd.DataFrame({"id": images["id"].to_numpy(), "label": images["label"].to_numpy()})
-        for number, name in enumerate(CLASSES[: probabilities.shape[1]]):
-            made[name] = probabilities[:, number]
-        run.save_table(file.name, made)
+        names = list(CLASSES[: probabilities.shape[1]])
+        new = images[["id", "label"]].reset_index(drop=True)
+        run.save_table(file.name, new.join(pd.DataFrame(probabilities, columns=names)))
     table = _read(file, _PREDICTIONS, images, once=True)
     changed = table["label"].to_numpy() != images["label"].to_numpy()
     if changed.any():
         raise RunError(
-            f"{file} holds other labels than the data for {listed(table['id'][changed])}; "
-            f"one of them is wrong. {_CURE}"
+            f"{file} and the data have different labels for {listed(table['id'][changed])}; "
+            f"expected the same. {_CURE}"
         )
     return table
 
@@ -59,11 +57,11 @@ def per_image(
     evaluate: Callable[[], Result],
     masks_to: Path | None = None,
 ) -> Result:
-    """The counts and scores of each of the images; evaluate() runs only if need be.
+    """The counts and scores of each image; evaluate() runs only if needed.
 
-    What `per-image-<split>.csv` and `thresholds-<split>.csv` hold already is read, unless
-    evaluate() is to write masks into masks_to, too, and one of them is not there. Raises RunError
-    when a table is damaged or was made for other images.
+    Existing files `per-image-<split>.csv` and `thresholds-<split>.csv` are read, unless evaluate()
+    is to write masks to masks_to and one of them is missing. RunError when a table is damaged or is
+    about other images.
     """
     files = [run / f"{name}-{split}.csv" for name in ("per-image", "thresholds")]
     masks = [] if masks_to is None else [masks_to / mask_name(name) for name in images["id"]]
@@ -76,7 +74,7 @@ def per_image(
 
 
 def mask_name(image_id: str) -> str:
-    """What the challenge calls the mask of an image.
+    """The challenge's file name for the mask of an image.
 
     >>> mask_name("ISIC_0000000")
     'ISIC_0000000_segmentation.png'
@@ -87,13 +85,13 @@ def mask_name(image_id: str) -> str:
 def _read(
     file: Path, columns: Sequence[list[str]], images: pd.DataFrame, once: bool = False
 ) -> pd.DataFrame:
-    """The table in a file, also where it was written just now: a second run sees the same.
+    """The table in a file, even if it was just written: a second run gets the same.
 
-    It has one of these lists of columns, and is about these images; with `once` it holds each of
-    them once, and is given in their order.
+    It must have one of these lists of columns and be about these images; with `once` each of them
+    has one row, in their order.
     """
     try:
-        table = pd.read_csv(file, converters={"id": str})  # "NA" is an id, too
+        table = pd.read_csv(file, converters={"id": str})  # "NA" may be an id
     except ValueError as error:  # empty, or no table
         raise RunError(f"{file} is damaged ({error}). {_CURE}") from error
     empty = int(table.isna().sum().sum())
@@ -102,12 +100,12 @@ def _read(
             f"{file} is damaged: expected the columns {', '.join(columns[0])}, none of them empty; "
             f"found {listed(table.columns)}, {empty} empty. {_CURE}"
         )
-    if strange := sorted(set(table["id"]) ^ set(images["id"])):
+    if unshared := sorted(set(table["id"]) ^ set(images["id"])):
         raise RunError(
-            f"{file} was made for other images; only on one side: {listed(strange)}. {_CURE}"
+            f"{file} is about other images than the data; only in one: {listed(unshared)}. {_CURE}"
         )
     if not once:
         return table
     if twice := sorted(set(table["id"][table["id"].duplicated()])):
-        raise RunError(f"{file} holds ids twice: {listed(twice)}. {_CURE}")
+        raise RunError(f"{file} has duplicate ids, expected none: {listed(twice)}. {_CURE}")
     return table.set_index("id").loc[images["id"]].reset_index()

@@ -1,7 +1,7 @@
-"""The score file of a run, `scores-<split>.json`: written here, and read here by everyone else.
+"""The score file of a run, `scores-<split>.json`: written and read here only.
 
-It holds the scores as `conventions` lays them out, and what they are about: the data, the split,
-the images that chose the epoch, and of a segmenter how its masks were made.
+It has the scores as described in `conventions`, the data, the split, the images that chose the
+epoch, and for a segmenter how its masks were made.
 """
 
 import json
@@ -21,7 +21,6 @@ from utils.system.errors import RunError
 from utils.system.experiment import Task
 
 OVERLAPS = {"jaccard": "Jaccard", "dice": "Dice", "threshold_jaccard": "threshold Jaccard"}
-_NUMBER = int | float
 
 Score = dict[str, float | None]  # value, low, high
 
@@ -31,7 +30,7 @@ def label_scores(
 ) -> dict[str, Any]:
     """Scores of a classifier in both conventions with 95 % intervals, written to its score file.
 
-    predictions as `results.predictions` gives them; note names the data ("synthetic demo data",
+    predictions as `results.predictions` gives them; note is the data's name ("synthetic demo data",
     "ISIC 2017").
     """
     probabilities = predictions[classes_in(predictions)].to_numpy()
@@ -45,7 +44,7 @@ def mask_scores(
     """Scores of a segmenter in all conventions with 95 % intervals, written to its score file.
 
     per_image as `results.per_image` gives it, made with these settings; note as in `label_scores`.
-    split may say more: "validation-8-views" is the validation split.
+    split may have a suffix: "validation-8-views" is the validation split.
     """
     made = {"test_image": run.config.get("row", {}).get("test_image", "whole")}
     made |= {name: getattr(settings, name) for name in ("views", "threshold", "clean_up")}
@@ -56,19 +55,19 @@ def mask_scores(
 def _write(
     run: RunFolder, split: str, about: dict[str, Any], scores: dict[str, Any]
 ) -> dict[str, Any]:
-    selected_on = run.config.get("row", {}).get("select_on", "")
-    content = about | {"selected_on": selected_on} | scores
+    content = about | {"selected_on": run.config.get("row", {}).get("select_on", "")} | scores
     run.save_json(f"scores-{split}.json", content)
     return content
 
 
 def read(file: Path) -> dict[str, Any]:
-    """What a score file of either task holds. RunError where its summary would have gaps."""
+    """The content of a score file of either task. RunError where its summary would have gaps."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        content = None
-    if not _is_whole(content):
+        complete = _is_complete(content)
+    except (OSError, ValueError, KeyError, TypeError):
+        complete = False
+    if not complete:
         raise RunError(
             f"{file.name} is damaged: expected the scores of a finished run. Remove it and run the "
             "experiment again, which is quick."
@@ -77,12 +76,12 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def task_of(scores: Mapping[str, Any]) -> Task:
-    """Which task the content of a score file is about."""
+    """The task of a score file's content."""
     return "masks" if "jaccard" in scores["official"] else "labels"
 
 
 def headline(scores: Mapping[str, Any]) -> dict[str, Score]:
-    """The official scores that a run is summed up by, under their names: AUCs, or mean overlaps."""
+    """The official scores that summarise a run, by their names: AUCs, or mean overlaps."""
     official = scores["official"]
     if task_of(scores) == "masks":
         return {f"mean {title}": official[name] for name, title in OVERLAPS.items()}
@@ -91,7 +90,7 @@ def headline(scores: Mapping[str, Any]) -> dict[str, Score]:
 
 
 def area_name(class_name: str) -> str:
-    """What the AUC of a class is called in tables and figures.
+    """The name of a class's AUC in tables and figures.
 
     >>> area_name("seborrheic_keratosis")
     'AUC seborrheic keratosis'
@@ -99,25 +98,17 @@ def area_name(class_name: str) -> str:
     return f"AUC {class_name.replace('_', ' ')}"
 
 
-def _is_whole(content: Any) -> bool:
-    """Whether the content of a score file has all that a summary names, as it should be."""
-    if not _has(content, data=str, split=str, n=int, official=dict):
-        return False
-    undefined = [dict.fromkeys(("value", "low", "high"))]
+def _is_complete(content: dict[str, Any]) -> bool:
+    """Whether everything in a summary has its type; KeyError or TypeError where it is missing."""
+    types: dict[str, type] = {"data": str, "split": str, "n": int, "official": dict}
+    undefined: list[list[None]] = [[None, None, None]]
     if task_of(content) == "masks":
-        undefined = []  # these are always defined
-        if not _has(content, views=int, clean_up=bool, selected_on=str):
-            return False
-    try:
-        shown = headline(content).values()
-    except (KeyError, TypeError):
-        return False
-    whole = {"value": _NUMBER, "low": _NUMBER, "high": _NUMBER}
-    return all(score in undefined or _has(score, **whole) for score in shown)
-
-
-def _has(entries: Any, **kinds: Any) -> bool:
-    """Whether these are entries by name, among them all of kinds."""
-    return isinstance(entries, dict) and all(
-        isinstance(entries.get(name), kind) for name, kind in kinds.items()
+        types |= {"views": int, "clean_up": bool, "selected_on": str}
+        undefined = []  # these scores are always defined
+    ends = [
+        [score[end] for end in ("value", "low", "high")] for score in headline(content).values()
+    ]
+    return all(isinstance(content[name], kind) for name, kind in types.items()) and all(
+        numbers in undefined or all(isinstance(number, int | float) for number in numbers)
+        for numbers in ends
     )

@@ -1,15 +1,14 @@
-"""Score files to look at: a summary, tables, ours beside published numbers, points of a figure."""
+"""Score files for display: a summary, tables, published numbers beside ours, points of a figure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from utils.data.splits import CLASSES
 from utils.evaluation import published
 from utils.evaluation.intervals import interval_text
-from utils.evaluation.masks import METRICS, TABLE_NAMES
+from utils.evaluation.masks import TABLE_NAMES
 from utils.evaluation.score_files import Score, area_name, headline
 from utils.system.experiment import Experiment, Published
 
@@ -27,7 +26,7 @@ Runs = Mapping[str, Scores]  # by the run's name
 
 
 def summary(scores: Scores) -> str:
-    """The headline scores of a score file with intervals, a line each, under the data's name."""
+    """The headline scores of a score file with intervals, one per line, under the data's name."""
     views, clean_up = scores.get("views", 1), scores.get("clean_up", False)
     way = f", {views} views" * (views > 1) + ", cleaned up" * clean_up
     what = f"{scores['data']}, {scores['split']} split{way}"
@@ -42,10 +41,10 @@ def summary(scores: Scores) -> str:
 
 
 def label_table(scores: Scores, digits: int = 3) -> pd.DataFrame:
-    """The scores of a classifier to look at: cells "value [low, high]".
+    """The scores of a classifier for display: cells "value [low, high]" or "undefined".
 
-    Rows are (convention, class), columns AUC, ACC, SE, SP. "mean" and "all classes" hold the one
-    score that is not a class's; a score that a row does not have is "", one undefined "undefined".
+    Rows are (convention, class), columns AUC, ACC, SE, SP. Rows "mean" and "all classes" have a
+    single score; the other cells are "".
     """
     rows = {}
     for convention, title in LABEL_TITLES.items():
@@ -56,61 +55,57 @@ def label_table(scores: Scores, digits: int = 3) -> pd.DataFrame:
                 rows[title, "mean"] = {"auc": entry}
             else:
                 rows[title, "all classes"] = {"accuracy": entry}
-    cells = [[_cell(row.get(metric), digits) for metric in LABEL_METRICS] for row in rows.values()]
+    cells = [_cells(row, LABEL_METRICS, digits) for row in rows.values()]
     index = pd.MultiIndex.from_tuples(list(rows), names=["convention", "class"])
     return pd.DataFrame(cells, index=index, columns=list(LABEL_METRICS.values()))
 
 
 def mask_table(scores: Scores, digits: int = 3) -> pd.DataFrame:
-    """The scores of a segmenter to look at: columns are the conventions, rows ACC … TJI.
-
-    Cells as in `label_table`.
-    """
+    """The scores of a segmenter for display: a column per convention, rows ACC … TJI."""
     columns = {
-        title: [_cell(scores[name].get(metric), digits) for metric in METRICS]
-        for name, title in MASK_TITLES.items()
+        title: _cells(scores[name], TABLE_NAMES, digits) for name, title in MASK_TITLES.items()
     }
-    return pd.DataFrame(columns, index=[TABLE_NAMES[metric] for metric in METRICS])
+    return pd.DataFrame(columns, index=[*TABLE_NAMES.values()])
 
 
-def _cell(score: Score | None, digits: int = 3) -> str:
-    if score is None:
-        return ""
+def _cells(scores: Mapping[str, Score], metrics: Iterable[str], digits: int) -> list[str]:
+    return [_cell(scores[name], digits) if name in scores else "" for name in metrics]
+
+
+def _cell(score: Score, digits: int = 3) -> str:
     return interval_text(score["value"], score["low"], score["high"], digits)
 
 
 def label_comparison(scores: Scores, experiment: Experiment) -> pd.DataFrame:
-    """Ours above each published study, for melanoma (M) and seborrheic keratosis (SK).
+    """Ours above each published study of the experiment, for melanoma (M) and keratosis (SK).
 
-    Ours in the coursework's convention (argmax, class against the rest), which the coursework's
-    numbers follow. The studies are those of the experiment; on synthetic data ours stand alone.
+    Ours in the coursework's convention (argmax, class against the rest), as the coursework's
+    numbers are. On synthetic data ours alone.
     """
     name = f"ours, row {experiment.name} ({scores['data']}, {scores['split']} split)"
-    ours = scores["coursework"]
-    table = {
-        (name, published.trained_on(scores, experiment.train_list)): {
-            f"{short} {title}": ours[label][metric]["value"]
-            for short, label in _SHORT.items()
-            if label in ours
-            for metric, title in LABEL_METRICS.items()
-        }
+    ours: Mapping[str, Any] = {
+        f"{label}_{metric}": score["value"]
+        for label in CLASSES
+        for metric, score in scores["coursework"].get(label, {}).items()
     }
+    lines = {(name, published.trained_on(scores, experiment.train_list)): ours}
     for study in published.shown(scores, experiment):
-        table[study.source, study.training_list] = {
-            f"{short} {title}": study.scores.get(f"{label}_{metric}", np.nan)
-            for short, label in _SHORT.items()
-            for metric, title in LABEL_METRICS.items()
-        }
-    frame = pd.DataFrame.from_dict(table, orient="index").round(3)
-    frame.index.names = ["study", "trained on"]
-    return frame
+        lines[study.source, study.training_list] = study.scores
+    columns = {
+        f"{label}_{metric}": f"{short} {title}"
+        for short, label in _SHORT.items()
+        for metric, title in LABEL_METRICS.items()
+    }
+    index = pd.MultiIndex.from_tuples(list(lines), names=["study", "trained on"])
+    table = pd.DataFrame(list(lines.values()), index, [*columns], dtype=float)
+    return table.rename(columns=columns).round(3)
 
 
 def mask_comparison(scores: Scores, experiment: Experiment) -> pd.DataFrame:
-    """Ours above each published study, each in its own convention only.
+    """Ours above each published study of the experiment, each in its own convention only.
 
-    Rows are named by convention and source, columns ACC SE SP JSI DSC TJI as texts, and "trained
-    on". The studies are those of the experiment; on synthetic data ours stand alone.
+    Rows are (convention, source), columns ACC SE SP JSI DSC TJI as texts, and "trained on". On
+    synthetic data ours alone.
     """
     ours = f"this run ({scores['data']}, {scores['split']})"
     trained = published.trained_on(scores, experiment.train_list)
@@ -130,26 +125,23 @@ def mask_comparison(scores: Scores, experiment: Experiment) -> pd.DataFrame:
 
 def _texts(values: Mapping[str, float]) -> dict[str, str]:
     return {
-        short: f"{values[name]:.4f}" if name in values else ""  # as many digits as were printed
+        short: f"{values[name]:.4f}" if name in values else ""  # the digits of the publications
         for name, short in TABLE_NAMES.items()
     }
 
 
 def label_points(runs: Runs, experiments: Mapping[str, Experiment]) -> pd.DataFrame:
-    """AUCs of several runs, then the published ones of their experiments; a row a point.
+    """AUCs of several runs, then the published ones of their experiments; one row per point.
 
-    runs: contents of score files, experiments: theirs, both by the run's name; each study comes
-    once (its mean AUC is that of the two it prints), where it is comparable (`published.reason`).
-    Columns run, metric ("AUC melanoma", …, "mean AUC"), value, low, high (nan where undefined or
+    runs: contents of score files, experiments: theirs, both by the run's name. Each comparable
+    study comes once (see `published.comparable`), its mean AUC that of the two it prints. Columns
+    run, metric ("AUC melanoma", …, "mean AUC"), value, low, high (nan where undefined or
     published), published.
     """
 
     def theirs(study: Published) -> tuple[str, dict[str, float]]:
-        values = {
-            area_name(name): study.scores[f"{name}_auc"]
-            for name in CLASSES[:2]
-            if f"{name}_auc" in study.scores
-        }
+        areas = {area_name(name): f"{name}_auc" for name in CLASSES[:2]}
+        values = {title: study.scores[key] for title, key in areas.items() if key in study.scores}
         if len(values) == 2:
             values["mean AUC"] = sum(values.values()) / 2
         return f"{study.source} ({study.training_list})", values
@@ -158,7 +150,7 @@ def label_points(runs: Runs, experiments: Mapping[str, Experiment]) -> pd.DataFr
 
 
 def mask_points(runs: Runs, experiments: Mapping[str, Experiment]) -> pd.DataFrame:
-    """The same for segmenters: Jaccard, Dice and sensitivity, in the official convention alone."""
+    """The same for segmenters: Jaccard, Dice and sensitivity, in the official convention only."""
     shown = {"jaccard": "Jaccard", "dice": "Dice", "sensitivity": "sensitivity"}
 
     def ours(scores: Scores) -> dict[str, Score]:

@@ -1,4 +1,4 @@
-"""How masks are made: what of an experiment decides about them, and what may be changed later."""
+"""How masks are made: the settings of an experiment that matter, and changes to them."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,7 +8,7 @@ from utils.system.experiment import Segmentation
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """What of an experiment decides about a mask, and in which precision the network computes."""
+    """The settings of an experiment that affect a mask, and the precision of the network."""
 
     batch_size: int
     workers: int | None = None
@@ -19,19 +19,19 @@ class MaskSettings:
 
 
 def mask_settings(experiment: Segmentation, precision: str, **changes: Any) -> MaskSettings:
-    """The experiment's settings; precision is the one that the run was trained in.
+    """The experiment's settings; precision is that of the run's training.
 
-    changes (views, threshold, clean_up) take the place of the experiment's, None leaves it.
-    ValueError for a value that the experiment could not have.
+    changes (views, threshold, clean_up) replace the experiment's unless None. ValueError for a
+    value that the experiment could not have.
     """
-    known = {name: value for name, value in changes.items() if value is not None}
-    experiment = replace(experiment, **known)
+    changed = {name: value for name, value in changes.items() if value is not None}
+    experiment = replace(experiment, **changed)
     names = ("batch_size", "workers", "views", "threshold", "clean_up")
     return MaskSettings(**{name: getattr(experiment, name) for name in names}, precision=precision)
 
 
 def suffix(**changes: Any) -> str:
-    """What file names say of changes to `mask_settings`.
+    """The suffix of file names for changes to `mask_settings`.
 
     >>> suffix(views=8, threshold=0.4, clean_up=None)
     '-8-views-threshold-0.4'
@@ -39,6 +39,6 @@ def suffix(**changes: Any) -> str:
     words = []
     for name, value in changes.items():
         if value is not None:
-            known = {"views": f"{value}-views", "clean_up": "clean" if value else "unclean"}
-            words.append(known.get(name, f"{name}-{value}"))
+            special = {"views": f"{value}-views", "clean_up": "clean" if value else "unclean"}
+            words.append(special.get(name, f"{name}-{value}"))
     return "".join(f"-{word}" for word in words)

@@ -1,8 +1,8 @@
 """How far the probabilities of a run can be trusted: fitted on some images, reported on others.
 
-Whatever is chosen (temperature, thresholds) is fitted on the images that chose the epoch, the
-hold-out or the validation split, and then applied to the split that is reported. Where the two
-share an image nothing is computed: such numbers would flatter.
+Temperature and thresholds are fitted on the images that chose the epoch, the hold-out or the
+validation split, and then applied to the reported split. Where the two share an image nothing is
+computed: such numbers would flatter.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,12 +22,12 @@ from utils.system.errors import listed
 from utils.system.experiment import Experiment
 
 BEFORE, AFTER = "as they are", "scaled"
-ANSWER = "most probable class"  # calibration of the answer: Guo et al., section 2
+ANSWER = "most probable class"  # its calibration: Guo et al., section 2
 SUBGROUP_RULE = f"sensitivity at least {operating.LEAST_SENSITIVITY}"  # one of operating.RULES
 
 
 class Assessment(NamedTuple):
-    """Everything `assess` found; each table says in its columns which class a row is about."""
+    """All results of `assess`; in each table a column names the class."""
 
     temperature: float
     calibration: pd.DataFrame  # class, probabilities, temperature, n, ece, …, brier, low, high, …
@@ -36,31 +36,31 @@ class Assessment(NamedTuple):
     read_off: pd.DataFrame  # class, rate, at, value, low, high: off the reported ROC
     roc: pd.DataFrame  # class, false_positive_rate, sensitivity: of the reported split
     decision: pd.DataFrame  # class, probabilities, and the columns of `operating.decision_curve`
-    subgroups: pd.DataFrame  # as `subgroups.subgroups`; no rows where no age and no sex is known
+    subgroups: pd.DataFrame  # as `subgroups.subgroups`; no rows where neither age nor sex is known
 
 
 def refusal(fitted: pd.DataFrame, reported: pd.DataFrame) -> str:
-    """Why `assess` would refuse these tables, as a sentence for the reader; "" where it would not.
+    """Why `assess` would refuse these tables of predictions, as a sentence; "" if it would not.
 
-    Both are predictions (id, label, a probability column a class). Refused are tables that share
-    images, that know other classes, and fitting images that lack melanomas or others.
+    Refused are tables that share images or have different classes, and fitting images without
+    melanomas or with nothing else.
     """
     both = sorted(set(fitted["id"].astype(str)) & set(reported["id"].astype(str)))
     if both:
         return (
-            f"{len(both)} of the {len(reported)} reported images are those that chose the epoch "
-            f"({listed(both)}): a temperature or threshold that is fitted on the images it "
-            "is judged on flatters, so there are no numbers. Report another split."
+            f"{len(both)} of the {len(reported)} reported images also chose the epoch "
+            f"({listed(both)}): a temperature or threshold fitted on the images it is judged on "
+            "flatters, so there are no numbers. Report another split."
         )
     if classes_in(fitted) != classes_in(reported):
         return (
-            f"the predictions to fit on know {listed(classes_in(fitted))}, those to report "
-            f"{listed(classes_in(reported))}; expected the same classes of one run."
+            f"the predictions to fit on are for {listed(classes_in(fitted))}, those to report for "
+            f"{listed(classes_in(reported))}; expected the same classes: use those of one run."
         )
     if not _tasks(fitted):
         return (
-            "the images that chose the epoch hold melanomas only, or none: no threshold can be "
-            "fitted on them. Bring more images."
+            "the images that chose the epoch are all melanomas, or none is: no threshold can be "
+            "fitted on them; expected both. Add more images."
         )
     return ""
 
@@ -74,12 +74,11 @@ def assess(
 ) -> Assessment:
     """Calibration, operating points, decision curve and subgroups of `reported`.
 
-    fitted and reported are predictions as `results.predictions` gives them: id, label, and a
-    probability column a class (three, or melanoma alone), of the images that chose the epoch and of
-    the split to report. people holds id, age (years or nan) and sex ("male", "female", else
-    unknown) of the reported images; None where nothing is known. A class without positives or
-    without negatives on either side has no operating points. ValueError with the sentence of
-    `refusal`, and as `evaluation.checked`.
+    fitted and reported are predictions as `results.predictions` gives them, of the images that
+    chose the epoch and of the split to report. people has id, age (years or nan) and sex ("male",
+    "female", otherwise unknown) of the reported images; None where nothing is known. A class
+    without positives or negatives on either side has no operating points. ValueError with the
+    sentence of `refusal`, and as in `labels.checked`.
     """
     if reason := refusal(fitted, reported):
         raise ValueError(reason)
@@ -93,13 +92,13 @@ def assess(
     return Assessment(
         temperature,
         _calibration(versions, temperature, resamples, seed),
-        _per_version(versions, _reliability),
+        _per_version(versions, lambda *of: calibration.reliability(*_task(*of))),
         points,
         _per_class(tasks, lambda name: operating.read_off(*_task(reported, name), resamples, seed)),
         _per_class(tasks, lambda name: operating.roc_table(*_task(reported, name))),
         _per_version(
             versions,
-            lambda table, name: operating.decision_curve(*_task(table, name), resamples, seed),
+            lambda *of: operating.decision_curve(*_task(*of), resamples, seed),
         ),
         _subgroups(reported, people, points),
     )
@@ -108,27 +107,25 @@ def assess(
 def selection_images(data_dir: Path, experiment: Experiment) -> pd.DataFrame:
     """The images that chose the epoch of a run of this experiment, see `data.training_images`.
 
-    Crops are never among them, so the folder of crops is not needed. Raises DataError when a split
-    or the enlarged list is missing.
+    Crops are never among them, so their folder is not needed. DataError when a split or the
+    extended list is missing.
     """
-    crops = experiment.train_list == "patches"
-    name = "official" if crops else experiment.train_list
+    name = "official" if experiment.train_list == "patches" else experiment.train_list
     images = read(data_dir, name, experiment.allow_missing)
     require_labels(images)
     return training_images(images, experiment.select_on, experiment.seed)[1]
 
 
-def gathered(found: Mapping[str, Assessment], name: str) -> pd.DataFrame:
+def gathered(assessed: Mapping[str, Assessment], name: str) -> pd.DataFrame:
     """The table called name of several assessments, the run's name in the first column."""
-    tables = [getattr(one, name).assign(run=run) for run, one in found.items()]
-    together = pd.concat(tables, ignore_index=True)
-    return together[["run", *together.columns.drop("run")]]
+    tables = {run: getattr(assessment, name) for run, assessment in assessed.items()}
+    return pd.concat(tables, names=["run"]).reset_index("run").reset_index(drop=True)
 
 
 def readable(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
-    """A table of an `Assessment` to look at: values and intervals as "0.810 [0.732, 0.869]".
+    """A table of an `Assessment` for display: values and intervals as "0.810 [0.732, 0.869]".
 
-    Columns <name>, <name>_low, <name>_high become one, as do value (or model), low and high.
+    Columns <name>, <name>_low, <name>_high become one; so do value (or model), low and high.
     """
     shown: dict[str, Any] = {}
     ends = {"value": ("low", "high"), "model": ("low", "high")}
@@ -149,13 +146,12 @@ def _cell(value: float, low: float, high: float, digits: int) -> str:
 
 
 def _tasks(table: pd.DataFrame) -> list[str]:
-    """The classes of the challenge that the table has a column, positives and negatives of."""
-    held = {name: int((table["label"] == CLASSES.index(name)).sum()) for name in _asked(table)}
-    return [name for name, positives in held.items() if 0 < positives < len(table)]
+    """The classes of `_asked` with positives and negatives in the table."""
+    return [name for name in _asked(table) if len(set(_task(table, name)[0])) == 2]
 
 
 def _asked(table: pd.DataFrame) -> list[str]:
-    """The classes that the challenge asks about and the table knows."""
+    """The classes of the challenge that the table has a column for."""
     return [name for name in OFFICIAL_CLASSES if name in table.columns]
 
 
@@ -165,7 +161,7 @@ def _task(table: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _per_class(names: list[str], table_of: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
-    """The tables of some classes under one another, each with its class in the first column."""
+    """The tables of some classes concatenated, each with its class in the first column."""
     tables = [table_of(name) for name in names]
     for name, table in zip(names, tables, strict=True):
         table.insert(0, "class", name)
@@ -175,7 +171,7 @@ def _per_class(names: list[str], table_of: Callable[[str], pd.DataFrame]) -> pd.
 def _per_version(
     versions: Mapping[str, pd.DataFrame], table_of: Callable[[pd.DataFrame, str], pd.DataFrame]
 ) -> pd.DataFrame:
-    """The same for the probabilities as they are and scaled, which the second column names."""
+    """The same for the probabilities as they are and scaled, named in the second column."""
     tables = []
     for version, table in versions.items():
         part = _per_class(_asked(table), partial(table_of, table))
@@ -184,18 +180,14 @@ def _per_version(
     return pd.concat(tables, ignore_index=True)
 
 
-def _reliability(table: pd.DataFrame, name: str) -> pd.DataFrame:
-    return calibration.reliability(*_task(table, name))
-
-
 def _points(fitted: pd.DataFrame, reported: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Each rule's threshold from the fitting images, and what it does there and here."""
+    """Each rule's threshold from the fitting images, and its rates there and on the reported."""
     lines = []
     for rule, choose in operating.RULES.items():
         threshold = choose(*_task(fitted, name))
-        there = operating.judged(*_task(fitted, name), threshold)
+        on_fitted = operating.judged(*_task(fitted, name), threshold)
         line = {"rule": rule, "threshold": threshold}
-        line |= {f"fitted_{rate}": there[rate] for rate in ("sensitivity", "specificity")}
+        line |= {f"fitted_{rate}": on_fitted[rate] for rate in ("sensitivity", "specificity")}
         lines.append(line | operating.judged(*_task(reported, name), threshold))
     return pd.DataFrame(lines)
 
@@ -203,20 +195,20 @@ def _points(fitted: pd.DataFrame, reported: pd.DataFrame, name: str) -> pd.DataF
 def _calibration(
     versions: Mapping[str, pd.DataFrame], temperature: float, resamples: int, seed: int
 ) -> pd.DataFrame:
-    """A row a class and version, and one for the answers where there are several classes."""
+    """A row per class and version, and one for the answers where there are several classes."""
     lines, errors = [], []
     for version, table in versions.items():
         labels, probabilities = table["label"].to_numpy(), table[classes_in(table)].to_numpy()
-        used = temperature if version == AFTER else 1.0
+        about = [version, temperature if version == AFTER else 1.0, len(labels)]
         for name in _asked(table):
             truth, p = _task(table, name)
             loss = calibration.log_loss(np.where(truth, 0, 1), p[:, None])
-            lines.append([name, version, used, len(p), *_errors(truth, p), loss])
+            lines.append([name, *about, *_errors(truth, p), loss])
             errors.append(calibration.squared_errors(truth, p))
         if probabilities.shape[1] > 1:
-            right, sureness = probabilities.argmax(axis=1) == labels, probabilities.max(axis=1)
+            right, confidence = probabilities.argmax(axis=1) == labels, probabilities.max(axis=1)
             loss = calibration.log_loss(labels, probabilities)
-            lines.append([ANSWER, version, used, len(labels), *_errors(right, sureness), loss])
+            lines.append([ANSWER, *about, *_errors(right, confidence), loss])
             errors.append(calibration.squared_errors(labels, probabilities))
     names = ["class", "probabilities", "temperature", "n", "ece", "ece_by_chance", "ece_mass"]
     table = pd.DataFrame(lines, columns=[*names, "log_loss"])
@@ -228,11 +220,11 @@ def _calibration(
 
 
 def _errors(truth: np.ndarray, probability: np.ndarray) -> list[float]:
-    """Expected calibration error, its chance level, and the one of bins of equal mass."""
+    """Expected calibration error, its chance level, and the error with bins of equal mass."""
     return [
         calibration.expected_calibration_error(truth, probability),
         calibration.chance_level(probability),
-        calibration.expected_calibration_error(truth, probability, strategy="mass"),
+        calibration.expected_calibration_error(truth, probability, equal_mass=True),
     ]
 
 

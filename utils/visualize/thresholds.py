@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from utils.data.splits import CLASSES
-from utils.evaluation.curves import operating_points
-from utils.evaluation.full_size import counts_of
+from utils.evaluation import counts
 from utils.evaluation.labels import OFFICIAL_CLASSES
 from utils.evaluation.masks import per_image
 from utils.visualize.figures import CLASS_COLOURS, STYLE, axes_at, finish, legend_below
@@ -48,15 +47,17 @@ def decisions(table: pd.DataFrame) -> dict[str, Decision]:
 
 def _of_labels(table: pd.DataFrame, name: str) -> Decision:
     truth = table["label"] == CLASSES.index(name)
-    points = operating_points(truth, table[name], STEPS)
-    rates = {rate: getattr(points, rate) for rate in ("sensitivity", "specificity", "accuracy")}
+    columns = ["sensitivity", "specificity", "accuracy"]
+    over_steps = pd.DataFrame(
+        counts.rates(counts.counts_above(truth, table[name], STEPS)), STEPS, columns
+    )
 
     def plot_at(axis: Axes, threshold: float) -> None:
-        tp, fp, fn, tn = operating_points(truth, table[name], threshold).counts
+        tp, fp, fn, tn = counts.counts_above(truth, table[name], threshold)
         plot_confusion(axis, np.array([[tp, fn], [fp, tn]]), (name.replace("_", " "), "the rest"))
         axis.set_title(f"positive: above {threshold:.2f}")
 
-    return Decision("over all thresholds", pd.DataFrame(rates, index=STEPS), plot_at)
+    return Decision("over all thresholds", over_steps, plot_at)
 
 
 def _of_masks(table: pd.DataFrame) -> Decision:
@@ -104,7 +105,7 @@ def threshold_scores(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """
     parts = []
     for run, table in tables.items():
-        scores = per_image(counts_of(table))
+        scores = per_image(counts.counts_of(table))
         named = table[["id"]].assign(run=run, threshold=table["threshold"].round(6))
         parts.append(named.assign(**{metric: scores[metric] for metric in SHOWN}))
     return pd.concat(parts, ignore_index=True)[["run", "id", "threshold", *SHOWN]]

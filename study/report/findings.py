@@ -62,8 +62,8 @@ def _flattery(study: Study) -> list[str]:
 
 
 def _what_ran(study: Study) -> str:
-    numbers = {kind: len(study.of_task(task)) for task, kind in KINDS.items()}
-    kinds = [counted(number, kind) for kind, number in numbers.items() if number]
+    numbers = {task: len(study.of_task(task)) for task in KINDS}
+    kinds = [_of_kind(number, task) for task, number in numbers.items() if number]
     seeds = sorted({entry.seed for entry in study.entries})
     profiles = unique(entry.experiment.get("profile", "unknown") for entry in study.entries)
     lists = unique(entry.experiment.get("train_list", "unknown") for entry in study.entries)
@@ -108,7 +108,7 @@ def _random_weights(study: Study) -> list[str]:
 
 def _best(study: Study) -> str:
     parts = []
-    for task, kind in KINDS.items():
+    for task in KINDS:
         scores = {
             row: own_scores(runs).get(RANKED[task]) for row, runs in study.of_task(task).items()
         }
@@ -117,7 +117,7 @@ def _best(study: Study) -> str:
             row = max(ranked, key=lambda name: ranked[name].value)
             network = study.rows[row][0].experiment.get("network", "")
             parts.append(
-                f"The highest {NAMES[task]} of {counted(len(ranked), kind)} is that of row {row} "
+                f"The highest {NAMES[task]} of {_of_kind(len(ranked), task)} is that of row {row} "
                 f"({network}): {tables.own(ranked[row])}."
             )
     return " ".join(parts)
@@ -231,6 +231,10 @@ def counted(number: int, thing: str) -> str:
     ('1 run', '3 runs')
     """
     return f"{number} {thing}{'s' * (number != 1)}"
+
+
+def _of_kind(number: int, task: Task) -> str:
+    return counted(number, KINDS[task].lower().removesuffix("s"))
 
 
 def unique(names: Iterable[Any]) -> list[Any]:

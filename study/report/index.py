@@ -15,20 +15,12 @@ import pandas as pd
 import experiments
 from study.report import tables
 from study.report.compare import Against, beside_published
-from study.report.entries import Study, read
+from study.report.entries import KINDS, Study, read
 from study.report.findings import summary
 from study.report.page import render
 from study.report.pairs import PairedTest, paired_tests
 from study.report.record import cost, record
-from study.report.sections import (
-    KINDS,
-    attention,
-    curves,
-    forest,
-    galleries,
-    paired,
-    published,
-)
+from study.report.sections import attention, curves, forest, galleries, paired, published
 from study.report.trust import trust
 from utils import data, logger
 from utils.system import errors

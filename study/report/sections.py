@@ -1,6 +1,6 @@
 """The sections of the report that show tables and pictures of all runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import pandas as pd
@@ -9,19 +9,18 @@ from matplotlib.figure import Figure
 from study.report import figures as figures
 from study.report import tables as tables
 from study.report.compare import Against
-from study.report.entries import Entry, Study
+from study.report.entries import KINDS, Entry, Study
 from study.report.findings import HEADLINE, ablations, counted, listed, trained_unlike
-from study.report.page import Block, Fold, Items, Picture, Pictures, Section, Table, Text
+from study.report.page import Block, Fold, Items, Pictures, Section, Table, Text
 from study.report.pairs import PairedTest
-from utils import visualize
+from utils import evaluation, visualize
 from utils.data.splits import CLASSES
 from utils.evaluation import ranking, score_tables
+from utils.evaluation.labels import classes_in
 from utils.evaluation.masks import THRESHOLD
 from utils.evaluation.published import OTHER, SYNTHETIC, reason
-from utils.system.experiment import Task
 from utils.visualize.figures import alpha_columns
 
-KINDS: dict[Task, str] = {"labels": "Classifiers", "masks": "Segmenters"}
 POINTS = {"labels": score_tables.label_points, "masks": score_tables.mask_points}
 AREAS = {  # what ranks, by its name in these tables, and its title
     "AUC melanoma": "AUC melanoma",
@@ -116,17 +115,17 @@ def forest(study: Study) -> Section:
 
 def curves(study: Study) -> Section:
     """Learning curves, confusion matrices, ROC, Jaccard of each image."""
-    blocks: list[Block] = []
-    for title, pictures in (
-        ("Learning curves: training loss, and scores on the images that choose the epoch (kept: "
-         "ringed)", [_learning(entry) for entry in study.entries if not entry.history.empty]),
-        ("Confusion matrices: M melanoma, SK seborrheic keratosis, B benign; the diagonal of the "
-         "shares is the sensitivity",
-         _each(study, figures.confusion, "Confusion matrix", wide=True)),
-        ("ROC", _each(study, figures.roc, "ROC")),
-    ):  # fmt: skip
-        if pictures:
-            blocks += [Text(title, strong=True), Pictures(pictures)]
+    note = study.where
+    trained = [entry for entry in study.entries if len(entry.history)]
+    answered = [e for e in study.entries if e.task == "labels" and len(e.results)]
+    blocks = [
+        *_pictures("Learning curves", {e.name: _learning(e) for e in trained}, wide=True),
+        *_pictures("Confusion matrix", {
+            e.name: visualize.confusion_matrices(visualize.confusion(e.results), "", note)
+            for e in answered
+        }),
+        *_pictures("ROC", {e.name: _roc(e, note) for e in answered}),
+    ]  # fmt: skip
     if masks := {e.name: e.results for e in study.entries if e.task == "masks" and len(e.results)}:
         figure = visualize.jaccard_distributions(masks, "", study.where)
         alt = f"Jaccard of each image of {listed(masks)}"
@@ -138,23 +137,28 @@ def curves(study: Study) -> Section:
     return Section("curves", title, blocks or [_none("histories and predictions")])
 
 
-def _learning(entry: Entry) -> Picture:
-    figure = figures.learning(entry.history, entry.experiment.get("select_score", ""))
-    caption = f"{entry.name}: {counted(len(entry.history), 'epoch')}"
-    return figures.drawn(figure, f"Learning curves of {entry.name}", caption, wide=True)
-
-
-def _each(
-    study: Study, draw: Callable[[pd.DataFrame, str], Figure], what: str, wide: bool = False
-) -> list[Picture]:
-    """A picture a classifier, of its predictions."""
-    return [
-        figures.drawn(
-            draw(entry.results, f"{study.split} split"), f"{what} of {entry.name}", entry.name, wide
-        )
-        for entry in study.entries
-        if entry.task == "labels" and len(entry.results)
+def _pictures(what: str, drawn: Mapping[str, Figure], wide: bool = False) -> list[Block]:
+    """A figure for each run, by the run's name."""
+    pictures = [
+        figures.drawn(figure, f"{what} of {name}", name, wide) for name, figure in drawn.items()
     ]
+    return [Text(what, strong=True), Pictures(pictures)] if pictures else []
+
+
+def _learning(entry: Entry) -> Figure:
+    """Loss and scores; α has a figure of its own."""
+    history = entry.history.drop(columns=alpha_columns(entry.history))
+    score = entry.experiment.get("select_score", "")
+    note = "scores of the images that choose the epoch"
+    return visualize.learning_curves(
+        history, score, "", f"{counted(len(history), 'epoch')}, {note}"
+    )
+
+
+def _roc(entry: Entry, note: str) -> Figure:
+    probabilities = entry.results[classes_in(entry.results)].to_numpy()
+    curves = evaluation.roc_curves(entry.results["label"], probabilities)
+    return visualize.roc_curves([one for one in curves if one.name in CLASSES], "", note)
 
 
 def galleries(study: Study) -> Section:

@@ -141,7 +141,7 @@ def main(arguments: list[str] | None = None) -> None:
         path = values.folder("--run-dir", options.run_dir, usual)
     except (ValueError, FileExistsError) as error:
         line.error(str(error))
-    notebook = study.tasks.TRAINING[experiment.task]
+    notebook = study.notebooks.TRAINING[experiment.task]
     try:
         study.notebooks.run_notebook(notebook, path, parameters | {"run_dir": str(path)})
     except study.notebooks.CellError as error:

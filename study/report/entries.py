@@ -17,7 +17,7 @@ from utils.system.experiment import Task
 
 NOTHING = pd.DataFrame()
 KINDS: dict[Task, str] = {"labels": "Classifiers", "masks": "Segmenters"}
-SEED, PROFILE = 0, "best"  # of `reproduce.py`, where nothing else is said
+SEED, PROFILE = 0, "best"  # the defaults of `reproduce.py`
 
 
 class Lack(NamedTuple):

@@ -20,7 +20,7 @@ WAYS = ((900, 70), (900, 55), (800, 50), (700, 45), (560, 40), (420, 35))  # px 
 
 
 def drawn(figure: Figure, alt: str, caption: str = "", wide: bool = False) -> Picture:
-    """A figure as a picture of the page: WebP without loss, which line art packs well."""
+    """A figure as a picture of the page: lossless WebP, which is small for line art."""
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
     with drawing():
@@ -32,13 +32,13 @@ def drawn(figure: Figure, alt: str, caption: str = "", wide: bool = False) -> Pi
 
 
 class NoPictureError(ValueError):
-    """A file that should be a picture cannot be read as one."""
+    """A file cannot be read as a picture."""
 
 
 def gallery(file: Path, alt: str, caption: str, at_most: int) -> Picture:
-    """A picture of a run folder, made smaller until it is `at_most` bytes or as small as can be.
+    """A picture of a run folder in at most `at_most` bytes, or in the smallest of the sizes.
 
-    Raises NoPictureError for a file that is none.
+    NoPictureError for a file that is no picture.
     """
     try:
         with Image.open(file, formats=("PNG",)) as opened:

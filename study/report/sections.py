@@ -1,6 +1,6 @@
-"""The sections of the report that show tables and pictures of all runs."""
+"""The sections of the report with tables and figures of all runs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import pandas as pd
@@ -19,6 +19,7 @@ from utils.evaluation import ranking, score_tables
 from utils.evaluation.labels import classes_in
 from utils.evaluation.masks import THRESHOLD
 from utils.evaluation.published import OTHER, SYNTHETIC, reason
+from utils.system.experiment import Task
 from utils.visualize.figures import alpha_columns
 
 POINTS = {"labels": score_tables.label_points, "masks": score_tables.mask_points}
@@ -30,7 +31,7 @@ AREAS = {  # what ranks, by its name in these tables, and its title
 }
 _WHY = {SYNTHETIC: "these data are synthetic", OTHER: "they are about other images"}
 QUIET = ("convention", "ours trained on", "theirs trained on")
-LISTED = 8  # failures of a run that are named
+LISTED = 8  # failures of each run
 
 
 def published(study: Study, lines: Sequence[Against]) -> Section:
@@ -95,7 +96,7 @@ def paired(study: Study, tests: Sequence[PairedTest], left_out: Sequence[str]) -
 
 
 def forest(study: Study) -> Section:
-    """Every run's score that ranks, with its interval."""
+    """Forest plots of the main scores of all runs."""
     blocks: list[Block] = []
     for task, kind in KINDS.items():
         entries = [e for e in study.entries if e.task == task and e.scores]
@@ -162,27 +163,27 @@ def _roc(entry: Entry, note: str) -> Figure:
 
 
 def galleries(study: Study) -> Section:
-    """Pictures of cases, and the failures by name."""
-    files = {}
-    for first, *_ in study.rows.values():
-        file = first.folder / "figures" / "gallery.png"
-        if file.is_file():
-            files[first.name] = file
+    """Pictures of cases, and the failures by id."""
+    of_first = {runs[0].name: runs[0].folder for runs in study.rows.values()}
+    files = {
+        name: file
+        for name, folder in of_first.items()
+        if (file := folder / "figures" / "gallery.png").is_file()
+    }
     pictures = []
     for name, file in files.items():
-        with suppress(figures.NoPictureError):  # the run keeps what it has, the page goes without
+        with suppress(figures.NoPictureError):  # the page does without it
             at_most = figures.GALLERY // len(files)
             pictures.append(figures.gallery(file, f"Cases of {name}", name, at_most))
     blocks: list[Block] = [Pictures(pictures)] if pictures else [_none("figures/gallery.png")]
-    known = [entry for entry in study.entries if len(entry.results)]
-    wrong = [_mistakes(entry) for entry in known if entry.task == "labels"]
-    failed = [_failures(entry) for entry in known if entry.task == "masks"]
-    if wrong:
-        caption = f"Classifiers: the {LISTED} most confident mistakes of each run"
-        blocks.append(Table(caption, pd.DataFrame(wrong)))
-    if failed:
-        caption = f"Segmenters: the {LISTED} worst images with a Jaccard below {THRESHOLD}"
-        blocks.append(Table(caption, pd.DataFrame(failed)))
+    listings: dict[Task, tuple[Callable[[Entry], dict[str, str]], str]] = {
+        "labels": (_mistakes, "most confident mistakes of each run"),
+        "masks": (_failures, f"worst images with a Jaccard below {THRESHOLD}"),
+    }
+    for task, (lines_of, what) in listings.items():
+        entries = [entry for entry in study.entries if entry.task == task and len(entry.results)]
+        if lines := [lines_of(entry) for entry in entries]:
+            blocks.append(Table(f"{KINDS[task]}: the {LISTED} {what}", pd.DataFrame(lines)))
     return Section("cases", "Galleries and failures", blocks)
 
 
@@ -228,8 +229,8 @@ def attention(study: Study, tests: Sequence[PairedTest]) -> Section:
 
 def _final_alphas(entry: Entry) -> dict[str, str]:
     history, score = entry.history, entry.experiment.get("select_score", "")
-    known = score in history and history[score].notna().any()
-    kept = history.loc[history[score].idxmax()] if known else history.iloc[-1]
+    scored = score in history and history[score].notna().any()
+    kept = history.loc[history[score].idxmax()] if scored else history.iloc[-1]
     names = alpha_columns(history)
     values = [f"{n.removeprefix('α ').removesuffix('.alpha')} {kept[n]:.3g}" for n in names]
     return {

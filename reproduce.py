@@ -3,12 +3,12 @@
     python reproduce.py all --profile demo                    everything, on synthetic images
     python reproduce.py 3-1 3-2 --seeds 0 1 2 --dry-run       what would run, and for how long
     python reproduce.py 1-3 4-1 -p epochs 20 -p '4-*:workers' 1
-    python reproduce.py all --finished                        run nothing, report what is there
+    python reproduce.py all --finished                        run nothing, report finished runs
 
-A row is executed by papermill into its run folder. A finished one is left alone, an interrupted
-one is resumed, and one that fails is named at the end while the others go on: stop it whenever you
-like, and call it again. Then Evaluation-Cls.ipynb and Evaluation-Seg.ipynb look at all of them, and
-the page model/<set>-<profile>/report-<split>/index.html sets them beside the published numbers.
+Papermill executes each row into its run folder. A finished one is left alone, an interrupted one is
+resumed, and one that fails is named at the end while the others continue: stop it at any time, and
+call it again. Then Evaluation-Cls.ipynb and Evaluation-Seg.ipynb evaluate all of them, and the page
+model/<set>-<profile>/report-<split>/index.html compares them with the published numbers.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--data-dir", help=f"{where}, for the profile demo the synthetic set")
     seeds = "one run of each row a seed; default 0"
     line.add_argument("--seeds", type=int, nargs="+", default=[0], help=seeds)
-    split = "what the evaluation and the report are about; default test, else validation"
+    split = "the images to evaluate and report; default test, else validation"
     line.add_argument("--split", choices=("train", "validation", "test"), help=split)
     change = "another value of a notebook's parameter, for all rows or those that fit: 'seg-*:loss'"
     pairs: dict[str, Any] = {"nargs": 2, "action": "append", "default": []}
@@ -52,8 +52,8 @@ def parser() -> argparse.ArgumentParser:
     again = "auto (default) resumes what was begun; restart moves it aside"
     line.add_argument("--resume", default="auto", choices=values.RESUME, help=again)
     jobs = (
-        "how many rows at a time; default one a core, at most 4, and one where there is a GPU; all "
-        "on a cluster, which then queues them"
+        "how many rows at a time; default one per core, at most 4, and one on a GPU; all on a "
+        "cluster, which queues them"
     )
     line.add_argument("--jobs", type=int, help=jobs)
     place = "where: on this machine, or as jobs of a Slurm cluster"
@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _end_by_signals() -> None:
-    """Treat a signal that asks to end as Ctrl-C, which a background shell has switched off."""
+    """Treat every signal to end as Ctrl-C, which a shell switches off in the background."""
     for heard in (signal.SIGTERM, signal.SIGINT):
         signal.signal(heard, signal.default_int_handler)
     # The end of the terminal, too, unless nohup was used. (Windows has no such signal.)
@@ -105,7 +105,7 @@ def _end_by_signals() -> None:
 
 
 def _planned(options: argparse.Namespace) -> "tuple[study.plan.Plan, study.outcome.Outcome]":
-    """What is to be run, and what will know what came of it."""
+    """What is to be run, and its outcome."""
     data_dir = data.locate(options.data_dir)
     split = data.evaluation_split(data.read(data_dir), options.split)
     names = study.outcome.names_of(options.rows, options.profile)
@@ -140,8 +140,8 @@ def _run(
         reasons = [f"{name}: {lines.splitlines()[-1]}" for name, lines in failed.items()]
         if absent := outcome.absent(runs):
             reasons.append(f"without a finished run: {', '.join(absent)}")
-        looked = [job for job in evaluations(states) if job not in broken]
-        pages = {job.name: job.folder / "run.html" for job in looked}
+        evaluated = [job for job in evaluations(states) if job not in broken]
+        pages = {job.name: job.folder / "run.html" for job in evaluated}
         page = study.report.write(
             runs, outcome.data_dir, outcome.split, reasons, pages, planned.same
         )
@@ -158,20 +158,20 @@ def _run(
 def _show(runs: "study.outcome.Runs", damaged: list[str]) -> None:
     """Print what each run scored, and where its page is."""
     for problem in damaged:
-        print(f"passed over: {problem}", file=sys.stderr)
+        print(f"skipped: {problem}", file=sys.stderr)
     for run in runs.values():
         print(f"\n{study.outcome.summary(run.path)}")
-        if (run / "run.html").exists():  # a run that was made in Jupyter has none
+        if (run / "run.html").exists():  # a run trained in Jupyter has none
             print(f"page: {run / 'run.html'}")
 
 
 def _at_once() -> int:
-    """One row a core, at most four, because each needs memory; one where there is a GPU."""
+    """One row per core, at most four, because each needs memory; one on a GPU."""
     return 1 if shutil.which("nvidia-smi") else min(4, os.cpu_count() or 1)
 
 
 def _slurm_options(given: list[str]) -> dict[str, str | int]:
-    """What `--slurm` says, numbers as such. ValueError for what is no OPTION=VALUE."""
+    """The options of `--slurm`, numbers as such. ValueError for what is no OPTION=VALUE."""
     if wrong := [option for option in given if "=" not in option]:
         raise ValueError(f"--slurm {wrong[0]}: expected OPTION=VALUE, as slurm_partition=gpu.")
     options = dict(option.split("=", 1) for option in given)

@@ -5,8 +5,8 @@
     python seg_main.py -n arl --encoder-from 1-5-s0      ARL-UNet on an encoder of your own
     nohup python seg_main.py -n dense -p 1 > seg.log &   on a server; call it again to resume
 
-Without ISIC 2017 on this machine it trains on a small synthetic set. Everything a run makes lies in
-its run folder: settings, weights, history, scores, figures, and the whole lesson as run.html.
+Without ISIC 2017 on this machine it trains on a small synthetic set. The run folder holds
+everything: settings, weights, history, scores, figures, and the executed notebook as run.html.
 """
 
 import argparse
@@ -48,17 +48,19 @@ MORE: dict[str, dict[str, Any]] = {
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line: five options of old, then the parameters of the notebook."""
+    """The command line: the five original options, then the parameters of the notebook."""
     line = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     names = ", ".join(f"{net} (row {row})" for net, row in ROWS.items())
     net = f"network: {names}; default dense (from scratch it is row seg-2)"
     line.add_argument("-n", "--net", default="dense", choices=ROWS, metavar="NET", help=net)
-    start = "1: the encoder starts with ImageNet weights; default 0"
+    start = "1: the encoder starts from ImageNet weights; default 0"
     line.add_argument("-p", "--pretrained", default=0, help=start, **YES_NO)
-    again = "1 (default): resume the run if it was begun; 0: begin again, the old folder is "
-    line.add_argument("-c", "--checked", default=1, help=f"{again}moved aside", **YES_NO)
+    again = (
+        "1 (default): resume the run if there is one; 0: start again, moving the old folder aside"
+    )
+    line.add_argument("-c", "--checked", default=1, help=again, **YES_NO)
     line.add_argument("-i", "--id", help="name of the run's folder; default: its row and seed")
     line.add_argument("-m", "--message", help="a note to yourself, kept in config.json")
     more = line.add_argument_group("as in Segmentation.ipynb; by default as in the row")
@@ -72,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def parameters_of(options: argparse.Namespace, data_dir: Path) -> dict[str, Any]:
-    """What the command line asks of the notebook. ValueError for what does not go together."""
+    """The parameters of the notebook. ValueError for options that exclude one another."""
     encoder = None if options.encoder_from == "none" else options.encoder_from
     if options.pretrained and options.net == "unet":
         raise ValueError("UNet has no pretrained weights; use -p 0, or another network (-n).")
@@ -96,7 +98,7 @@ def parameters_of(options: argparse.Namespace, data_dir: Path) -> dict[str, Any]
 
 
 def experiment_of(parameters: dict[str, Any]) -> Segmentation:
-    """The experiment with these parameters; ValueError for a value that it cannot have."""
+    """The experiment with these parameters; ValueError for a value that is not allowed."""
     elsewhere = ("experiment", "profile", "data_dir", "run_dir", "resume", "message", "save_masks")
     overrides = {name: value for name, value in parameters.items() if name not in elsewhere}
     experiment = experiments.get(parameters["experiment"], parameters["profile"], **overrides)
@@ -104,9 +106,9 @@ def experiment_of(parameters: dict[str, Any]) -> Segmentation:
 
 
 def folder_of(experiment: Segmentation, data_dir: Path, name: str | None) -> Path:
-    """The run's folder, called name. A run that starts unlike its row says so: seg-4-scratch-s0.
+    """The run's folder, called name. Other initial weights than the row's show: seg-4-scratch-s0.
 
-    ValueError for a name that is none, or that is the usual one of another run.
+    ValueError for an invalid name, or the default name of another run.
     """
     usual = experiment_of({"experiment": experiment.name, "profile": experiment.profile})
     start = ""
@@ -141,7 +143,7 @@ def main(arguments: list[str] | None = None) -> None:
         path = values.folder("--run-dir", options.run_dir, usual)
     except (ValueError, FileExistsError) as error:
         line.error(str(error))
-    notebook = study.tasks.TRAINING[experiment.task]
+    notebook = study.notebooks.TRAINING[experiment.task]
     try:
         study.notebooks.run_notebook(notebook, path, parameters | {"run_dir": str(path)})
     except study.notebooks.CellError as error:

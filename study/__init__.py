@@ -1,10 +1,10 @@
-"""Many runs by one command: what is to be done, by whom, how far it is, and what came of it.
+"""Many runs by one command: planned, executed, watched, evaluated and reported.
 
-`tasks` names the notebooks, `plan` makes jobs of experiments and `preview` shows them, `notebooks`
-executes one notebook by papermill, `jobs` is one such execution as it is planned, `work` the
-process that does it, `executors` start such processes here or on a Slurm cluster, `standing` reads
-from a run folder how far it is, `board` shows it, `schedule` keeps it all going, `outcome` knows
-what came of it and what to evaluate, `report` makes a page of it. Each is loaded when it is used.
+`plan` turns experiments into jobs and `preview` shows them; `notebooks` executes a notebook by
+papermill, `jobs` is one planned execution, `work` the process that runs it; `executors` start such
+processes here or on a Slurm cluster, `schedule` runs them all, `standing` reads the progress from
+a run folder and `board` shows it; `outcome` finds the finished runs and what to evaluate, `report`
+writes a page about them. Each is loaded when it is used.
 """
 
 import lazy_loader

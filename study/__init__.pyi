@@ -10,5 +10,4 @@ from . import preview as preview
 from . import report as report
 from . import schedule as schedule
 from . import standing as standing
-from . import tasks as tasks
 from . import work as work

@@ -1,9 +1,13 @@
-"""What a person sees while jobs run: a live table in a terminal, plain lines in a log."""
+"""The progress of jobs: a live table in a terminal, plain lines in a log.
+
+Its `live` is the context to show it in.
+"""
 
 import math
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 from rich.console import Console
 from rich.live import Live
@@ -15,26 +19,21 @@ from utils.system.console import duration, say
 
 States = Mapping[Job, tuple[State, Standing]]
 
-RANK: tuple[State, ...] = ("running", "failed", "waiting", "done")  # the most interesting first
+RANK: tuple[State, ...] = ("running", "failed", "waiting", "done")  # as they are shown
 FRAME = 6  # lines of a table that hold no job
 
 
 def board() -> "Board":
-    """A live table where someone looks, plain lines elsewhere."""
+    """A live table in a terminal, plain lines elsewhere."""
     return LiveTable() if sys.stdout.isatty() else Lines()
 
 
 class Lines:
-    """A line when a job begins or ends, and one for each epoch."""
+    """A line when a job starts or ends, and one for each epoch."""
 
     def __init__(self) -> None:
         self.shown: dict[Job, tuple[State, int]] = {}
-
-    def __enter__(self) -> "Lines":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
+        self.live = nullcontext()
 
     def show(self, states: States) -> None:
         """Print what has changed since the last call."""
@@ -43,7 +42,7 @@ class Lines:
             self.shown[job] = (state, now.epochs)
             if state != before[0]:
                 say(f"{job.name}: {state}")
-            elif now.epochs > before[1]:  # there are fewer where a run was moved aside
+            elif now.epochs > before[1]:  # fewer after a run was moved aside
                 left = seconds_left(job, now)
                 say(
                     f"{job.name}: epoch {now.epochs}/{job.epochs}, best {job.score} "
@@ -52,17 +51,10 @@ class Lines:
 
 
 class LiveTable:
-    """A table that is drawn anew in place."""
+    """A table that is redrawn in place."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.live = Live(console=console, auto_refresh=False)
-
-    def __enter__(self) -> "LiveTable":
-        self.live.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.live.stop()
 
     def show(self, states: States) -> None:
         """Draw the table of all jobs."""
@@ -80,7 +72,7 @@ class LiveTable:
         self.live.update(table, refresh=True)
 
     def _fitting(self, states: States) -> tuple[States, str]:
-        """As many jobs as the terminal has lines for, what runs or failed first; and the others."""
+        """The jobs that fit the terminal, running and failed ones first; a count of the others."""
         room = max(1, self.live.console.height - FRAME)
         if len(states) <= room:
             return states, ""

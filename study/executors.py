@@ -19,16 +19,16 @@ PATIENCE = 5.0  # seconds that a job has to end by itself after Ctrl-C
 
 
 class LocalExecutor:
-    """Each job a process of this machine, which ends when this one ends.
+    """Runs each job as a process of this machine, which ends when this one ends.
 
-    logs is the folder of what they print, threads how many each may compute with.
+    logs is the folder for their output, threads the number each may compute with.
     """
 
     def __init__(self, logs: Path, threads: int) -> None:
         self.logs, self.threads = logs, threads
 
     def submit(self, job: Job) -> "LocalHandle":
-        """Start a process for the job; what it prints goes to `<logs>/<job>.log`."""
+        """Start a process for the job, with its output in `<logs>/<job>.log`."""
         file = job.save(self.logs / f"{job.name}.json")
         threads = {"OMP_NUM_THREADS": str(self.threads)}
         with (self.logs / f"{job.name}.log").open("wb") as log:
@@ -38,7 +38,7 @@ class LocalExecutor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=PROJECT,
-                # Who sets the threads himself knows better. Notebooks print α everywhere.
+                # A user's own setting of the threads wins. The notebooks print α.
                 env=threads | os.environ | {"PYTHONIOENCODING": "utf-8"},
                 start_new_session=True,  # Ctrl-C is for this process, which then ends its jobs
             )
@@ -59,12 +59,12 @@ class LocalHandle:
         return None if status is None else status != 0
 
     def interrupt(self) -> None:
-        """Ask it to end, where the system has a word for that."""
+        """Ask it to end, where the system has a signal for that."""
         if os.name == "posix" and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
 
     def end(self) -> None:
-        """Give it some seconds to end by itself, then kill it with all that it started."""
+        """Wait some seconds for it to end, then kill it with all that it started."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(PATIENCE)
         kill_tree(self.process.pid)
@@ -73,23 +73,23 @@ class LocalHandle:
 
 
 class SubmititExecutor:
-    """Each job a job of the cluster ("slurm"); "local" is submitit's stand-in for trying it.
+    """Runs each job on the cluster ("slurm"); "local" is submitit's stand-in for tests.
 
-    options are submitit's: slurm_partition="gpu", timeout_min=600, … ValueError where the cluster
-    is not here, or has no such option.
+    options are submitit's: slurm_partition="gpu", timeout_min=600, … ValueError where there is no
+    such cluster or option.
     """
 
     def __init__(self, logs: Path, cluster: str, options: Mapping[str, Any]) -> None:
         self.logs = logs
-        wanted = {"timeout_min": 24 * 60, "name": "lesions", **options}
         try:
             self.executor = submitit.AutoExecutor(folder=logs / "submitit", cluster=cluster)
-            self.executor.update_parameters(**wanted)
+            self.executor.update_parameters(
+                **{"timeout_min": 24 * 60, "name": "lesions", **options}
+            )
         except (RuntimeError, NameError) as error:  # submitit's own: no Slurm here; no such option
             raise ValueError(f"--executor {cluster}: {error}") from error
 
     def submit(self, job: Job) -> "SubmititHandle":
-        """Queue the job."""
         return SubmititHandle(
             self.executor.submit(execute, job.save(self.logs / f"{job.name}.json"))
         )
@@ -103,7 +103,7 @@ class SubmititHandle:
 
     @property
     def log(self) -> Path:
-        """What it printed, and why it failed."""
+        """Its output, or, once it failed, its errors."""
         return self.job.paths.stderr if self.failed() else self.job.paths.stdout
 
     def failed(self) -> bool | None:
@@ -111,11 +111,11 @@ class SubmititHandle:
         return self.job.exception() is not None if self.job.done() else None
 
     def interrupt(self) -> None:
-        """Take it off the queue, or end it."""
+        """Cancel it."""
         self.job.cancel()
 
     def end(self) -> None:
-        """The cluster does that."""
+        """Nothing to do: the cluster ends what was cancelled."""
 
 
 Handle = LocalHandle | SubmititHandle

@@ -1,4 +1,4 @@
-"""One notebook to be executed, as it is planned and handed to another process."""
+"""A planned execution of a notebook, as it is handed to another process."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -14,8 +14,8 @@ State = Literal["waiting", "running", "done", "failed"]
 class Job:
     """A notebook, its parameters, and the folder it works in.
 
-    epochs and score are those of a training: how many epochs there will be, and the score in
-    `history.csv` by which one is chosen. after names jobs that must be done before.
+    epochs and score are those of a training: the number of epochs, and the column of `history.csv`
+    by which one is chosen. after names jobs that must be done first.
     """
 
     name: str
@@ -34,6 +34,6 @@ class Job:
     @classmethod
     def load(cls, file: Path) -> "Job":
         """The job that `save` wrote."""
-        known = json.loads(file.read_text(encoding="utf-8"))
-        paths = {name: Path(known[name]) for name in ("notebook", "folder")}
-        return cls(**known | paths | {"after": tuple(known["after"])})
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        paths = {name: Path(stored[name]) for name in ("notebook", "folder")}
+        return cls(**stored | paths | {"after": tuple(stored["after"])})

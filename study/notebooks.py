@@ -1,4 +1,4 @@
-"""Execute a notebook by papermill, and leave it with its page in a folder."""
+"""The notebooks of each task, and how one is executed by papermill into a folder."""
 
 import os
 import sys
@@ -13,8 +13,18 @@ from papermill.exceptions import PapermillExecutionError
 
 from study.engine import ENGINE
 from study.page import page_of
+from utils.system.experiment import Task
 from utils.system.files import write_atomic
-from utils.system.project import PROJECT
+from utils.system.project import NOTEBOOKS, PROJECT
+
+TRAINING: dict[Task, Path] = {
+    "labels": NOTEBOOKS / "ARL-CNN.ipynb",
+    "masks": NOTEBOOKS / "Segmentation.ipynb",
+}
+EVALUATION: dict[Task, Path] = {
+    "labels": NOTEBOOKS / "Evaluation-Cls.ipynb",
+    "masks": NOTEBOOKS / "Evaluation-Seg.ipynb",
+}
 
 
 class CellError(Exception):
@@ -28,7 +38,7 @@ def parameters_of(notebook: Path) -> tuple[str, ...]:
 
 
 def check_parameters(notebook: Path, parameters: Mapping[str, object]) -> None:
-    """ValueError for a parameter the notebook does not have: papermill would only warn."""
+    """ValueError for an unknown parameter, of which papermill would only warn."""
     names = parameters_of(notebook)
     if unknown := sorted(set(parameters) - set(names)):
         raise ValueError(
@@ -39,8 +49,8 @@ def check_parameters(notebook: Path, parameters: Mapping[str, object]) -> None:
 def run_notebook(notebook: Path, folder: Path, parameters: dict[str, object]) -> None:
     """Execute a notebook with these parameters; leaves `run.ipynb` and `run.html` in folder.
 
-    What the notebook prints appears at once. Raises ValueError for a parameter that it does not
-    have, and CellError where a cell fails.
+    Its output is printed at once. ValueError for an unknown parameter; CellError where a cell
+    fails.
     """
     check_parameters(notebook, parameters)
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,4 +1,4 @@
-"""What has come of the experiments: their finished runs, their scores, and who looks at them."""
+"""The outcome of experiments: their finished runs, their scores, and their evaluations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import experiments
 from study.jobs import Job, State
+from study.notebooks import EVALUATION, TRAINING
 from study.plan import Plan
-from study.tasks import EVALUATION, TRAINING
 from utils import evaluation, logger
 from utils.system import errors
 
@@ -15,13 +15,13 @@ Runs = dict[str, logger.RunFolder]  # by name
 
 
 def names_of(wanted: Sequence[str], profile: str) -> list[str]:
-    """The experiments that are meant; all means those that the profile has a recipe for."""
+    """The experiments asked for; "all" stands for those that the profile has a recipe for."""
     every = [name for name in experiments.ROWS if profile in experiments.profiles(name)]
     return every if "all" in wanted else list(dict.fromkeys(wanted))
 
 
 def summary(folder: Path) -> str:
-    """What the score files of a run folder say, in a few lines."""
+    """The scores of a run folder in a few lines."""
     lines = [str(folder)]
     for file in sorted(folder.glob("scores-*.json")):
         try:
@@ -33,7 +33,7 @@ def summary(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of these experiments on these data; planned is None where all that is finished counts."""
+    """Of these experiments on these data; planned is None where every finished run counts."""
 
     names: Sequence[str]
     profile: str
@@ -42,7 +42,7 @@ class Outcome:
     planned: Plan | None
 
     def runs(self, states: Mapping[Job, State]) -> Runs:
-        """The runs to look at when the jobs stand like this, in the order of the experiments."""
+        """The finished runs, given the state of each job, in the order of the experiments."""
         runs, _ = self._on_disk()
         if self.planned is None:
             return runs
@@ -51,18 +51,18 @@ class Outcome:
         return {name: run for name, run in runs.items() if run.path in folders}
 
     def absent(self, runs: Runs) -> list[str]:
-        """The experiments without a run among these, where all that is finished counts."""
+        """The experiments without a run among these, where every finished run counts."""
         if self.planned is not None:
             return []
         there = {run.config["row"]["name"] for run in runs.values()}
         return [name for name in self.names if experiments.SAME_RUN.get(name, name) not in there]
 
     def damaged(self) -> list[str]:
-        """What is wrong with run folders that nothing can be said of."""
+        """What is wrong with run folders that cannot be read."""
         return self._on_disk()[1]
 
     def evaluations(self, states: Mapping[Job, State]) -> list[Job]:
-        """A notebook for the classifiers and one for the segmenters, once none of them is left."""
+        """The evaluation of each task, once none of its trainings is left."""
         left = {job.notebook for job, state in states.items() if state in ("waiting", "running")}
         jobs, runs = [], self.runs(states).values()
         for task, notebook in EVALUATION.items():
@@ -79,7 +79,7 @@ class Outcome:
         return jobs
 
     def _on_disk(self) -> tuple[Runs, list[str]]:
-        """All finished runs of these experiments in this profile; what is wrong with others."""
+        """The finished runs of these experiments in this profile, and what is wrong with others."""
         runs: Runs = {}
         damaged = []
         models = logger.models_of(self.data_dir, self.profile)
@@ -90,15 +90,15 @@ class Outcome:
                 run = logger.RunFolder(path)
                 try:
                     if run.finished:
-                        _require_known(run)
+                        _check_experiment(run)
                         runs[path.name] = run
                 except errors.RunError as error:
                     damaged.append(str(error))
         return runs, damaged
 
 
-def _require_known(run: logger.RunFolder) -> None:
-    """RunError where the run is of no experiment that the table, or its profile, has."""
+def _check_experiment(run: logger.RunFolder) -> None:
+    """RunError where neither the table nor the run's profile has its experiment."""
     config = run.config
     if config["row"].get("name") not in experiments.ROWS:
         raise errors.RunError(f"{run / 'config.json'} names no row of the table")

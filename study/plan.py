@@ -1,9 +1,9 @@
-"""What is to be run: from experiments, seeds and overrides to jobs, without those that are done."""
+"""From experiments, seeds and overrides to jobs, without those that are done."""
 
 import ast
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -12,9 +12,8 @@ from typing import Any
 
 import experiments
 from study.jobs import Job
-from study.notebooks import check_parameters
+from study.notebooks import TRAINING, check_parameters
 from study.standing import likeness, measured, standing
-from study.tasks import TRAINING
 from utils import data, logger, model
 from utils.system import errors, project, values
 from utils.system.experiment import Experiment
@@ -26,18 +25,18 @@ Override = tuple[str, str]  # "image_size", or of some experiments only "seg-*:i
 
 @dataclass(frozen=True)
 class Planned:
-    """An experiment with its seed: how it will be run, and what is there already."""
+    """An experiment with its seed, the job that runs it, and its progress so far."""
 
     experiment: experiments.Row
     job: Job
     finished: bool
     begun: bool
-    guess: float  # seconds an epoch of a run like it; nan where none was measured
+    guess: float  # seconds an epoch of a similar run; nan where none was measured
 
 
 @dataclass
 class Plan:
-    """What is to be done, what need not be, and what cannot."""
+    """The runs, those that are the same as another, and those that cannot be run."""
 
     runs: list[Planned] = field(default_factory=list)
     same: dict[str, str] = field(default_factory=dict)  # runs that another one stands for
@@ -45,7 +44,7 @@ class Plan:
 
     @property
     def jobs(self) -> list[Job]:
-        """Those that are left to run."""
+        """Those of the runs that are not finished."""
         return [planned.job for planned in self.runs if not planned.finished]
 
 
@@ -59,10 +58,12 @@ def plan(
 ) -> Plan:
     """The runs of these experiments with these seeds, each once, in their order.
 
-    Experiments that differ in nothing but their name are one run, under the first name. Raises
-    ValueError for an override that a notebook does not have as parameter, or that fits none.
+    Experiments that differ in nothing but their name are one run, under the first name. ValueError
+    for an override that is no parameter of the notebook, or that fits none of the experiments.
     """
-    _check_fit(names, overrides)
+    for key, _ in overrides:
+        if not any(_fits(key, name) for name in names):
+            raise ValueError(f"-p {key} fits none of the rows {', '.join(names)}.")
     planner = _Planner(profile, data_dir, resume)
     changes = {name: _changes(name, overrides) for name in names}
     for seed, name in itertools.product(seeds, names):
@@ -72,8 +73,6 @@ def plan(
 
 
 class _Planner:
-    """Puts one run after the other into a plan."""
-
     def __init__(self, profile: str, data_dir: Path, resume: str) -> None:
         self.profile, self.data_dir, self.resume = profile, data_dir, resume
         self.lacking = cache(_lacking)
@@ -82,9 +81,9 @@ class _Planner:
         self.first: dict[tuple, str] = {}  # the run that trains an experiment, by what it trains
 
     def add(self, asked: str, seed: int, changes: Mapping[str, Any]) -> None:
-        """Plan the run of an experiment: among the refused where it cannot be."""
+        """Plan the run of an experiment, or note why it is refused."""
         run, name = f"{asked}-s{seed}", experiments.SAME_RUN.get(asked, asked)
-        own = _fields_of(name)
+        own = {entry.name for entry in fields(experiments.ROWS[name])}  # else the notebook's alone
         try:
             values.check(**{key: value for key, value in changes.items() if key not in own})
             changed = {key: value for key, value in changes.items() if key in own}
@@ -112,7 +111,7 @@ class _Planner:
             self.plan.same[run] = self.first[trained]
 
     def planned(self, experiment: experiments.Row, changes: Mapping[str, Any]) -> Planned:
-        """The run with what stands in its folder; RunError where that is another one's."""
+        """The run with its progress; RunError where its folder holds a run with other settings."""
         folder = logger.models_of(self.data_dir, self.profile) / experiment.folder()
         run = logger.RunFolder(folder)
         begun = self.resume == "auto" and run.begun
@@ -129,7 +128,6 @@ class _Planner:
         return Planned(experiment, job, finished, begun and standing(job).epochs > 0, guess)
 
     def job(self, experiment: experiments.Row, folder: Path, changes: Mapping[str, Any]) -> Job:
-        """The notebook that trains it, and its parameters."""
         parameters = {
             "experiment": experiment.name,
             "profile": experiment.profile,
@@ -149,9 +147,9 @@ class _Planner:
 
 
 def _trained(experiment: experiments.Row) -> tuple:
-    """What is trained, without what only says why."""
-    said = ("name", "question", "published")
-    names = (entry.name for entry in fields(experiment) if entry.name not in said)
+    """The fields that determine the training."""
+    words = {"name", "question", "published"}
+    names = [entry.name for entry in fields(experiment) if entry.name not in words]
     return tuple((name, getattr(experiment, name)) for name in names)
 
 
@@ -173,22 +171,22 @@ def _as_stored(experiment: experiments.Row, data_dir: Path) -> Experiment:
 
 
 def _on_these_data(run: logger.RunFolder, data_dir: Path) -> bool:
-    """Whether the data it was trained on bear this name; else its notebook compares fingerprints.
+    """Whether it was trained on a folder of this name; else its notebook compares fingerprints.
 
-    The name of a run folder cannot tell: it is the same for every folder of ISIC 2017.
+    The name of the run folder cannot tell: it is the same for every folder of ISIC 2017.
     """
     return run.config.get("data", {}).get("folder", data_dir.name) == data_dir.name
 
 
 def _has_results(run: logger.RunFolder, experiment: experiments.Row) -> bool:
-    """Whether it was trained to its end, and all that its notebook writes then is there."""
+    """Whether it was trained to its end and its notebook wrote all results."""
     selection = run / f"predictions-{experiment.select_on}.csv"  # of a classifier
-    whole = experiment.task == "masks" or selection.exists()
-    return run.finished and whole and any(run.path.glob("scores-*.json"))
+    complete = experiment.task == "masks" or selection.exists()
+    return run.finished and complete and any(run.path.glob("scores-*.json"))
 
 
 def _after(planned: Planned, runs: Sequence[Planned]) -> Planned:
-    """The same, waiting for the run its encoder comes from where that is planned, too."""
+    """The same, waiting for the run its encoder comes from if that is planned, too."""
     experiment = planned.experiment
     if experiment.task == "labels" or experiment.encoder_from is None:
         return planned
@@ -201,21 +199,11 @@ def _after(planned: Planned, runs: Sequence[Planned]) -> Planned:
     return replace(planned, job=replace(planned.job, after=tuple(before)))
 
 
-def _called(name: str) -> set[str]:
-    """An experiment's own name, and the one under which it is run."""
-    return {name, experiments.SAME_RUN.get(name, name)}
-
-
 def _changes(name: str, overrides: Sequence[Override]) -> dict[str, Any]:
-    """The parameters that overrides change in an experiment, whatever it is called.
-
-    ValueError for what its notebook does not know.
-    """
-    changes = {}
-    for key, value in overrides:
-        pattern, _, parameter = key.rpartition(":")
-        if _fits(pattern, _called(name)):
-            changes[parameter] = _literal(value)
+    """The parameters that overrides change in an experiment; ValueError for unknown ones."""
+    changes = {
+        key.rpartition(":")[2]: _literal(value) for key, value in overrides if _fits(key, name)
+    }
     if own := [parameter for parameter in changes if parameter in OWN]:
         raise ValueError(
             f"-p cannot change {', '.join(own)}; use the rows' names, --profile, --data-dir, "
@@ -225,25 +213,15 @@ def _changes(name: str, overrides: Sequence[Override]) -> dict[str, Any]:
     return changes
 
 
-def _check_fit(names: Sequence[str], overrides: Sequence[Override]) -> None:
-    called = set().union(*map(_called, names))
-    for key, _ in overrides:
-        if not _fits(key.rpartition(":")[0], called):
-            raise ValueError(f"-p {key} fits none of the rows {', '.join(names)}.")
-
-
-def _fits(pattern: str, names: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern or "*") for name in names)
-
-
-def _fields_of(name: str) -> set[str]:
-    """The fields of an experiment; other parameters are its notebook's alone."""
-    return {entry.name for entry in fields(experiments.ROWS[name])}
+def _fits(key: str, name: str) -> bool:
+    """Whether an override is for the experiment, by its name or the one under which it is run."""
+    pattern = key.rpartition(":")[0] or "*"
+    return any(fnmatchcase(own, pattern) for own in (name, experiments.SAME_RUN.get(name, name)))
 
 
 def _literal(text: str) -> Any:
-    """The value that a text stands for: 20, [1, 2], True; the text itself where it is none."""
+    """The Python literal in a text: 20, [1, 2], True; else the text itself."""
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):  # the latter: brackets on end
+    except (ValueError, SyntaxError, RecursionError, MemoryError):  # the last two: deep nesting
         return text

@@ -1,4 +1,4 @@
-"""What would run, what is finished, and how long the rest takes: a table, before anything runs."""
+"""The plan as a table: what would run, what is finished, and how long the rest takes."""
 
 import math
 import sys
@@ -20,13 +20,12 @@ _read = cache(data.read)
 
 
 def show_plan(planned: Plan, data_dir: Path) -> None:
-    """Print what would run, what is finished, and how long the rest takes."""
     names = ("run", "network", "images", "px", "epochs", "state", "an epoch takes", "left")
     table, left, unknown = Table(*names), 0.0, 0
     for run in planned.runs:
         now, experiment = standing(run.job), run.experiment
         each = now.seconds if math.isfinite(now.seconds) else run.guess
-        done = now if run.begun else now._replace(epochs=0)  # a restart has them to do again
+        done = now if run.begun else now._replace(epochs=0)  # a restart repeats them
         rest = 0.0 if run.finished else seconds_left(run.job, done, run.guess)
         left, unknown = left + (rest if math.isfinite(rest) else 0), unknown + math.isnan(rest)
         begun = f"resumes at epoch {now.epochs + 1}" if run.begun else "new"
@@ -50,7 +49,7 @@ def show_plan(planned: Plan, data_dir: Path) -> None:
 
 
 def images_of(experiment: experiments.Row, data_dir: Path) -> str:
-    """How many images it is trained on; why not, where its list is not here."""
+    """How many images it is trained on, or that its list is missing."""
     try:
         images = _read(data_dir, experiment.train_list, experiment.allow_missing)
         train, _ = data.training_images(images, experiment.select_on, experiment.seed)

@@ -1,4 +1,4 @@
-"""Keep jobs going, so many at a time, until all are done."""
+"""Run jobs, several at a time, until all are done."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ from study.executors import Executor, Handle
 from study.jobs import Job, State
 from study.standing import Standing, standing, tail
 
-POLL = 1.0  # seconds between two looks
+POLL = 1.0  # seconds
 WORDLESS = "killed without output (out of memory, or by a user)"
 
 Next = Callable[[Mapping[Job, State]], Sequence[Job]]
@@ -24,12 +24,12 @@ def run_all(
 ) -> dict[Job, str]:
     """Run the jobs, at most so many at once; returns the last lines of those that failed.
 
-    A job that waits for a failed one fails with it; all others go on. Whenever one ends, and at the
-    beginning, `then` is given the state of each job and answers with the jobs that can follow;
-    those it has named before count once. Whatever ends this, Ctrl-C above all, ends the jobs, too.
+    A job that waits for a failed one fails with it; all others continue. At the start and whenever
+    a job ends, `then` maps the state of each job to the jobs that can follow; each is run once.
+    Ctrl-C, or any other error, ends the running jobs, too.
     """
     schedule = _Schedule(jobs, executor, at_once, then)
-    with board:
+    with board.live:
         try:
             schedule.advance()
             board.show(schedule.look())
@@ -44,7 +44,7 @@ def run_all(
 
 
 class _Schedule:
-    """Where each job stands: waiting, then running, then done or failed."""
+    """The state of each job: waiting, then running, then done or failed."""
 
     def __init__(self, jobs: Sequence[Job], executor: Executor, at_once: int, then: Next) -> None:
         self.executor, self.at_once, self.then = executor, at_once, then
@@ -54,17 +54,17 @@ class _Schedule:
         self.seen: dict[Job, tuple[State, Standing]] = {}
 
     def advance(self) -> None:
-        """Take in what follows and start what can be started; again where a start was refused."""
-        while True:
+        """Add the jobs that follow and start what can be; again where a start was refused."""
+        refused = True
+        while refused:
             self.give_up()
             for job in self.then(self.states):
                 self.states.setdefault(job, "waiting")
             self.give_up()
-            if not self.start():
-                return
+            refused = self.start()
 
     def give_up(self) -> None:
-        """Let the waiting jobs fail that need a failed one, and those that need these in turn."""
+        """Fail the waiting jobs that need a failed one, and those that need these in turn."""
         while lost := {
             job: broken
             for job, state in self.states.items()
@@ -92,7 +92,7 @@ class _Schedule:
         return refused
 
     def collect(self) -> bool:
-        """Note which jobs have ended, and how; returns whether one has."""
+        """Note which jobs have ended, and how; returns whether any has."""
         before = len(self.handles)
         for job, handle in list(self.handles.items()):
             broken = handle.failed()
@@ -105,23 +105,21 @@ class _Schedule:
         return len(self.handles) < before
 
     def fail(self, job: Job, why: str) -> None:
-        """Note that a job failed."""
         self.states[job], self.failed[job] = "failed", why
 
     def needed(self, job: Job, *states: State) -> list[str]:
-        """The jobs that this one must wait for that are in one of these states."""
+        """The names in its `after` whose jobs are in one of these states."""
         by_name = {other.name: state for other, state in self.states.items()}
         return [name for name in job.after if by_name.get(name) in states]
 
     def look(self) -> Mapping[Job, tuple[State, Standing]]:
-        """The state of each job and how far it is, read anew where that may have changed."""
+        """The state and progress of each job, read again where it may have changed."""
         for job, state in self.states.items():
             if state == "running" or job not in self.seen or state != self.seen[job][0]:
                 self.seen[job] = state, standing(job)
         return self.seen
 
     def end(self) -> None:
-        """End what still runs."""
         for handle in self.handles.values():
             handle.interrupt()
         for handle in self.handles.values():

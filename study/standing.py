@@ -1,5 +1,6 @@
-"""How far a run is, read from its folder, and how long the rest will take."""
+"""The progress of a run, read from its folder, and the time that is left."""
 
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,15 +14,15 @@ from utils.system.errors import RunError
 
 
 class Standing(NamedTuple):
-    """What a run folder says of its training; nan and 0 before the first epoch has ended."""
+    """The progress of a training; nan and 0 before the first epoch has ended."""
 
-    epochs: int  # that are done
+    epochs: int  # done
     best: float  # highest score so far
     seconds: float  # an epoch, the median
 
 
 def standing(job: Job) -> Standing:
-    """How far the training of a job is."""
+    """The progress of a job's training."""
     history, timing = (_table(job.folder / f"{name}.csv") for name in ("history", "timing"))
     best = history[job.score].max() if job.score in history else float("nan")
     seconds = timing["seconds"].median() if "seconds" in timing else float("nan")
@@ -29,9 +30,9 @@ def standing(job: Job) -> Standing:
 
 
 def seconds_left(job: Job, now: Standing, guess: float = float("nan")) -> float:
-    """Training time that is left; nan where no epoch was measured, here or in a run like it."""
-    each = now.seconds if now.seconds == now.seconds else guess
-    return max(0, job.epochs - now.epochs) * each if job.epochs > now.epochs else 0.0
+    """Training time that is left; nan where no epoch was measured, here or in a similar run."""
+    each = guess if math.isnan(now.seconds) else now.seconds
+    return (job.epochs - now.epochs) * each if job.epochs > now.epochs else 0.0
 
 
 # What two trainings must share for an epoch of one to take as long as one of the other.
@@ -57,18 +58,15 @@ def likeness(experiment: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _table(file: Path) -> pd.DataFrame:
-    """The numbers in a file, nan for what is none; an empty table where there is none yet.
-
-    A damaged one counts as none: it is the run's notebook that complains of it.
-    """
+    """The numbers in a file; empty where it is missing or damaged (the notebook reports it)."""
     try:
         return pd.read_csv(file).apply(pd.to_numeric, errors="coerce")
-    except (OSError, ValueError):  # beside the runs lie files, too
+    except (OSError, ValueError):  # some of the "folders" are files
         return pd.DataFrame()
 
 
 def tail(file: Path, lines: int = 12) -> str:
-    """The last lines of a log that are not empty; "" where there is none."""
+    """The last non-empty lines of a log; "" where it cannot be read."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,7 +1,7 @@
 """The process that executes one job: `python -m study.work JOB.json`.
 
 It lives as long as its standard input is open. The process that started it holds the other end, so
-that it ends with that process, and its notebook's kernel with it, however that comes about.
+that this one, and its notebook's kernel, end with that process, even when that is killed.
 """
 
 import os
@@ -21,7 +21,7 @@ STOPPED = 130  # the exit status after Ctrl-C
 def main(arguments: list[str] | None = None) -> None:
     """Execute the job in the file that is named; the exit status is 0 where it succeeded."""
     (file,) = sys.argv[1:] if arguments is None else arguments
-    # A shell that starts a program in the background lets it ignore Ctrl-C, and its children too.
+    # A program in the background of a shell ignores Ctrl-C, and so would its children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
@@ -41,7 +41,7 @@ def execute(file: Path) -> None:
 def _end_with_parent() -> None:
     # Not by sys.stdin, whose lock Python wants when it ends.
     while os.read(sys.stdin.fileno(), 1024):
-        continue  # nothing is ever written: the read returns when the other end is closed
+        continue  # nothing is written: the read returns when the other end is closed
     kill_tree(os.getpid())
 
 

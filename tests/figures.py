@@ -1,4 +1,4 @@
-"""What every figure must be: complete, cut off nowhere, its texts apart, matplotlib as before."""
+"""What every figure must be: complete, nothing cut off, its texts apart, matplotlib as before."""
 
 import io
 import itertools
@@ -44,8 +44,8 @@ def pictures(figure: Figure) -> list[Axes]:
     return [axis for axis in figure.axes if axis.images]
 
 
-def made_whole(make: Callable[[], Figure], title: str = TITLE, empty: bool = False) -> None:
-    """The figure has the title and the note, all of it lies within, and it is not empty."""
+def check(make: Callable[[], Figure], title: str = TITLE, empty: bool = False) -> None:
+    """The figure has title and note, is not empty, cuts nothing off, and its texts are apart."""
     before, backend = dict(matplotlib.rcParams), matplotlib.get_backend()
     figure = make()
     assert figure.get_suptitle() == title
@@ -58,10 +58,11 @@ def made_whole(make: Callable[[], Figure], title: str = TITLE, empty: bool = Fal
     assert -0.01 < box.y0 < box.y1 < height + 0.01
     assert dict(matplotlib.rcParams) == before
     assert matplotlib.get_backend() == backend
+    _check_texts(make())
 
 
-def texts_apart(figure: Figure) -> None:
-    """No two texts of the figure lie on one another at the size it is shown."""
+def _check_texts(figure: Figure) -> None:
+    """No two texts overlap at the size it is shown."""
     figure.set_dpi(100)
     figure.savefig(io.BytesIO(), dpi=100)
     texts = list(figure.texts)  # title and note

@@ -6,8 +6,10 @@ to vary between images as ours do), and that of the difference from both interva
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+import pandas as pd
 
 from study.report.entries import Entry, Study
 from utils.data.splits import CLASSES
@@ -50,49 +52,43 @@ class Against(NamedTuple):
 
 def flat(scores: Mapping[str, Any]) -> dict[Key, dict[str, float | None]]:
     """The entries of a score file by path: ("official", "melanoma", "auc")."""
+    entries: dict[Key, dict[str, float | None]] = {}
 
-    def walk(path: Key, branch: Mapping[str, Any]) -> Iterator[tuple[Key, dict]]:
+    def walk(path: Key, branch: Mapping[str, Any]) -> None:
         if "value" in branch:
-            yield path, dict(branch)
+            entries[path] = dict(branch)
             return
         for name, inner in branch.items():
-            yield from walk((*path, name), inner)
+            walk((*path, name), inner)
 
-    parts = {(name,): scores.get(name, {}) for name in ("official", "coursework", "lesion")}
-    return dict(pair for path, branch in parts.items() for pair in walk(path, branch))
+    for convention in ("official", "coursework", "lesion"):
+        walk((convention,), scores.get(convention, {}))
+    return entries
 
 
 def own_scores(entries: Sequence[Entry]) -> dict[Key, Own]:
     """Each defined score of an experiment, from the score files of its seeds.
 
-    Of several seeds the means of values and of ends of intervals: the mean of scores varies at most
-    as much as they do on average, so the interval is rather too wide than too narrow.
+    Values and ends of intervals are means over the seeds. A mean of scores varies at most as much
+    as they do on average, so the interval is too wide rather than too narrow.
     """
     files = [entry.scores for entry in entries if entry.scores]
     flats = [flat(scores) for scores in files]
     own = {}
     for path in flats[0] if flats else ():
-        seeds = [scores.get(path, {}) for scores in flats]
-        if all(seed.get("value") is not None for seed in seeds):
-            value, low, high = (
-                over_seeds([_number(seed[end]) for seed in seeds])
-                for end in ("value", "low", "high")
-            )
+        seeds = pd.DataFrame([scores.get(path, {}) for scores in flats], dtype=float)
+        if seeds.get("value", pd.Series([math.nan])).notna().all():
+            value, low, high = (over_seeds(seeds[end].tolist()) for end in ("value", "low", "high"))
             own[path] = Own(value.mean, low.mean, high.mean, value.deviation, int(files[0]["n"]))
     return own
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
 def beside_published(study: Study) -> list[Against]:
     """Every published score beside ours."""
-    recipes = ((runs, runs[0].recipe) for runs in study.rows.values())
     return [
         line
-        for runs, recipe in recipes
-        if recipe
+        for runs in study.rows.values()
+        if (recipe := runs[0].recipe)
         for line in against_published(runs, recipe.published)
     ]
 
@@ -120,9 +116,8 @@ def against_published(entries: Sequence[Entry], studies: Sequence[Published]) ->
                 theirs,
                 _their_interval(metric, theirs, ours, first.task),
             )
-            verdict = why or _verdict(estimate.low, estimate.high)
-            if study.convention == "unstated" and not metric.endswith("_auc"):
-                verdict = why or UNSTATED
+            unstated = study.convention == "unstated" and not metric.endswith("_auc")
+            verdict = why or (UNSTATED if unstated else _verdict(estimate.low, estimate.high))
             start = (first.row, first.task, study, metric, ours, theirs)
             lines.append(Against(*start, *estimate, verdict, trained))
     return lines

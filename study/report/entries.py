@@ -1,4 +1,4 @@
-"""What the report reads of run folders: every file once, and a note for each that is not there."""
+"""Reads run folders for the report: each file once, with a note for each that is missing."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -13,16 +13,15 @@ from utils.data.demo import ABOUT
 from utils.data.splits import CLASSES
 from utils.evaluation.labels import checked, classes_in
 from utils.logger.run import RunFolder
-from utils.system.errors import RunError
 from utils.system.experiment import Task
 
 NOTHING = pd.DataFrame()
-KINDS: dict[Task, str] = {"labels": "classifier", "masks": "segmenter"}
-SEED, PROFILE = 0, "best"  # of `reproduce.py`, where nothing else is said
+KINDS: dict[Task, str] = {"labels": "Classifiers", "masks": "Segmenters"}
+SEED, PROFILE = 0, "best"  # the defaults of `reproduce.py`
 
 
 class Lack(NamedTuple):
-    """A file that the report would read, why it could not, and what makes it."""
+    """A file that could not be read, why, and the command that makes it."""
 
     run: str
     file: str
@@ -32,7 +31,7 @@ class Lack(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """One run as its folder holds it; what is not there is empty."""
+    """One run as read from its folder; what is missing is empty."""
 
     name: str
     folder: Path
@@ -46,17 +45,16 @@ class Entry:
 
     @property
     def experiment(self) -> dict[str, Any]:
-        """The experiment with every override, as `config.json` holds it."""
+        """The experiment with its overrides, as stored in `config.json`."""
         return self.config.get("row", {})
 
     @property
     def row(self) -> str:
-        """The experiment's name; that of the run's folder where `config.json` is not there."""
+        """The experiment's name; without `config.json`, as the run folder has it."""
         return str(self.experiment.get("name", self.name.rpartition("-s")[0] or self.name))
 
     @property
     def seed(self) -> int:
-        """The seed of the run."""
         return int(self.experiment.get("seed", SEED))
 
     @property
@@ -66,7 +64,7 @@ class Entry:
 
     @property
     def recipe(self) -> experiments.Row | None:
-        """The experiment as its profile has it, without overrides; None for one not known here."""
+        """The experiment of that profile without overrides; None for an unknown one."""
         try:
             return experiments.get(self.row, self.experiment.get("profile", PROFILE))
         except ValueError:
@@ -75,7 +73,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Study:
-    """Everything that the page is made of: the runs, and the images that are reported."""
+    """The runs and the images that are reported."""
 
     entries: Sequence[Entry]
     split: str
@@ -86,34 +84,28 @@ class Study:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the numbers show that everything works, and nothing else."""
         return self.data == ABOUT
 
     @property
     def where(self) -> str:
-        """The images that are reported, for captions and notes."""
+        """The images that are reported, in words."""
         return f"{self.split} split of {self.data}"
 
     @property
     def rows(self) -> dict[str, list[Entry]]:
-        """The runs of each experiment, in the order they come: its seeds."""
-        rows: dict[str, list[Entry]] = {}
-        for entry in self.entries:
-            rows.setdefault(entry.row, []).append(entry)
-        return rows
+        """The runs of each experiment, one a seed."""
+        names = dict.fromkeys(entry.row for entry in self.entries)
+        return {name: [entry for entry in self.entries if entry.row == name] for name in names}
 
     def of_task(self, task: Task) -> dict[str, list[Entry]]:
-        """The classifiers, or the segmenters, among them."""
+        """The runs of each experiment of this task."""
         return {row: runs for row, runs in self.rows.items() if runs[0].task == task}
 
 
 def read(name: str, run: RunFolder, split: str, data_dir: str) -> Entry:
-    """The run's files for this split; what cannot be read is noted with the command that makes it.
-
-    data_dir is how commands on the page name the data.
-    """
+    """The run's files for this split. data_dir is how the commands on the page name the data."""
     files = _Files(run)
-    entry = Entry(name, run.path, files.read("config.json", lambda _: _known(run)) or {})
+    entry = Entry(name, run.path, files.read("config.json", lambda _: run.config) or {})
     history = files.table("history.csv", {"epoch", "loss"})
     timing = files.table("timing.csv", {"epoch", "seconds", "images", "peak_memory_mb"})
     if entry.task == "masks":
@@ -133,7 +125,7 @@ def read(name: str, run: RunFolder, split: str, data_dir: str) -> Entry:
 
 
 class _Files:
-    """Reads files of one run and keeps in mind which could not be read, and why."""
+    """Reads the files of one run and notes which could not be read, and why."""
 
     def __init__(self, run: RunFolder) -> None:
         self.run, self.lacks = run, dict[str, str]()
@@ -144,7 +136,7 @@ class _Files:
         return NOTHING if table is None else table
 
     def read(self, file: str, parse: Callable[[Path], Any]) -> Any:
-        """What parse makes of the file, or None."""
+        """What parse makes of the file; None where it is missing or damaged."""
         if not (self.run / file).is_file():
             self.lacks[file] = "missing"
             return None
@@ -154,13 +146,6 @@ class _Files:
         except (ValueError, OSError, RecursionError):
             self.lacks[file] = "damaged"
             return None
-
-
-def _known(run: RunFolder) -> dict[str, Any]:
-    config = run.config
-    if not isinstance(config.get("row"), dict) or "name" not in config["row"]:
-        raise RunError("no row")
-    return config
 
 
 def _table(path: Path, columns: set[str]) -> pd.DataFrame:
@@ -184,10 +169,9 @@ def _scores(path: Path) -> dict[str, Any]:
 
 
 def _command(entry: Entry, file: str, split: str, data_dir: str) -> str:
-    """The command that makes a file of a run."""
     seed = entry.experiment.get("seed", entry.name.rpartition("-s")[2]) or SEED
     profile = entry.experiment.get("profile", PROFILE)
     command = f"python reproduce.py {entry.row} --profile {profile} --data-dir {data_dir}"
-    if file in ("config.json", "history.csv", "timing.csv"):  # they come with training alone
+    if file in ("config.json", "history.csv", "timing.csv"):  # written by training alone
         return f"{command} --seeds {seed} --resume restart"
     return f"{command} --seeds {seed} --split {split}"

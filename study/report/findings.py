@@ -1,4 +1,4 @@
-"""What the report says in words: the summary, and what attention does. All of it is computed."""
+"""The sentences of the report, all computed: the summary, and what attention does."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from study.report import tables as tables
-from study.report.compare import HIGHER, LOWER, UNDEFINED, Against, own_scores
+from study.report.compare import HIGHER, LOWER, NOT_SHOWN, UNDEFINED, Against, own_scores
 from study.report.entries import KINDS, Entry, Study
 from study.report.page import Block, Items, Links, Section, Table, Text
 from study.report.pairs import PairedTest
@@ -28,12 +28,12 @@ def summary(
     failed: Sequence[str],
     links: Sequence[tuple[str, str]],
 ) -> Section:
-    """What was run, on what, and the three statements that matter most; then what is missing."""
+    """What was run on which data, the three main statements, and what is missing."""
     blocks: list[Block] = [Text(_what_ran(study))]
     if study.synthetic:
         words = "The data are synthetic: the numbers show that everything works, nothing else."
         blocks.append(Text(words, strong=True))
-    blocks += map(Text, (*_flattery(study), *_random_weights(study), *_same_runs(study)))
+    blocks += map(Text, (*_optimistic(study), *_random_weights(study), *_same_runs(study)))
     statements = [_best(study), _beside_published(lines), _between_rows(study, tests)]
     blocks += [Text("What can be said", strong=True), Items([s for s in statements if s])]
     if failed:
@@ -47,8 +47,8 @@ def summary(
     return Section("summary", "Summary", blocks)
 
 
-def _flattery(study: Study) -> list[str]:
-    """Which scores are about images that the networks were fitted to, or chosen on."""
+def _optimistic(study: Study) -> list[str]:
+    """Which scores are of images that the networks were trained on, or chosen on."""
     on_these = [e.name for e in study.entries if e.experiment.get("select_on") == study.split]
     texts = []
     if on_these:
@@ -62,8 +62,8 @@ def _flattery(study: Study) -> list[str]:
 
 
 def _what_ran(study: Study) -> str:
-    numbers = {kind: len(study.of_task(task)) for task, kind in KINDS.items()}
-    kinds = [counted(number, kind) for kind, number in numbers.items() if number]
+    numbers = {task: len(study.of_task(task)) for task in KINDS}
+    kinds = [_of_kind(number, task) for task, number in numbers.items() if number]
     seeds = sorted({entry.seed for entry in study.entries})
     profiles = unique(entry.experiment.get("profile", "unknown") for entry in study.entries)
     lists = unique(entry.experiment.get("train_list", "unknown") for entry in study.entries)
@@ -78,7 +78,7 @@ def _what_ran(study: Study) -> str:
 
 
 def _same_runs(study: Study) -> list[str]:
-    """Which rows are on the page under the name of another one."""
+    """Which rows are shown under the name of another one."""
     names = [
         f"{row} is the same run as {other}"
         for row, other in study.same.items()
@@ -88,7 +88,7 @@ def _same_runs(study: Study) -> list[str]:
 
 
 def _random_weights(study: Study) -> list[str]:
-    """Which experiments began from random weights, and which of them should not have."""
+    """Which experiments started from random weights, and which of them should not have."""
     scratch = {
         row: runs[0].recipe
         for row, runs in study.rows.items()
@@ -99,7 +99,7 @@ def _random_weights(study: Study) -> list[str]:
     text = f"From random weights: {listed(scratch)}." if scratch else ""
     if lacking:
         text += (
-            f" Of these, {listed(lacking)} should begin with pretrained weights by the experiment "
+            f" Of these, {listed(lacking)} should start from pretrained weights by the experiment "
             "table; they were started without them (the weights were not available, or -p weights "
             "none was given), and are not what the published studies ran."
         )
@@ -108,7 +108,7 @@ def _random_weights(study: Study) -> list[str]:
 
 def _best(study: Study) -> str:
     parts = []
-    for task, kind in KINDS.items():
+    for task in KINDS:
         scores = {
             row: own_scores(runs).get(RANKED[task]) for row, runs in study.of_task(task).items()
         }
@@ -117,7 +117,7 @@ def _best(study: Study) -> str:
             row = max(ranked, key=lambda name: ranked[name].value)
             network = study.rows[row][0].experiment.get("network", "")
             parts.append(
-                f"The highest {NAMES[task]} of {counted(len(ranked), kind)} is that of row {row} "
+                f"The highest {NAMES[task]} of {_of_kind(len(ranked), task)} is that of row {row} "
                 f"({network}): {tables.own(ranked[row])}."
             )
     return " ".join(parts)
@@ -131,20 +131,19 @@ def _beside_published(lines: Sequence[Against]) -> str:
     if not comparable:
         words = "No verdict on the published numbers: they are on other images."
         return f"{words} The table shows both."
-    counts = {
-        word: sum(line.verdict.startswith(word) for line in comparable)
-        for word in (HIGHER, LOWER, "not shown")
-    }
+    higher, lower, open_ = (
+        sum(line.verdict.startswith(word) for line in comparable)
+        for word in (HIGHER, LOWER, NOT_SHOWN)
+    )
     return (
         f"Of {len(comparable)} published AUCs, Jaccard and Dice scores ours is {HIGHER} than "
-        f"{counts[HIGHER]}, {LOWER} than {counts[LOWER]}, and a difference is not shown either way "
-        f"for {counts['not shown']}."
+        f"{higher}, {LOWER} than {lower}, and a difference is not shown either way for {open_}."
     )
 
 
 def trained_unlike(study: Study, tests: Sequence[PairedTest]) -> dict[str, str]:
-    """Compared rows whose recipes were not changed alike ("1-3 against 1-1"), and the changes."""
-    found = {}
+    """The overrides of compared rows ("1-3 against 1-1") that do not have the same ones."""
+    unlike = {}
     for pair in dict.fromkeys((test.row, test.other) for test in tests):
         runs = [entry for row in pair for entry in study.rows[row]]
         changes = [
@@ -154,8 +153,8 @@ def trained_unlike(study: Study, tests: Sequence[PairedTest]) -> dict[str, str]:
         ]
         if any(change != changes[0] for change in changes):
             texts = unique(f"{entry.row}: {tables.overrides(entry)}" for entry in runs)
-            found[" against ".join(pair)] = "; ".join(texts)
-    return found
+            unlike[" against ".join(pair)] = "; ".join(texts)
+    return unlike
 
 
 def _between_rows(study: Study, tests: Sequence[PairedTest]) -> str:
@@ -198,13 +197,13 @@ def ablations(study: Study, tests: Sequence[PairedTest]) -> list[str]:
 
 
 def _role(ours: Entry, theirs: Entry) -> tuple[str, str] | None:
-    """What the one does and the other does not, where attention is what differs."""
+    """How the attention of the two differs, in words; None where it does not."""
     both = ours.experiment, theirs.experiment
     frozen = [one.get("alpha") == 0 and not one.get("train_alpha", True) for one in both]
     if frozen[0] != frozen[1]:
         names = ("With α frozen at 0", "with learned α")
         return names if frozen[0] else ("With learned α", "with α frozen at 0")
-    if ours.history.empty or theirs.history.empty:  # it holds an α for each block that attends
+    if ours.history.empty or theirs.history.empty:  # which hold an α for each attention block
         return None
     attends = [bool(alpha_columns(one.history)) for one in (ours, theirs)]
     if attends[0] != attends[1]:
@@ -225,7 +224,7 @@ def listed(names: Iterable[Any]) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """How many there are of a thing.
+    """A number of things.
 
     >>> counted(1, "run"), counted(3, "run")
     ('1 run', '3 runs')
@@ -233,6 +232,10 @@ def counted(number: int, thing: str) -> str:
     return f"{number} {thing}{'s' * (number != 1)}"
 
 
+def _of_kind(number: int, task: Task) -> str:
+    return counted(number, KINDS[task].lower().removesuffix("s"))
+
+
 def unique(names: Iterable[Any]) -> list[Any]:
-    """Each name once, in the order they come."""
+    """Each name once, in order."""
     return list(dict.fromkeys(names))

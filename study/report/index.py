@@ -1,8 +1,8 @@
 """The report of a study: one page, results.csv and results.tex, from what runs left behind.
 
-It reads run folders (settings, histories, predictions, scores, figures), never a network, and a
-file that is missing is named on the page with the command that makes it. Everything that changes
-from one execution to another stands in the page's `<section id="cost">` alone.
+It reads run folders (settings, histories, predictions, scores, figures) and loads no network. The
+page names each missing file with the command that makes it. Everything that changes from one
+execution to another is in the page's `<section id="cost">`.
 """
 
 import shutil
@@ -15,20 +15,12 @@ import pandas as pd
 import experiments
 from study.report import tables
 from study.report.compare import Against, beside_published
-from study.report.entries import Study, read
+from study.report.entries import KINDS, Study, read
 from study.report.findings import summary
 from study.report.page import render
 from study.report.pairs import PairedTest, paired_tests
 from study.report.record import cost, record
-from study.report.sections import (
-    KINDS,
-    attention,
-    curves,
-    forest,
-    galleries,
-    paired,
-    published,
-)
+from study.report.sections import attention, curves, forest, galleries, paired, published
 from study.report.trust import trust
 from utils import data, logger
 from utils.system import errors
@@ -45,10 +37,10 @@ def write(
 ) -> Path:
     """Write index.html, results.csv and results.tex; returns the path of the page.
 
-    They go to the folder report-<split> beside the first run. runs: run folders by the name they
-    have on the page. split: the images that are reported. failed: a sentence for each run that is
-    not there. pages: executed evaluations by name, which are copied beside the page; those of an
-    earlier report go. same: runs that another one stands for, by name. ValueError for no runs.
+    They go to the folder report-<split> beside the first run. runs: run folders by their name on
+    the page. split: the images that are reported. failed: a sentence for each missing run. pages:
+    executed evaluations by name, copied beside the page in place of earlier ones. same: the run
+    that stands for another one, by name. ValueError for no runs.
     """
     if not runs:
         raise ValueError("there is no run to report; expected one run folder at least")
@@ -99,7 +91,7 @@ def _study(
 def _printed(
     study: Study, lines: Sequence[Against], tests: Sequence[PairedTest]
 ) -> dict[str, pd.DataFrame]:
-    """What results.tex holds, by caption: scores of each run, published and paired comparisons."""
+    """The tables of results.tex by caption."""
     printed = {}
     for task, kind in KINDS.items():
         scores = tables.official(entry for entry in study.entries if entry.task == task)

@@ -1,7 +1,6 @@
 """The page of the report: sections of texts, tables and pictures, and one template for all.
 
-Everything that comes from outside (ids, paths, messages) passes through the template, which escapes
-it; nothing here builds HTML by hand. Only pictures are marked as safe: `figures` made them.
+The template escapes everything from outside (ids, paths, messages); no HTML is built by hand.
 """
 
 import re
@@ -14,8 +13,8 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 TEMPLATE = Path(__file__).with_name("report.html")
-LONG = 24  # letters of a word, beyond which it may be broken anywhere
-SHORT = 14  # letters of a cell, up to which it stays on one line
+LONG = 24  # letters; a longer word may be broken anywhere
+SHORT = 14  # letters; a shorter cell stays on one line
 _NUMBER = re.compile(r"[+\-−]?[\d.,]+( ± [\d.]+)?( \[.*\])?( ?(s|MB|GB|%|M|G))?|p .*|<? ?0\.\d+|–|")
 
 
@@ -46,10 +45,10 @@ class Links:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; its first `heads` columns head the rows, and all cells are texts as they are shown.
+    """A table of texts, whose first `heads` columns head the rows.
 
-    A head that repeats the one above, and so do those before it, is shown once; so is a cell of the
-    `quiet` columns under the same heads. The last head names the row and is always shown.
+    A head that is the same as above, like all before it, is shown once; so is a cell of the `quiet`
+    columns under the same heads. The last head names the row and is always shown.
     """
 
     caption: str
@@ -60,10 +59,8 @@ class Table:
 
     @property
     def columns(self) -> list[tuple[str, str]]:
-        """(name, class) of each column, which says how its cells are set."""
-        return [
-            (str(name), self._class(name, place)) for place, name in enumerate(self.table.columns)
-        ]
+        """(name, CSS class) of each column."""
+        return [(str(name), self._class(name, at)) for at, name in enumerate(self.table.columns)]
 
     @property
     def rows(self) -> list[tuple[bool, list[str]]]:

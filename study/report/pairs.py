@@ -59,11 +59,11 @@ def paired_tests(
     against: Mapping[str, str],
     same: Mapping[str, str] | None = None,
 ) -> tuple[list[PairedTest], list[str]]:
-    """All tests between experiments, corrected by Holm over each task; and what has none, why.
+    """All tests between experiments, corrected by Holm over each task, and why a pair has none.
 
-    against names what an experiment is compared with; same what stands for one that is not among
-    the rows, because both are the same run: it is compared in its place. Bootstrap: of the mean of
-    scores over the seeds that both have; the other tests: of the mean answer of these seeds.
+    against names the partner of each experiment; same the run that stands for an experiment that
+    is not among the rows, and is compared in its place. The bootstrap is of the mean of the scores
+    of the seeds that both have, the other tests are of the mean answer of these seeds.
     """
     same = same or {}
     tests: list[PairedTest] = []
@@ -89,21 +89,14 @@ def paired_tests(
 
 def _pair(first: Sequence[Entry], second: Sequence[Entry]) -> list[PairedTest]:
     """The tests between the runs of two experiments; OtherImagesError where there can be none."""
-    ours, theirs = _same_seeds(first, second)
-    if not ours:
+    by_seed = [{e.seed: e.results for e in side if len(e.results)} for side in (first, second)]
+    seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
+    if not seeds:
         raise OtherImagesError("no seed of both has results for each image.")
     task = first[0].task
-    seeds = tuple(entry.seed for entry in ours)
-    test = partial(PairedTest, first[0].row, second[0].row, task, seeds)
-    sides = ([entry.results for entry in side] for side in (ours, theirs))
+    test = partial(PairedTest, first[0].row, second[0].row, task, tuple(seeds))
+    sides = ([results[seed] for seed in seeds] for results in by_seed)
     return (_of_masks if task == "masks" else _of_labels)(test, *sides)
-
-
-def _same_seeds(first: Sequence[Entry], second: Sequence[Entry]) -> tuple[list[Entry], list[Entry]]:
-    """The runs of both that have results for each image and a seed in common, by seed."""
-    ours, theirs = ({e.seed: e for e in side if len(e.results)} for side in (first, second))
-    seeds = sorted(ours.keys() & theirs.keys())
-    return [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
 
 
 def _of_labels(test: Callable[..., PairedTest], *sides: list[pd.DataFrame]) -> list[PairedTest]:
@@ -132,19 +125,16 @@ def _areas(
     """The test of the score that ranks: the mean AUC, or melanoma's where no more is known."""
     one = len(names) == 1
     score: Key = ("official", CLASSES[0], "auc") if one else ("official", "mean_auc")
-    found = paired_difference(sides[0], sides[1], score, RESAMPLES)
-    numbers = (found.first, found.second, found.low, found.high, found.p_value)
-    first, second = (
-        over_seeds([_area(table, names) for table in side]).deviation for side in sides
-    )
+    difference = paired_difference(sides[0], sides[1], score, RESAMPLES)
+    numbers = (difference.first, difference.second, difference.low, difference.high)
+
+    def area(table: pd.DataFrame) -> float:
+        scores: dict[str, Any] = official(table["label"], table[names].to_numpy())
+        return scores[CLASSES[0]]["auc"] if one else scores["mean_auc"]
+
+    first, second = (over_seeds([area(table) for table in side]).deviation for side in sides)
     what = "AUC melanoma" if one else "mean AUC"
-    return test(what, "bootstrap", *numbers, spread=(first, second))
-
-
-def _area(table: pd.DataFrame, names: Sequence[str]) -> float:
-    """The mean AUC of one seed, or the AUC of the only class."""
-    scores: dict[str, Any] = official(table["label"], table[names].to_numpy())
-    return scores["mean_auc"] if len(names) > 1 else scores[names[0]]["auc"]
+    return test(what, "bootstrap", *numbers, difference.p_value, spread=(first, second))
 
 
 def _mean_answer(tables: Sequence[pd.DataFrame], ids: pd.Index) -> pd.DataFrame:

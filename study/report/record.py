@@ -1,10 +1,11 @@
-"""What the runs were made of and what they took: data, versions, settings; and the cost apart.
+"""The data, versions and settings of the runs, and their cost.
 
 What may change from one execution to another (times, dates, machines) is in the cost alone.
 """
 
 import datetime
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 
 import pandas as pd
@@ -43,25 +44,23 @@ def _images(study: Study) -> Block:
 def _settings(study: Study) -> pd.DataFrame:
     lines = []
     for entry in study.entries:
-        experiment = entry.experiment
-        started = experiment.get("encoder_from") or experiment.get("weights") or "random"
-        lines.append(
-            {
-                "run": entry.name,
-                "network": str(experiment.get("network", "?")),
-                "starts from": str(started),
-                "trained on": "synthetic images"
-                if study.synthetic
-                else f"{experiment.get('train_list', '?')} list",
-                "epoch chosen on": str(experiment.get("select_on", "?")),
-                "image size": tables.size(experiment.get("image_size", "?")),
-                "epochs": str(len(entry.history) or "?"),
-                "views": str(experiment.get("views", "?")),
-                "revision": str(entry.config.get("git") or tables.NOT_RECORDED),
-                "differs from the recipe: value (recipe)": tables.overrides(entry),
-            }
-        )
-    return pd.DataFrame(lines)
+        given = defaultdict(lambda: "?", entry.experiment)
+        start = entry.experiment.get("encoder_from") or entry.experiment.get("weights") or "random"
+        trained_on = "synthetic images" if study.synthetic else f"{given['train_list']} list"
+        line = {
+            "run": entry.name,
+            "network": given["network"],
+            "starts from": start,
+            "trained on": trained_on,
+            "epoch chosen on": given["select_on"],
+            "image size": tables.setting(given["image_size"]),
+            "epochs": len(entry.history) or "?",
+            "views": given["views"],
+            "revision": entry.config.get("git") or tables.NOT_RECORDED,
+            "differs from the recipe: value (recipe)": tables.overrides(entry),
+        }
+        lines.append(line)
+    return pd.DataFrame(lines).astype(str)
 
 
 def _versions(entries: Sequence[Entry]) -> pd.DataFrame:
@@ -72,15 +71,11 @@ def _versions(entries: Sequence[Entry]) -> pd.DataFrame:
             if package != "platform":  # the machine's, not the results'
                 found.setdefault(package, {}).setdefault(str(version), []).append(entry.name)
     lines = [
-        {"package": package, "version": version, "runs": _who(runs, len(entries))}
+        [package, version, "all" if len(runs) == len(entries) else listed(runs)]
         for package, versions in found.items()
         for version, runs in versions.items()
     ]
     return pd.DataFrame(lines, columns=["package", "version", "runs"])
-
-
-def _who(runs: list[str], all_runs: int) -> str:
-    return "all" if len(runs) == all_runs else listed(runs)
 
 
 def cost(study: Study) -> Section:
@@ -92,26 +87,19 @@ def cost(study: Study) -> Section:
         "in all. Images are those that were trained on, over all epochs. GFLOPs: one image, "
         "forward, a multiplication and an addition counted as two."
     )
-    return Section(
-        "cost",
-        "Cost",
-        [
-            Text(words),
-            Table("What the runs took", _took(study.entries)),
-            Table("Machines", _machines(study.entries)),
-        ],
-    )
+    took = Table("What the runs took", _took(study.entries))
+    return Section("cost", "Cost", [Text(words), took, Table("Machines", _machines(study.entries))])
 
 
 def _took(entries: Sequence[Entry]) -> pd.DataFrame:
-    """What each run took; a line a run, as texts."""
     lines = []
     for entry in entries:
         timing, network = entry.timing, entry.config.get("network", {})
         line = {"run": entry.name, "epochs": str(len(timing) or "–")}
         line |= dict.fromkeys(
-            ("s an epoch", "s in all", "images", "images a s", "peak memory"), tables.NOT_RECORDED
-        )
+            ("s an epoch", "s in all", "images", "images a s", "peak memory", "parameters",
+             "GFLOPs", "computed in"), tables.NOT_RECORDED
+        )  # fmt: skip
         if not timing.empty:
             seconds, images = float(timing["seconds"].sum()), int(timing["images"].sum())
             line["s an epoch"] = f"{timing['seconds'].mean():.1f}"
@@ -119,28 +107,31 @@ def _took(entries: Sequence[Entry]) -> pd.DataFrame:
             line["images"] = f"{images}"
             line["images a s"] = f"{images / seconds:.1f}" if seconds else "–"
             line["peak memory"] = f"{timing['peak_memory_mb'].max():.0f} MB"
-        parameters, gflops = network.get("parameters"), network.get("gflops")
-        line["parameters"] = f"{parameters / 1e6:.2f} M" if parameters else tables.NOT_RECORDED
-        line["GFLOPs"] = f"{gflops:.2f}" if gflops else tables.NOT_RECORDED
-        line["computed in"] = str(entry.config.get("precision", tables.NOT_RECORDED))
+        if parameters := network.get("parameters"):
+            line["parameters"] = f"{parameters / 1e6:.2f} M"
+        if gflops := network.get("gflops"):
+            line["GFLOPs"] = f"{gflops:.2f}"
+        if "precision" in entry.config:
+            line["computed in"] = str(entry.config["precision"])
         lines.append(line)
     return pd.DataFrame(lines)
 
 
 def _machines(entries: Sequence[Entry]) -> pd.DataFrame:
-    """Where each run was trained; a line a machine, as texts."""
-    found: dict[tuple[str, ...], list[str]] = {}
+    """The machines that the runs were trained on, a line each."""
+    lines = []
     for entry in entries:
         machine, versions = entry.config.get("machine", {}), entry.config.get("versions", {})
         memory = machine.get("memory_gb")
-        facts = (
-            str(machine.get("processor", tables.NOT_RECORDED)),
-            str(machine.get("cores", tables.NOT_RECORDED)),
-            f"{memory:g} GB" if memory else tables.NOT_RECORDED,
-            str(entry.config.get("device", tables.NOT_RECORDED)),
-            str(versions.get("platform", tables.NOT_RECORDED)),
-        )
-        found.setdefault(facts, []).append(entry.name)
-    lines = [[*facts, ", ".join(runs)] for facts, runs in found.items()]
-    columns = ["processor", "cores", "memory", "device", "system", "runs"]
-    return pd.DataFrame(lines, columns=columns)
+        line = {
+            "processor": machine.get("processor"),
+            "cores": machine.get("cores"),
+            "memory": f"{memory:g} GB" if memory else None,
+            "device": entry.config.get("device"),
+            "system": versions.get("platform"),
+            "runs": entry.name,
+        }
+        lines.append({name: str(value or tables.NOT_RECORDED) for name, value in line.items()})
+    table = pd.DataFrame(lines)
+    facts = list(table.columns.drop("runs"))
+    return table.groupby(facts, sort=False)["runs"].agg(", ".join).reset_index()

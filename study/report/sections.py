@@ -1,6 +1,6 @@
-"""The sections of the report that show tables and pictures of all runs."""
+"""The sections of the report with tables and figures of all runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import pandas as pd
@@ -9,20 +9,20 @@ from matplotlib.figure import Figure
 from study.report import figures as figures
 from study.report import tables as tables
 from study.report.compare import Against
-from study.report.entries import Entry, Study
+from study.report.entries import KINDS, Entry, Study
 from study.report.findings import HEADLINE, ablations, counted, listed, trained_unlike
-from study.report.page import Block, Fold, Items, Picture, Pictures, Section, Table, Text
+from study.report.page import Block, Fold, Items, Pictures, Section, Table, Text
 from study.report.pairs import PairedTest
-from utils import visualize
+from utils import evaluation, visualize
 from utils.data.splits import CLASSES
 from utils.evaluation import ranking
+from utils.evaluation.labels import classes_in
 from utils.evaluation.masks import THRESHOLD
 from utils.evaluation.published import OTHER, SYNTHETIC, reason
 from utils.system.experiment import Task
 from utils.task import TASKS
 from utils.visualize.figures import alpha_columns
 
-KINDS: dict[Task, str] = {"labels": "Classifiers", "masks": "Segmenters"}
 AREAS = {  # what ranks, by its name in these tables, and its title
     "AUC melanoma": "AUC melanoma",
     "AUC seborrheic keratosis": "AUC seb. keratosis",
@@ -31,7 +31,7 @@ AREAS = {  # what ranks, by its name in these tables, and its title
 }
 _WHY = {SYNTHETIC: "these data are synthetic", OTHER: "they are about other images"}
 QUIET = ("convention", "ours trained on", "theirs trained on")
-LISTED = 8  # failures of a run that are named
+LISTED = 8  # failures of each run
 
 
 def published(study: Study, lines: Sequence[Against]) -> Section:
@@ -96,7 +96,7 @@ def paired(study: Study, tests: Sequence[PairedTest], left_out: Sequence[str]) -
 
 
 def forest(study: Study) -> Section:
-    """Every run's score that ranks, with its interval."""
+    """Forest plots of the main scores of all runs."""
     blocks: list[Block] = []
     for task, kind in KINDS.items():
         entries = [e for e in study.entries if e.task == task and e.scores]
@@ -116,17 +116,17 @@ def forest(study: Study) -> Section:
 
 def curves(study: Study) -> Section:
     """Learning curves, confusion matrices, ROC, Jaccard of each image."""
-    blocks: list[Block] = []
-    for title, pictures in (
-        ("Learning curves: training loss, and scores on the images that choose the epoch (kept: "
-         "ringed)", [_learning(entry) for entry in study.entries if not entry.history.empty]),
-        ("Confusion matrices: M melanoma, SK seborrheic keratosis, B benign; the diagonal of the "
-         "shares is the sensitivity",
-         _each(study, figures.confusion, "Confusion matrix", wide=True)),
-        ("ROC", _each(study, figures.roc, "ROC")),
-    ):  # fmt: skip
-        if pictures:
-            blocks += [Text(title, strong=True), Pictures(pictures)]
+    note = study.where
+    trained = [entry for entry in study.entries if len(entry.history)]
+    answered = [e for e in study.entries if e.task == "labels" and len(e.results)]
+    blocks = [
+        *_pictures("Learning curves", {e.name: _learning(e) for e in trained}, wide=True),
+        *_pictures("Confusion matrix", {
+            e.name: visualize.confusion_matrices(visualize.confusion(e.results), "", note)
+            for e in answered
+        }),
+        *_pictures("ROC", {e.name: _roc(e, note) for e in answered}),
+    ]  # fmt: skip
     if masks := {e.name: e.results for e in study.entries if e.task == "masks" and len(e.results)}:
         figure = visualize.jaccard_distributions(masks, "", study.where)
         alt = f"Jaccard of each image of {listed(masks)}"
@@ -138,47 +138,52 @@ def curves(study: Study) -> Section:
     return Section("curves", title, blocks or [_none("histories and predictions")])
 
 
-def _learning(entry: Entry) -> Picture:
-    figure = figures.learning(entry.history, entry.experiment.get("select_score", ""))
-    caption = f"{entry.name}: {counted(len(entry.history), 'epoch')}"
-    return figures.drawn(figure, f"Learning curves of {entry.name}", caption, wide=True)
-
-
-def _each(
-    study: Study, draw: Callable[[pd.DataFrame, str], Figure], what: str, wide: bool = False
-) -> list[Picture]:
-    """A picture a classifier, of its predictions."""
-    return [
-        figures.drawn(
-            draw(entry.results, f"{study.split} split"), f"{what} of {entry.name}", entry.name, wide
-        )
-        for entry in study.entries
-        if entry.task == "labels" and len(entry.results)
+def _pictures(what: str, drawn: Mapping[str, Figure], wide: bool = False) -> list[Block]:
+    """A figure for each run, by the run's name."""
+    pictures = [
+        figures.drawn(figure, f"{what} of {name}", name, wide) for name, figure in drawn.items()
     ]
+    return [Text(what, strong=True), Pictures(pictures)] if pictures else []
+
+
+def _learning(entry: Entry) -> Figure:
+    """Loss and scores; α has a figure of its own."""
+    history = entry.history.drop(columns=alpha_columns(entry.history))
+    score = entry.experiment.get("select_score", "")
+    note = "scores of the images that choose the epoch"
+    return visualize.learning_curves(
+        history, score, "", f"{counted(len(history), 'epoch')}, {note}"
+    )
+
+
+def _roc(entry: Entry, note: str) -> Figure:
+    probabilities = entry.results[classes_in(entry.results)].to_numpy()
+    curves = evaluation.roc_curves(entry.results["label"], probabilities)
+    return visualize.roc_curves([one for one in curves if one.name in CLASSES], "", note)
 
 
 def galleries(study: Study) -> Section:
-    """Pictures of cases, and the failures by name."""
-    files = {}
-    for first, *_ in study.rows.values():
-        file = first.folder / "figures" / "gallery.png"
-        if file.is_file():
-            files[first.name] = file
+    """Pictures of cases, and the failures by id."""
+    of_first = {runs[0].name: runs[0].folder for runs in study.rows.values()}
+    files = {
+        name: file
+        for name, folder in of_first.items()
+        if (file := folder / "figures" / "gallery.png").is_file()
+    }
     pictures = []
     for name, file in files.items():
-        with suppress(figures.NoPictureError):  # the run keeps what it has, the page goes without
+        with suppress(figures.NoPictureError):  # the page does without it
             at_most = figures.GALLERY // len(files)
             pictures.append(figures.gallery(file, f"Cases of {name}", name, at_most))
     blocks: list[Block] = [Pictures(pictures)] if pictures else [_none("figures/gallery.png")]
-    known = [entry for entry in study.entries if len(entry.results)]
-    wrong = [_mistakes(entry) for entry in known if entry.task == "labels"]
-    failed = [_failures(entry) for entry in known if entry.task == "masks"]
-    if wrong:
-        caption = f"Classifiers: the {LISTED} most confident mistakes of each run"
-        blocks.append(Table(caption, pd.DataFrame(wrong)))
-    if failed:
-        caption = f"Segmenters: the {LISTED} worst images with a Jaccard below {THRESHOLD}"
-        blocks.append(Table(caption, pd.DataFrame(failed)))
+    listings: dict[Task, tuple[Callable[[Entry], dict[str, str]], str]] = {
+        "labels": (_mistakes, "most confident mistakes of each run"),
+        "masks": (_failures, f"worst images with a Jaccard below {THRESHOLD}"),
+    }
+    for task, (lines_of, what) in listings.items():
+        entries = [entry for entry in study.entries if entry.task == task and len(entry.results)]
+        if lines := [lines_of(entry) for entry in entries]:
+            blocks.append(Table(f"{KINDS[task]}: the {LISTED} {what}", pd.DataFrame(lines)))
     return Section("cases", "Galleries and failures", blocks)
 
 
@@ -224,8 +229,8 @@ def attention(study: Study, tests: Sequence[PairedTest]) -> Section:
 
 def _final_alphas(entry: Entry) -> dict[str, str]:
     history, score = entry.history, entry.experiment.get("select_score", "")
-    known = score in history and history[score].notna().any()
-    kept = history.loc[history[score].idxmax()] if known else history.iloc[-1]
+    scored = score in history and history[score].notna().any()
+    kept = history.loc[history[score].idxmax()] if scored else history.iloc[-1]
     names = alpha_columns(history)
     values = [f"{n.removeprefix('α ').removesuffix('.alpha')} {kept[n]:.3g}" for n in names]
     return {

@@ -191,18 +191,18 @@ def _tex(text: str) -> str:
 
 
 def overrides(entry: Entry) -> str:
-    """Settings of the run that are not those of its recipe: "epochs 8 (15)"."""
+    """The settings of the run that differ from its recipe: "epochs 8 (15)"."""
     if entry.recipe is None:
         return "the recipe of this row is not known here"
     texts = [
-        f"{name} {_plain(value)} ({_plain(usual)})"
+        f"{name} {setting(value)} ({setting(usual)})"
         for name, (value, usual) in changed(entry).items()
     ]
     return ", ".join(texts) or "none"
 
 
 def changed(entry: Entry) -> dict[str, tuple[Any, Any]]:
-    """Settings of the run that are not those of its recipe, each beside the recipe's."""
+    """The settings of the run that differ from its recipe, each with the recipe's value."""
     if entry.recipe is None:
         return {}
     recipe = json.loads(json.dumps(asdict(entry.recipe)))  # as it would be stored
@@ -213,12 +213,8 @@ def changed(entry: Entry) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def size(value: Any) -> str:
-    """A size in px: "224", "336×224"."""
-    return "×".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _plain(value: Any) -> str:
+def setting(value: Any) -> str:
+    """A setting as text: a size in px as "224" or "336×224", None as "none"."""
     if isinstance(value, list) and len(value) == 2:
-        return size(value)
+        return "×".join(map(str, value))
     return "none" if value is None else str(value)

@@ -10,10 +10,12 @@ from study.report import figures as figures
 from study.report.entries import Entry, Study
 from study.report.page import Block, Fold, Items, Pictures, Section, Table, Text
 from study.report.tables import number, within
-from utils import evaluation, visualize
+from utils import visualize
 from utils.data.splits import CLASSES
+from utils.evaluation import trust as trust_tables
 
 Line = Mapping[Any, Any]  # of a table of `evaluation.trust`
+Assessed = Mapping[str, trust_tables.Assessment]  # by the run's name
 
 
 def trust(study: Study) -> Section:
@@ -21,11 +23,13 @@ def trust(study: Study) -> Section:
     first = [runs[0] for runs in study.of_task("labels").values()]
     assessed, refused = {}, []
     for entry in first:
-        if why := _why_not(entry):
+        if entry.results.empty or entry.selection.empty:
+            refused.append(f"{entry.name}: predictions are missing, see the summary.")
+        elif why := trust_tables.refusal(entry.selection, entry.results):
             refused.append(f"{entry.name}: {why}")
-            continue
-        people = _people(study, entry)
-        assessed[entry.name] = evaluation.trust.assess(entry.selection, entry.results, people)
+        else:
+            people = _people(study, entry)
+            assessed[entry.name] = trust_tables.assess(entry.selection, entry.results, people)
     words = (
         "Temperatures and thresholds are fitted on the images that chose the epoch and applied to "
         "those that are reported, never chosen on them. The first seed of each classifier."
@@ -38,37 +42,27 @@ def trust(study: Study) -> Section:
     return Section("trust", "Calibration, operating points, subgroups", blocks)
 
 
-def _why_not(entry: Entry) -> str:
-    if entry.results.empty or entry.selection.empty:
-        return "predictions are missing, see the summary."
-    return evaluation.trust.refusal(entry.selection, entry.results)
-
-
 def _people(study: Study, entry: Entry) -> pd.DataFrame | None:
     """Age and sex of the reported images, where the data know them all."""
     if study.images is None:
         return None
-    known = study.images.loc[study.images["id"].isin(entry.results["id"]), ["id", "age", "sex"]]
-    return known if len(known) == len(entry.results) else None
+    people = study.images.loc[study.images["id"].isin(entry.results["id"]), ["id", "age", "sex"]]
+    return people if len(people) == len(entry.results) else None
 
 
-def _blocks(assessed: Mapping[str, evaluation.trust.Assessment], note: str) -> list[Block]:
-    calibration, points, read_off = (
-        pd.concat(_named(name, table(one)) for name, one in assessed.items())
-        for table in (_calibration, _points, _read_off)
-    )
+def _blocks(assessed: Assessed, note: str) -> list[Block]:
     blocks: list[Block] = [
-        Table("Calibration, before and after temperature scaling", calibration, heads=2),
+        Table("Calibration, before and after temperature scaling", _calibration(assessed), heads=2),
         Text("Reliability, melanoma", strong=True),
-        _each(assessed, "reliability", visualize.trust.reliability_diagram, "Reliability", note),
-        Table("Operating points, 95 % Wilson intervals", points, heads=3),
+        _each(assessed, "reliability", visualize.reliability_diagram, "Reliability", note),
+        Table("Operating points, 95 % Wilson intervals", _points(assessed), heads=3),
         Fold(
             "Sensitivity at fixed specificity, and the reverse",
-            [Table("Read off the reported ROC: no threshold that could have been chosen", read_off,
-                   heads=2)],
+            [Table("Read off the reported ROC: no threshold that could have been chosen",
+                   _read_off(assessed), heads=2)],
         ),
         Text("Decision curves, melanoma", strong=True),
-        _each(assessed, "decision", visualize.trust.decision_curves, "Decision curve", note),
+        _each(assessed, "decision", visualize.decision_curves, "Decision curve", note),
     ]  # fmt: skip
     groups = {name: _groups(one) for name, one in assessed.items() if len(one.subgroups)}
     if not groups:
@@ -81,13 +75,13 @@ def _blocks(assessed: Mapping[str, evaluation.trust.Assessment], note: str) -> l
 
 
 def _each(
-    assessed: Mapping[str, evaluation.trust.Assessment],
+    assessed: Assessed,
     table: str,
     draw: Callable[[pd.DataFrame, str, str], Figure],
     what: str,
     note: str,
 ) -> Pictures:
-    """A picture a run, of what one of its tables says of melanoma."""
+    """A figure for each run, of what one of its tables says of melanoma."""
     pictures = []
     for name, one in assessed.items():
         lines = getattr(one, table)
@@ -96,42 +90,37 @@ def _each(
     return Pictures(pictures)
 
 
-def _named(run: str, table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the run's name in the first column."""
-    table.insert(0, "run", run)
-    return table
-
-
 def _as_texts(table: pd.DataFrame, cells: Callable[[Line], dict[str, str]]) -> pd.DataFrame:
-    """A line for each line of a table, under its class."""
-    lines = table.to_dict("records")
+    """The cells of each line, behind its run (where the table has several) and class."""
+    table = table.assign(**{"class": table["class"].str.replace("_", " ")})
+    heads = table.columns.intersection(["run", "class"])
     return pd.DataFrame(
-        [{"class": line["class"].replace("_", " ")} | cells(line) for line in lines]
+        [{name: line[name] for name in heads} | cells(line) for line in table.to_dict("records")]
     )
 
 
-def _calibration(one: evaluation.trust.Assessment) -> pd.DataFrame:
-    version = one.calibration["probabilities"]
-    before = one.calibration[version == evaluation.trust.BEFORE]
-    scaled = one.calibration[version == evaluation.trust.AFTER].set_index("class").to_dict("index")
-
-    def cells(line: Line) -> dict[str, str]:
-        after = scaled[line["class"]]
-        return {
-            "ECE": number(line["ece"]),
-            "ECE scaled": number(after["ece"]),
-            "ECE by chance": number(after["ece_by_chance"]),
-            "Brier": _rate(line, "brier"),
-            "Brier scaled": _rate(after, "brier"),
-            "temperature": number(one.temperature, 2),
-        }
-
-    return _as_texts(before, cells)
-
-
-def _points(one: evaluation.trust.Assessment) -> pd.DataFrame:
+def _calibration(assessed: Assessed) -> pd.DataFrame:
+    table = trust_tables.gathered(assessed, "calibration")
+    version = table["probabilities"]
+    keys = ["run", "class"]
+    scaled = table[version == trust_tables.AFTER].drop(columns="probabilities")
+    both = table[version == trust_tables.BEFORE].merge(scaled, on=keys, suffixes=("", "_scaled"))
     return _as_texts(
-        one.operating,
+        both,
+        lambda line: {
+            "ECE": number(line["ece"]),
+            "ECE scaled": number(line["ece_scaled"]),
+            "ECE by chance": number(line["ece_by_chance_scaled"]),
+            "Brier": _rate(line, "brier"),
+            "Brier scaled": within(*(line[f"brier{end}_scaled"] for end in ("", "_low", "_high"))),
+            "temperature": number(assessed[line["run"]].temperature, 2),
+        },
+    )
+
+
+def _points(assessed: Assessed) -> pd.DataFrame:
+    return _as_texts(
+        trust_tables.gathered(assessed, "operating"),
         lambda line: {
             "threshold by": line["rule"],
             "threshold": number(line["threshold"]),
@@ -143,21 +132,24 @@ def _points(one: evaluation.trust.Assessment) -> pd.DataFrame:
     )
 
 
-def _rate(line: Any, rate: str) -> str:
+def _rate(line: Line, rate: str) -> str:
     return within(line[rate], line[f"{rate}_low"], line[f"{rate}_high"])
 
 
-def _read_off(one: evaluation.trust.Assessment) -> pd.DataFrame:
-    """A line a class: what the table has one below the other stands side by side."""
-    lines: dict[str, dict[str, str]] = {}
-    for line in one.read_off.to_dict("records"):
-        name = line["class"].replace("_", " ")
-        cells = lines.setdefault(name, {"class": name})
-        cells[f"{line['rate']} at {line['at']}"] = within(line["value"], line["low"], line["high"])
-    return pd.DataFrame(lines.values())
+def _read_off(assessed: Assessed) -> pd.DataFrame:
+    """A line for each run and class, with its rates side by side."""
+    cells = _as_texts(
+        trust_tables.gathered(assessed, "read_off"),
+        lambda line: {
+            "rate": f"{line['rate']} at {line['at']}",
+            "cell": within(line["value"], line["low"], line["high"]),
+        },
+    )
+    table = cells.pivot_table("cell", ["run", "class"], "rate", aggfunc="first", sort=False)
+    return table.reset_index()
 
 
-def _groups(one: evaluation.trust.Assessment) -> pd.DataFrame:
+def _groups(one: trust_tables.Assessment) -> pd.DataFrame:
     return _as_texts(
         one.subgroups,
         lambda line: {

@@ -26,9 +26,8 @@ from experiments import (
 )
 from experiments import ROWS as EXPERIMENTS
 from experiments import ClassificationRow as Row
-from study.notebooks import check_parameters
+from study.notebooks import TRAINING, check_parameters
 from study.outcome import summary
-from study.tasks import TRAINING
 from utils import evaluation, loss
 from utils.data import patches, splits
 from utils.model import recipe

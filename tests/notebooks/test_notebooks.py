@@ -17,8 +17,7 @@ from ways import RUN_FILES, checkout, contents, outputs, papermill, run, script
 
 import experiments
 import nets
-from study.notebooks import check_parameters
-from study.tasks import EVALUATION
+from study.notebooks import EVALUATION, check_parameters
 from utils import data, logger, loss
 from utils.system.errors import RunError
 from utils.system.project import PROJECT

@@ -24,7 +24,7 @@ import reproduce
 import seg_main
 from nets.weights import WeightsError
 from study import notebooks, plan
-from study.tasks import TRAINING
+from study.notebooks import TRAINING
 from utils import data, fetching, logger
 from utils.data import crops, store
 from utils.fetching.inventory import Problem

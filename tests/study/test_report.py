@@ -212,7 +212,7 @@ def test_the_summary_says_what_ran_and_what_began_from_random_weights(page: Page
     assert "seeds 0 and 1, profile best, trained on synthetic images" in words
     assert "The data are synthetic" in words
     assert "From random weights: 1-1, 1-2, 1-3, 1-4, 4-1 and seg-1." in words
-    assert "Of these, 1-1, 1-2 and 1-4 should begin with pretrained weights" in words
+    assert "Of these, 1-1, 1-2 and 1-4 should start from pretrained weights" in words
     assert "seg-6 higher than seg-1" in words
     assert "Not shown either way: 1-4 against 1-1." in words
     # 1-1 was started without the weights that its recipe has, as were 1-2 and 1-4.
@@ -223,16 +223,6 @@ def test_the_summary_says_what_ran_and_what_began_from_random_weights(page: Page
 def test_images_that_were_trained_on_flatter(small: Path, demo_set: Path) -> None:
     page = Page(write(small, demo_set, split="train").read_text(encoding="utf-8"))
     assert "trained on the reported images: all scores are optimistic" in page.texts["summary"]
-
-
-def test_a_table_with_an_empty_cell_is_damaged(small: Path) -> None:
-    run = RunFolder(small / "model" / "1-3-s0")
-    table = pd.read_csv(run / "predictions-test.csv")
-    table.loc[3, "melanoma"] = np.nan
-    run.save_table("predictions-test.csv", table)
-    found = entries.read("1-3-s0", run, "test", "demo")
-    assert found.results.empty
-    assert [(lack.file, lack.why) for lack in found.lacks] == [("predictions-test.csv", "damaged")]
 
 
 def test_overrides_stand_beside_the_recipe(page: Page) -> None:
@@ -310,6 +300,7 @@ def test_a_file_that_cannot_be_read_is_noted_with_its_command(
     ("file", "column", "value"),
     [
         ("predictions-test.csv", "melanoma", 1.7),
+        ("predictions-test.csv", "melanoma", np.nan),
         ("predictions-test.csv", "label", 3),
         ("per-image-test.csv", "jaccard", "half"),
         ("history.csv", "loss", "low"),
@@ -325,6 +316,7 @@ def test_a_table_of_other_values_is_damaged(
     table.to_csv(tmp_path / name / file, index=False)
     found = entries.read(name, RunFolder(tmp_path / name), "test", "demo")
     assert [(lack.file, lack.why) for lack in found.lacks] == [(file, "damaged")]
+    assert (found.history if file == "history.csv" else found.results).empty
 
 
 def test_a_fault_in_drawing_is_no_damaged_picture(

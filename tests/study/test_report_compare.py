@@ -267,7 +267,9 @@ class TestPairedTests:
         changed = rows | {"seg-1": [replace(other, results=table)]}
         tests, left_out = paired_tests(changed, {"seg-6": "seg-1"})
         assert tests == []
-        assert "seg-6 against seg-1: the tables are about different images; only in one" in left_out[0]
+        assert (
+            "seg-6 against seg-1: the tables are about different images; only in one" in left_out[0]
+        )
 
     @pytest.mark.parametrize("name", ["mcnemar", "wilcoxon"])
     @pytest.mark.parametrize("kind", [KeyError, ValueError])

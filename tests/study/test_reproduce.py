@@ -171,7 +171,7 @@ def test_a_damaged_run_does_not_stop_the_report_of_the_others(
     assert call("1-3", "2-1", "--data-dir", str(demo_set)) == 1
     assert study[1]["runs"] == ["2-1-s0"]
     assert "config.json is damaged" in study[1]["failed"][0]
-    assert "passed over: " in capsys.readouterr().err
+    assert "skipped: " in capsys.readouterr().err
 
 
 def test_a_run_of_no_row_is_passed_over(study, demo_set, capsys) -> None:

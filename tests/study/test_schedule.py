@@ -277,7 +277,8 @@ class TestBoard:
 
     def test_the_live_table_shows_row_epoch_score_and_time(self, tmp_path: Path) -> None:
         console = Console(force_terminal=True, width=100, record=True, file=open(os.devnull, "w"))  # noqa: PTH123, SIM115
-        with board.LiveTable(console) as table:
+        table = board.LiveTable(console)
+        with table.live:
             states = {job(tmp_path, "1-3-s0"): ("running", standing.Standing(1, 0.7, 400.0))}
             states[job(tmp_path, "2-1-s0")] = ("waiting", standing.Standing(0, NAN, NAN))
             table.show(states)
@@ -293,7 +294,8 @@ class TestBoard:
         states = {job(tmp_path, f"done-{n}"): ("done", nothing) for n in range(20)}
         states |= {job(tmp_path, f"wait-{n}"): ("waiting", nothing) for n in range(20)}
         states[job(tmp_path, "last")] = ("running", nothing)
-        with board.LiveTable(console) as table:
+        table = board.LiveTable(console)
+        with table.live:
             table.show(states)
         text = console.export_text()
         for words in ("last", "wait-0", "wait-4", "and 15 waiting, 20 done"):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from figures import NOTE, TITLE, legend, made_whole, rendered, texts_apart, words
+from figures import NOTE, TITLE, check, legend, rendered, words
 from matplotlib.colors import to_hex
 
 import experiments
@@ -52,6 +52,12 @@ def points(count: int, rows: tuple[str, ...] = ()) -> pd.DataFrame:
 
 FIGURES = {
     "curves": lambda: visualize.learning_curves(history(alphas=4), "auc_mean", TITLE, NOTE),
+    "curves of melanoma alone": lambda: visualize.learning_curves(
+        history(4).drop(columns=["auc_seborrheic_keratosis", "auc_mean"]),
+        "auc_melanoma",
+        TITLE,
+        NOTE,
+    ),
     "scores of one": lambda: visualize.score_intervals(points(1), TITLE, NOTE),
     "scores of 15": lambda: visualize.score_intervals(
         points(15, tuple(experiments.ROWS)), TITLE, NOTE
@@ -64,9 +70,8 @@ FIGURES = {
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_is_whole_and_its_texts_are_apart(name):
-    made_whole(FIGURES[name])
-    texts_apart(FIGURES[name]())
+def test_every_figure_is_complete_and_its_texts_are_apart(name):
+    check(FIGURES[name])
 
 
 # --- learning curves ---
@@ -115,13 +120,6 @@ def test_curves_of_short_runs_can_be_seen(epochs):
         assert {line.get_marker() for line in curves} >= {"o"}
         low, high = axis.get_xlim()
         assert [tick for tick in axis.get_xticks() if low <= tick <= high] == [1, 2][:epochs]
-
-
-def test_curves_of_melanoma_alone():
-    table = history(4).drop(columns=["auc_seborrheic_keratosis", "auc_mean"])
-    figure = visualize.learning_curves(table, "auc_melanoma", TITLE, NOTE)
-    assert {"AUC melanoma"} == {name for name in lines(figure.axes[1]) if name[0] != "_"}
-    rendered(figure)
 
 
 def test_curves_with_undefined_scores():
@@ -173,15 +171,10 @@ def test_forest_holds_points_intervals_and_numbers():
     ]
 
 
-def test_forest_without_published_values_does_not_speak_of_them():
-    figure = visualize.score_intervals(points(2), TITLE, NOTE)
-    assert "hollow" not in words(figure)
-    assert not [line for line in figure.axes[0].lines if line.get_marker() == "D"]
-
-
 def test_forest_says_what_is_undefined_and_leaves_out_what_is_not_asked():
     found = {"a": scores(without=1), "b": scores(1, columns=1), "c": scores(2)}
     figure = visualize.score_intervals(score_tables.label_points(found, {}), TITLE, NOTE)
+    assert "hollow" not in words(figure)  # nothing is published
     texts = [{t.get_position()[1]: t.get_text() for t in axis.texts} for axis in figure.axes]
     assert texts[1][0] == texts[2][0] == "undefined"
     assert list(texts[0]) == [0, 1, 2]

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from figures import NOTE, TITLE, legend, made_whole, photos, pictures, texts_apart
+from figures import NOTE, TITLE, check, legend, photos, pictures
 from matplotlib.figure import Figure
 
 from utils import visualize
@@ -55,9 +55,8 @@ FIGURES = {
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_is_whole_and_its_texts_are_apart(name):
-    made_whole(FIGURES[name], CASE if name == "case" else TITLE)
-    texts_apart(FIGURES[name]())
+def test_every_figure_is_complete_and_its_texts_are_apart(name):
+    check(FIGURES[name], CASE if name == "case" else TITLE)
 
 
 # --- grids ---
@@ -107,11 +106,7 @@ def test_gallery_of_melanoma_alone():
 def test_gallery_needs_a_row_an_image():
     with pytest.raises(ValueError, match="zip"):
         visualize.prediction_gallery(photos(3), predictions(2), TITLE, NOTE)
-
-
-def test_gallery_of_nothing_is_blank():
-    figure = visualize.prediction_gallery([], predictions(0), TITLE, NOTE)
-    assert not pictures(figure)
+    assert not pictures(visualize.prediction_gallery([], predictions(0), TITLE, NOTE))
 
 
 # --- heat maps ---

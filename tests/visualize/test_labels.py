@@ -3,7 +3,8 @@
 import matplotlib
 import numpy as np
 import pytest
-from figures import NOTE, TITLE, legend, made_whole, rendered, texts_apart
+from figures import NOTE, TITLE, check, legend, rendered
+from matplotlib.figure import Figure
 
 from utils import visualize
 from utils.evaluation import curves
@@ -15,37 +16,38 @@ def study(n: int = 90, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return labels, 0.75 * rng.dirichlet([1, 1, 1], n) + 0.25 * np.eye(3)[labels]
 
 
-def roc(columns: int = 3, without: int | None = None) -> list[curves.Curve]:
-    labels, probabilities = study()
-    kept = labels != without
-    return curves.roc_curves(labels[kept], probabilities[kept, :columns], 50)
+CURVES = {
+    "AUC": (curves.roc_curves, visualize.roc_curves),
+    "AP": (curves.precision_recall_curves, visualize.precision_recall_curves),
+}
 
 
-def precision_recall(columns: int = 3, without: int | None = None) -> list[curves.Curve]:
+def found(area: str, columns: int = 3, without: int | None = None) -> list[curves.Curve]:
     labels, probabilities = study()
     kept = labels != without
-    return curves.precision_recall_curves(labels[kept], probabilities[kept, :columns], 50)
+    return CURVES[area][0](labels[kept], probabilities[kept, :columns], 50)
+
+
+def drawn(area: str, columns: int = 3, without: int | None = None) -> Figure:
+    return CURVES[area][1](found(area, columns, without), TITLE, NOTE)
 
 
 MATRIX = np.array([[14, 5, 11], [1, 41, 0], [5, 9, 64]])
 FIGURES = {
     "confusion": lambda: visualize.confusion_matrices(MATRIX, TITLE, NOTE),
     "confusion of two": lambda: visualize.confusion_matrices(MATRIX[:2, :2], TITLE, NOTE),
-    "roc": lambda: visualize.roc_curves(roc(), TITLE, NOTE),
-    "roc of one": lambda: visualize.roc_curves(roc(1), TITLE, NOTE),
-    "roc, a class missing": lambda: visualize.roc_curves(roc(without=1), TITLE, NOTE),
-    "pr": lambda: visualize.precision_recall_curves(precision_recall(), TITLE, NOTE),
-    "pr of one": lambda: visualize.precision_recall_curves(precision_recall(1), TITLE, NOTE),
-    "pr, a class missing": lambda: visualize.precision_recall_curves(
-        precision_recall(without=1), TITLE, NOTE
-    ),
+    "roc": lambda: drawn("AUC"),
+    "roc of one": lambda: drawn("AUC", 1),
+    "roc, a class missing": lambda: drawn("AUC", without=1),
+    "pr": lambda: drawn("AP"),
+    "pr of one": lambda: drawn("AP", 1),
+    "pr, a class missing": lambda: drawn("AP", without=1),
 }
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_is_whole_and_its_texts_are_apart(name):
-    made_whole(FIGURES[name])
-    texts_apart(FIGURES[name]())
+def test_every_figure_is_complete_and_its_texts_are_apart(name):
+    check(FIGURES[name])
 
 
 # --- confusion matrices ---
@@ -77,6 +79,7 @@ def test_numbers_can_be_read_on_their_cells(share):
     many = round(100 * share)
     figure = visualize.confusion_matrices([[many, 100 - many], [0, 100]], TITLE, NOTE)
     (axis,) = figure.axes
+    assert [text.get_text() for text in axis.get_yticklabels()] == ["melanoma", "the rest"]
     (mesh,) = axis.collections
     cell = np.array(mesh.cmap(mesh.norm(share)))
     text = np.array(matplotlib.colors.to_rgb(axis.texts[0].get_color()))
@@ -91,27 +94,14 @@ def test_confusion_matrix_with_a_class_that_is_not_there():
     rendered(figure)
 
 
-def test_confusion_matrix_of_two_names_the_rest():
-    figure = visualize.confusion_matrices([[3, 1], [0, 2]], TITLE, NOTE)
-    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
-    assert labels == ["melanoma", "the rest"]
-
-
 # --- curves ---
 
-KINDS = {
-    "AUC": (roc, visualize.roc_curves),
-    "AP": (precision_recall, visualize.precision_recall_curves),
-}
 
-
-@pytest.mark.parametrize("area", KINDS)
+@pytest.mark.parametrize("area", CURVES)
 def test_curves_are_drawn_as_they_are_with_band_and_interval(area):
-    data, draw = KINDS[area]
-    found = data()
-    figure = draw(found, TITLE, NOTE)
-    classes, pooled = figure.axes
-    for axis, part in ((classes, found[:3]), (pooled, found[3:])):
+    given = found(area)
+    classes, pooled = drawn(area).axes
+    for axis, part in ((classes, given[:3]), (pooled, given[3:])):
         assert axis.get_aspect() == 1
         for curve, line, band in zip(part, axis.lines, axis.collections, strict=False):
             np.testing.assert_array_equal(line.get_xdata(), curve.x)
@@ -125,35 +115,32 @@ def test_curves_are_drawn_as_they_are_with_band_and_interval(area):
     assert steps == ({"default"} if area == "AUC" else {"steps-pre"})
 
 
-@pytest.mark.parametrize("area", KINDS)
+@pytest.mark.parametrize("area", CURVES)
 def test_no_curve_is_told_from_another_by_colour_alone(area):
-    data, draw = KINDS[area]
-    for axis in draw(data(), TITLE, NOTE).axes:
+    for axis in drawn(area).axes:
         named = [line for line in axis.lines if area in line.get_label()]
         assert len({line.get_linestyle() for line in named}) == len(named) > 1
 
 
-@pytest.mark.parametrize("area", KINDS)
+@pytest.mark.parametrize("area", CURVES)
 def test_a_missing_class_is_said_and_has_no_line(area):
-    data, draw = KINDS[area]
-    classes, pooled = draw(data(without=1), TITLE, NOTE).axes
+    classes, pooled = drawn(area, without=1).axes
     assert "seborrheic keratosis: undefined, a class is missing" in legend(classes)
     assert "macro: undefined, a class is missing" in legend(pooled)
     assert len(classes.collections) == 2  # bands
     assert len(pooled.collections) == 1
 
 
-@pytest.mark.parametrize("area", KINDS)
+@pytest.mark.parametrize("area", CURVES)
 def test_melanoma_alone_is_one_panel(area):
-    data, draw = KINDS[area]
-    (axis,) = draw(data(1), TITLE, NOTE).axes
+    (axis,) = drawn(area, 1).axes
     assert legend(axis)[0].startswith(f"melanoma: {area} 0.")
 
 
 def test_chance_is_drawn():
-    axis = visualize.roc_curves(roc(), TITLE, NOTE).axes[0]
+    axis = drawn("AUC").axes[0]
     (chance,) = [line for line in axis.lines if line.get_label() == "chance"]
     assert list(chance.get_xdata()) == list(chance.get_ydata()) == [0, 1]
-    axis = visualize.precision_recall_curves(precision_recall(without=1), TITLE, NOTE).axes[0]
+    axis = drawn("AP", without=1).axes[0]
     shares = [line.get_ydata()[0] for line in axis.lines if line.get_label().startswith("_")]
     assert shares == [0.5, 0.5]  # of melanoma and benign; the class that is missing has none

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from figures import NOTE, TITLE, made_whole, texts_apart
+from figures import NOTE, TITLE, check
 
 from utils import visualize
 
@@ -19,11 +19,7 @@ def tables(runs: int, images: int) -> dict[str, pd.DataFrame]:
 @pytest.mark.parametrize("images", [8, 600])
 @pytest.mark.parametrize("runs", [1, 3, 6])
 def test_distributions_are_whole_and_their_texts_are_apart(runs, images):
-    def draw():
-        return visualize.jaccard_distributions(tables(runs, images), TITLE, NOTE)
-
-    made_whole(draw)
-    texts_apart(draw())
+    check(lambda: visualize.jaccard_distributions(tables(runs, images), TITLE, NOTE))
 
 
 def test_distributions_show_every_image_and_count_the_failed():

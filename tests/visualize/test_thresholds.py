@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from counted import counted, referee
-from figures import NOTE, TITLE, legend, made_whole, rendered, texts_apart
+from figures import NOTE, TITLE, check, legend, rendered
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -49,9 +49,8 @@ FIGURES = {
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_is_whole_and_its_texts_are_apart(name):
-    made_whole(FIGURES[name])
-    texts_apart(FIGURES[name]())
+def test_every_figure_is_complete_and_its_texts_are_apart(name):
+    check(FIGURES[name])
 
 
 def test_scores_at_each_threshold_are_scikit_learns():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from figures import NOTE, TITLE, legend, made_whole, rendered, texts_apart, words
+from figures import NOTE, TITLE, check, legend, rendered, words
 from matplotlib.colors import to_hex
 from people import study
 
@@ -33,14 +33,13 @@ CASES = {"all": ALL, "melanoma alone": ONE, "few images": FEW}
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", DRAW)
-def test_every_figure_is_whole_and_its_texts_are_apart(name, case):
-    made_whole(lambda: DRAW[name](CASES[case]))
-    texts_apart(DRAW[name](CASES[case]))
+def test_every_figure_is_complete_and_its_texts_are_apart(name, case):
+    check(lambda: DRAW[name](CASES[case]))
 
 
 @pytest.mark.parametrize("name", ["operating", "subgroups"])
 def test_a_table_without_rows_is_said(name):
-    made_whole(lambda: DRAW[name](NONE), empty=True)
+    check(lambda: DRAW[name](NONE), empty=True)
     assert "nothing to show: a class or the metadata is missing" in words(DRAW[name](NONE))
 
 

@@ -1,8 +1,8 @@
-"""Figures: numbers and images in, a matplotlib figure out; and what moves in a notebook.
+"""Figures: numbers and images in, a matplotlib figure out; and interactive ones for notebooks.
 
-Here live curves, matrices, galleries, overlays of masks, heat maps, and the sliders of JupyterLab.
-Touch it for another figure; whoever calls decides whether it is shown or saved. It imports every
-room but `fetching`.
+Curves, matrices, galleries, overlays of masks, heat maps, and the sliders of JupyterLab. Add
+figures here; the caller decides whether they are shown or saved. It imports every room but
+`fetching`.
 """
 
 import lazy_loader

@@ -9,17 +9,10 @@ from . import thresholds as thresholds
 from . import trust as trust
 from .figures import CLASS_COLOURS as CLASS_COLOURS
 from .figures import CLASS_LABELS as CLASS_LABELS
-from .figures import SMALL as SMALL
 from .figures import attention_weights as attention_weights
 from .figures import class_label as class_label
 from .figures import learning_curves as learning_curves
-from .figures import name_blocks as name_blocks
-from .figures import new_figure as new_figure
-from .figures import plot_alphas as plot_alphas
-from .figures import plot_loss as plot_loss
-from .figures import plot_scores as plot_scores
 from .figures import score_intervals as score_intervals
-from .figures import unit_square as unit_square
 from .galleries import case_figure as case_figure
 from .galleries import heat_maps as heat_maps
 from .galleries import image_grid as image_grid
@@ -29,11 +22,9 @@ from .interactive import case_browser as case_browser
 from .interactive import threshold_slider as threshold_slider
 from .labels import confusion as confusion
 from .labels import confusion_matrices as confusion_matrices
-from .labels import plot_confusion as plot_confusion
 from .labels import precision_recall_curves as precision_recall_curves
 from .labels import roc_curves as roc_curves
 from .masks import jaccard_distributions as jaccard_distributions
-from .masks import plot_jaccards as plot_jaccards
 from .overlay import outlined as outlined
 from .overlay import outlines as outlines
 from .overlay import overlaid as overlaid
@@ -46,7 +37,5 @@ from .thresholds import threshold_curves as threshold_curves
 from .thresholds import threshold_scores as threshold_scores
 from .trust import decision_curves as decision_curves
 from .trust import operating_points as operating_points
-from .trust import plot_decision as plot_decision
-from .trust import plot_reliability as plot_reliability
 from .trust import reliability_diagram as reliability_diagram
 from .trust import subgroup_forest as subgroup_forest

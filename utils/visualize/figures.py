@@ -3,9 +3,6 @@
 Nothing here shows, saves or reads a file. Colours are Okabe and Ito's, which stay apart for
 colour-blind eyes (https://jfly.uni-koeln.de/color/), and lines differ in style or mark, too. Every
 figure carries a note that names its data.
-
-A function `plot_…` draws on axes that it is given: within `rc_context(STYLE)` for a figure of its
-own, within `rc_context(SMALL)` for one of many that stand side by side.
 """
 
 from collections.abc import Mapping
@@ -52,7 +49,6 @@ STYLE = {
     "lines.linewidth": 1.5,
     "text.parse_math": False,  # an id may hold a dollar sign
 }
-SMALL = STYLE | {"legend.fontsize": 6, "lines.linewidth": 1.2, "lines.markersize": 3}
 
 
 def class_label(label: int) -> str:
@@ -116,38 +112,33 @@ def learning_curves(history: pd.DataFrame, select_score: str, title: str, note: 
     """
     alphas = alpha_columns(history)
     panels = 3 if alphas else 2
-    figure, axes = new_figure(1, panels, (3.4 * panels, 3.1))
-    plot_loss(axes[0, 0], history)
-    axes[0, 0].set_title("training loss")
-    plot_scores(axes[0, 1], history, select_score)
-    axes[0, 1].set_title("scores (ring: the epoch kept)")
-    axes[0, 1].legend(loc="best")
-    if alphas:
-        plot_alphas(axes[0, 2], history)
-        axes[0, 2].set_title("attention weight α of each block")
+    figure, ((loss, scores, *attention),) = new_figure(1, panels, (3.4 * panels, 3.1))
+    _plot_epochs(loss, history, "loss", color="0.2")
+    loss.set_title("training loss")
+    fixed = ["epoch", "learning_rate", "loss", *alphas]
+    for name in map(str, history.columns.drop(fixed, errors="ignore")):
+        colour, style = SCORE_LOOKS.get(name, ("0.2", "-"))
+        label = name.replace("auc_", "AUC ").replace("_", " ")
+        _plot_epochs(scores, history, name, color=colour, ls=style, label=label)
+    if select_score in history and history[select_score].notna().any():
+        best = history.iloc[history[select_score].argmax()]
+        scores.plot(best["epoch"], best[select_score], "o", color="0.2", mfc="none", ms=9)
+    scores.set_title("scores (ring: the epoch kept)")
+    scores.legend(loc="best")
+    for axis in attention:
+        _plot_alphas(axis, history)
+        axis.set_title("attention weight α of each block")
         if len(alphas) <= 9:  # a longer legend would cover the lines
-            axes[0, 2].legend()
+            axis.legend()
     return finish(figure, title, note)
 
 
-def plot_loss(axis: Axes, history: pd.DataFrame) -> None:
-    """The training loss over the epochs."""
-    axis.plot(history["epoch"], history["loss"], color="0.2", marker=_mark(history))
-    whole_epochs(axis)
-
-
-def plot_scores(axis: Axes, history: pd.DataFrame, select_score: str) -> None:
-    """Each score over the epochs; a ring where select_score is best, which is the epoch kept."""
-    fixed = {"epoch", "learning_rate", "loss", *alpha_columns(history)}
-    for name in (name for name in map(str, history) if name not in fixed):
-        colour, style = SCORE_LOOKS.get(name, ("0.2", "-"))
-        label = name.replace("auc_", "AUC ").replace("_", " ")
-        look: dict[str, Any] = {"color": colour, "ls": style, "marker": _mark(history)}
-        axis.plot(history["epoch"], history[name], label=label, **look)
-    if select_score in history and history[select_score].notna().any():
-        best = history.iloc[history[select_score].argmax()]
-        axis.plot(best["epoch"], best[select_score], "o", color="0.2", mfc="none", ms=9)
-    whole_epochs(axis)
+def _plot_epochs(axis: Axes, history: pd.DataFrame, column: str, **look: Any) -> None:
+    """A column over the epochs, with ticks at integers only."""
+    marker = "o" if len(history) < 3 else None  # a line of one epoch would be invisible
+    axis.plot(history["epoch"], history[column], marker=marker, **look)
+    axis.set_xlabel("epoch")
+    axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
 
 
 def alpha_columns(history: pd.DataFrame) -> list[str]:
@@ -166,9 +157,9 @@ def attention_weights(histories: Mapping[str, pd.DataFrame], title: str, note: s
     rows = max(1, -(-len(shown) // columns))
     figure, axes = new_figure(rows, columns, (1.0 + 3.4 * columns, 0.7 + 2.8 * rows))
     for axis, (run, history) in zip(axes.flat, shown.items(), strict=False):
-        plot_alphas(axis, history)
+        _plot_alphas(axis, history)
         axis.set(title=run, ylabel="α")
-        name_blocks(axis)
+        _name_blocks(axis)
     for axis in axes.flat[len(shown) :]:
         axis.set_axis_off()
     if not shown:
@@ -176,18 +167,17 @@ def attention_weights(histories: Mapping[str, pd.DataFrame], title: str, note: s
     return finish(figure, title, note)
 
 
-def plot_alphas(axis: Axes, history: pd.DataFrame) -> None:
+def _plot_alphas(axis: Axes, history: pd.DataFrame) -> None:
     """α of each block over the epochs; colour runs from the first block to the last."""
     alphas = alpha_columns(history)
     for name, colour in zip(alphas, sns.color_palette("viridis", len(alphas)), strict=True):
         label = name.removeprefix("α ").removesuffix(".alpha")
-        axis.plot(history["epoch"], history[name], color=colour, label=label, marker=_mark(history))
+        _plot_epochs(axis, history, name, color=colour, label=label)
     axis.axhline(0, color="0.6", lw=0.8)
     axis.margins(y=0.15)
-    whole_epochs(axis)
 
 
-def name_blocks(axis: Axes) -> None:
+def _name_blocks(axis: Axes) -> None:
     """Each block's name beside the end of its line; of more than six the first and the last."""
     lines = [line for line in axis.lines if not str(line.get_label()).startswith("_")]
     names = [str(line.get_label()) for line in lines]
@@ -206,16 +196,6 @@ def name_blocks(axis: Axes) -> None:
     for height, number in zip(heights, order, strict=True):
         place, colour = axis.get_yaxis_transform(), lines[number].get_color()
         axis.text(1.02, height, names[number], transform=place, color=colour, va="center")
-
-
-def whole_epochs(axis: Axes) -> None:
-    """An axis of epochs: its name, and ticks on whole ones only."""
-    axis.set_xlabel("epoch")
-    axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
-
-
-def _mark(history: pd.DataFrame) -> str | None:
-    return "o" if len(history) < 3 else None  # a line of one epoch would be invisible
 
 
 @rc_context(STYLE)

@@ -1,7 +1,7 @@
-"""What moves where somebody looks: a slider for the threshold, a browser through the cases.
+"""Interactive figures: a slider for the threshold, a browser of cases.
 
-In a live notebook both are ipywidgets. Elsewhere (papermill, a script) nobody can move them: the
-same call shows their first state as a figure. That figure is written in either case.
+In a live notebook both are ipywidgets. Elsewhere (papermill, a script) the same call shows their
+first state as a figure. That figure is written in either case.
 """
 
 import html
@@ -41,7 +41,7 @@ DrawCase = Callable[[str, pd.Series], Figure]  # (run's name, row of its table)
 def threshold_slider(
     output: RunFolder, tables: Mapping[str, pd.DataFrame], note: str, threshold: float = 0.5
 ) -> None:
-    """The rates of a run, and what it decides at a threshold that moves.
+    """The rates of a run, and its decisions at a threshold that can be moved.
 
     tables: by the run's name, as `thresholds.decisions` takes them. The first state, the first
     run's first question at `threshold`, is written as figure "threshold". ValueError where not
@@ -108,7 +108,7 @@ def case_browser(
     draw: DrawCase,
     orders: Orders | None = None,
 ) -> None:
-    """One case after the other: whose turn it is, in which order, for which run.
+    """A browser of cases, by run and in a choice of orders.
 
     tables: by the run's name, a row a case, with its id. draw(run's name, row of its table) makes
     the picture; each of orders chooses and sorts the rows of a table, by default as its task wants.
@@ -171,7 +171,7 @@ def _browser(
 
 
 def _can_move(output: RunFolder, name: str, figure: Figure) -> bool:
-    """Write the first state; False where nobody is there to move it: then it is shown, too."""
+    """Write the first state; False outside a live notebook, where it is also shown."""
     live = in_live_jupyter()
     (output.save_figure if live else output.show)(name, figure)
     return live

@@ -19,7 +19,7 @@ MISSED, TOO_MUCH, RIGHT = (213, 94, 0), (0, 114, 178), (240, 228, 66)
 ERROR, FOUND = 0.65, 0.25  # share of the colour, the rest is the image
 HEAT = "inferno"  # lightness rises evenly, so it can be read in grey, too
 HEAT_SHARE = 0.5  # of the heat colour, the rest is the image
-SHOWN = 512  # px: more than that cannot be seen in a figure, and with less the lines are clumsy
+SHOWN = 512  # px: a figure shows no more, and with less the lines look coarse
 
 
 Draw = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # image, truth, prediction
@@ -124,7 +124,7 @@ LEGENDS: dict[Draw, Colours] = {
 
 
 def as_mask(name: str, mask: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """The mask (H, W) as 0/255 uint8; ValueError where it does not fit the image, or is none."""
+    """The mask (H, W) as 0/255 uint8; ValueError for another size than the image's, or values."""
     if mask.shape != image.shape[:2]:
         raise ValueError(
             f"{name} has shape {mask.shape} for an image of {image.shape[:2]}; resize one of them"
@@ -137,7 +137,7 @@ def as_mask(name: str, mask: np.ndarray, image: np.ndarray) -> np.ndarray:
 
 
 def shown_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height in the same proportion, the longer side 512 px: lines look well on that."""
+    """Width and height in the same proportion, the longer side 512 px."""
     scale = SHOWN / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))
 

@@ -1,4 +1,4 @@
-"""Single cases: what a network got, what it answered, and what it looked at."""
+"""Single cases: the image, the network's answer, and maps of what it is based on."""
 
 import cv2
 import numpy as np
@@ -23,9 +23,8 @@ from utils.visualize.figures import CLASS_LABELS
 from utils.visualize.labels import answers
 from utils.visualize.overlay import Case, shown_size
 
-# A finer map than the last one, half its stride. Only ResNets have it: Grad-CAM weighs whole
-# channels, which needs a map that ends in a ReLU; EfficientNet's stages end in a linear layer, and
-# what it draws there is noise.
+# A map of half the stride of the last one, for ResNets only: Grad-CAM weighs channels, which needs
+# a map after a ReLU; EfficientNet's stages end in a linear layer, where it shows noise.
 FINE = "layer3"
 COLUMNS = 5  # pictures side by side where every block is shown
 
@@ -131,12 +130,12 @@ def mask_cases(
     for index, probability in probabilities(network, loader, how.precision, how.views):
         place, line = tested.positions[index], per_image.iloc[index]
         width, height = shown_size(line["width"], line["height"])
-        whole = at_original_size(probability, (height, width), tested.regions[index])
-        said = lesion(whole, how.threshold, how.clean_up)
+        probability = at_original_size(probability, (height, width), tested.regions[index])
+        prediction = lesion(probability, how.threshold, how.clean_up)
         image, mask = resized(prepared.image(place), (width, height)), prepared.mask(place)
         mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST)
         caption = f"{line['id']}\nJaccard {line['jaccard']:.3f}"
-        cases.append(Case(image, mask > 0, said, caption))
+        cases.append(Case(image, mask > 0, prediction, caption))
     return cases
 
 

@@ -1,7 +1,7 @@
 """What the threshold on a probability decides, of classifiers and of segmenters."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -35,7 +35,7 @@ class Decision(NamedTuple):
 
 
 def decisions(table: pd.DataFrame) -> dict[str, Decision]:
-    """What a run decides, by what the probability is of: classes of `CLASSES`, or "lesion".
+    """The questions that a run answers, by class, or "lesion" for a segmenter.
 
     table: predictions as `results.predictions` gives them, or the counts of a segmenter, one
     row an image and threshold, as `full_size.Result.thresholds`.
@@ -125,23 +125,13 @@ def threshold_curves(curves: pd.DataFrame, threshold: float, title: str, note: s
     foot = 0.85 + 0.17 * count
     figure = Figure(figsize=(8.4, foot + 2.85))
     axes = [axes_at(figure, left, foot, 3.55, 2.3) for left in (0.5, 4.6)]
-    colours, marks = (list(looks) * (1 + count // 6) for looks in (RUN_COLOURS, MARKS))
+    colours, marks = (list(each) * (1 + count // 6) for each in (RUN_COLOURS, MARKS))
+    lines: dict[str, Any] = {"x": "threshold", "hue": "run", "style": "run", "errorbar": None}
+    lines |= {"palette": colours[:count], "markers": marks[:count], "dashes": False, "ms": 6}
     for axis, scores in zip(axes, (["jaccard"], list(RATES)), strict=True):
         for score in scores:
-            sns.lineplot(
-                curves,
-                x="threshold",
-                y=score,
-                hue="run",
-                style="run",
-                palette=colours[:count],
-                markers=marks[:count],
-                dashes=False,
-                errorbar=None,
-                ms=6,
-                ls=RATES[score][1] if score in RATES else "-",
-                ax=axis,
-            )
+            style = RATES[score][1] if score in RATES else "-"
+            sns.lineplot(curves, y=score, ls=style, ax=axis, **lines)
         for number, line in enumerate(axis.lines):
             line.set_markevery((number % 3, 3))  # marks of lines that run together stand apart
         axis.axvline(threshold, color="0.3", lw=1, ls=":")

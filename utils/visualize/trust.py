@@ -50,11 +50,18 @@ def reliability_diagram(table: pd.DataFrame, title: str, note: str) -> Figure:
 
     def draw(axes: np.ndarray, rows: pd.DataFrame) -> None:
         top, bottom = axes
-        plot_reliability(top, rows)
-        top.set(xlabel="", aspect="auto")
+        top.plot([0, 1], [0, 1], ":", color="0.4", label="perfect")
         for version, look in LOOKS.items():
             bins = rows[rows["probabilities"] == version]
             bottom.stairs(bins["n"], np.append(bins["low"], bins["high"].iloc[-1]), lw=1.4, **look)
+            bins = bins[bins["n"] > 0]
+            x, y = bins["mean_probability"], bins["observed"]
+            error = (bins["n"] * (x - y).abs()).sum() / bins["n"].sum()
+            arms = np.clip([y - bins["observed_low"], bins["observed_high"] - y], 0, None)
+            label = f"{version}: calibration error {error:.3f}"
+            top.errorbar(x, y, arms, marker=MARKS[version], elinewidth=0.8, label=label, **look)
+        unit_square(top, "", "observed share")
+        top.set_aspect("auto")
         bottom.set(ylabel="images", xlabel="predicted probability")
         # Below both: at the top left lie the bins of few images.
         legend_below(bottom, lines_of=top)
@@ -63,43 +70,29 @@ def reliability_diagram(table: pd.DataFrame, title: str, note: str) -> Figure:
     return _panels(table, draw, (4.0, 6.1), title, note, WILSON, **grid)
 
 
-def plot_reliability(axis: Axes, table: pd.DataFrame) -> None:
-    """Observed share against mean probability of each bin; table of one class as above."""
-    axis.plot([0, 1], [0, 1], ":", color="0.4", label="perfect")
-    for version, look in LOOKS.items():
-        bins = table[(table["probabilities"] == version) & (table["n"] > 0)]
-        x, y = bins["mean_probability"], bins["observed"]
-        error = (bins["n"] * (x - y).abs()).sum() / bins["n"].sum()
-        arms = np.clip([y - bins["observed_low"], bins["observed_high"] - y], 0, None)
-        label = f"{version}: calibration error {error:.3f}"
-        axis.errorbar(x, y, arms, marker=MARKS[version], elinewidth=0.8, label=label, **look)
-    unit_square(axis, "predicted probability", "observed share")
-
-
 @rc_context(STYLE)
 def decision_curves(table: pd.DataFrame, title: str, note: str) -> Figure:
-    """Net benefit over the threshold probability, as `trust.Assessment.decision` holds it."""
+    """Net benefit of a network, of treating all and of treating no one, a panel a class.
+
+    table as `trust.Assessment.decision`.
+    """
 
     def draw(axes: np.ndarray, rows: pd.DataFrame) -> None:
-        plot_decision(axes[0], rows)
-        legend_below(axes[0], 2)
+        axis = axes[0]
+        for version, look in LOOKS.items():
+            curve = rows[rows["probabilities"] == version]
+            axis.plot(curve["threshold"], curve["model"], label=version, **look)
+        x, colour = curve["threshold"], LOOKS[AFTER]["color"]
+        axis.fill_between(x, curve["low"], curve["high"], color=colour, alpha=0.15, lw=0)
+        axis.plot(x, curve["treat_all"], "-.", color="0.3", label="treat all")
+        axis.plot(x, curve["treat_none"], ":", color="0.3", label="treat no one")
+        top = max(rows["high"].max(), rows["treat_all"].max())
+        axis.set(ylim=(-0.3 * top - 0.01, 1.1 * top + 0.01), ylabel="net benefit")
+        axis.set(xlabel="threshold probability", xlim=(0, x.max()))
+        legend_below(axis, 2)
 
     band = "band: pointwise 95 % bootstrap interval of the scaled ones"
     return _panels(table, draw, (4.2, 4.4), title, note, band)
-
-
-def plot_decision(axis: Axes, table: pd.DataFrame) -> None:
-    """Net benefit of a network, of treating all and of treating no one; table of one class."""
-    for version, look in LOOKS.items():
-        curve = table[table["probabilities"] == version]
-        axis.plot(curve["threshold"], curve["model"], label=version, **look)
-    x, colour = curve["threshold"], LOOKS[AFTER]["color"]
-    axis.fill_between(x, curve["low"], curve["high"], color=colour, alpha=0.15, lw=0)
-    axis.plot(x, curve["treat_all"], "-.", color="0.3", label="treat all")
-    axis.plot(x, curve["treat_none"], ":", color="0.3", label="treat no one")
-    top = max(table["high"].max(), table["treat_all"].max())
-    axis.set(ylim=(-0.3 * top - 0.01, 1.1 * top + 0.01), ylabel="net benefit")
-    axis.set(xlabel="threshold probability", xlim=(0, x.max()))
 
 
 @rc_context(STYLE)

@@ -7,7 +7,7 @@ import hashlib
 import io
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -59,7 +59,7 @@ def decode(
     except _FileError as error:
         return str(error)
     width, height = picture.size
-    facts = {"width": width, "height": height, "has_mask": bool(mask)}
+    facts: dict[str, Any] = {"width": width, "height": height, "has_mask": bool(mask)}
     facts |= {"sha256": picture.sha256, "mask_sha256": mask_hash}
     return resized(picture.pixels, size), lesion, facts
 
@@ -79,9 +79,12 @@ def check(image: str, mask: str) -> Facts | str:
         return str(error)
     content = hashlib.sha256(f"{picture.pixels.shape}".encode())
     content.update(picture.pixels.tobytes())
+    width, height = picture.size
     return Facts(
-        *picture.size,
-        *lesion.shape[::-1],
+        width,
+        height,
+        mask_width=lesion.shape[1],
+        mask_height=lesion.shape[0],
         lesion_pixels=int(np.count_nonzero(lesion)),
         lesion_border=share_of_border(lesion),
         sha256=picture.sha256,

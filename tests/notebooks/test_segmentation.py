@@ -192,7 +192,7 @@ class TestEncoderFrom:
         start = self.find(models, demo_set, name)
         file = models / "demo-demo/1-5-s0/best.safetensors"
         assert start.weights == file
-        assert start.row.encoder_from == "demo-demo/1-5-s0"
+        assert start.experiment.encoder_from == "demo-demo/1-5-s0"
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         assert start.facts["encoder"]["sha256"] == digest[:16]
 
@@ -205,9 +205,7 @@ class TestEncoderFrom:
             self.find(models, demo_set, str(models / "demo-demo/seg-4-s0"))
 
     def test_another_attention_is_refused(self, models: Path, demo_set: Path) -> None:
-        with pytest.raises(
-            RunError, match=r"attention is a 'spatial' softmax; this row's is 'chan"
-        ):
+        with pytest.raises(RunError, match=r"is a 'spatial' softmax; this one's is 'channel'"):
             self.find(models, demo_set, "1-5", attention="channel")
 
     def test_what_networks_take_decides_not_their_names(self, models: Path, demo_set: Path) -> None:

@@ -154,7 +154,7 @@ def test_a_bad_connection_is_outlived(server, demo_set, tmp_path, monkeypatch):
         (Step(status=404), "404"),
         (
             Step(body=b"<!DOCTYPE html><title>log in</title>"),
-            "answered 200 with something that begins",
+            "answered 200 with content that begins",
         ),
     ],
 )

@@ -187,11 +187,11 @@ def test_the_tool_is_found_beside_python(tree, enlarged, log, monkeypatch):
 def test_a_call_that_fails_half_way_is_told_and_gone_on_with(tree, enlarged, archive, log, behave):
     behave(fail_after=3)
     with pytest.raises(
-        DataError, match=r"isic-cli failed with exit status 1. What came is kept"
+        DataError, match=r"isic-cli failed with exit status 1. What was fetched is kept"
     ) as e:
         fetch_extras(tree, enlarged)
-    assert "call the same command again" in str(e.value)
-    said = str(e.value).partition("It said:")[2].splitlines()
+    assert "run the same command again" in str(e.value)
+    said = str(e.value).partition("Its output:")[2].splitlines()
     assert [line.strip()[:14] for line in said if line] == [
         "line one",
         "Traceback",
@@ -223,7 +223,7 @@ def test_images_that_come_damaged_or_not_at_all_are_named(
     tree, enlarged, archive, log, behave, fault
 ):
     behave(**{fault: [FURTHER[1], FURTHER[3]]})
-    message = rf"did not come, or came damaged: {FURTHER[1]}, {FURTHER[3]}; the others are kept"
+    message = rf"are missing or damaged: {FURTHER[1]}, {FURTHER[3]}; the others are kept"
     with pytest.raises(DataError, match=message):
         fetch_extras(tree, enlarged)
     assert not (tree / EXTENDED_LABELS).exists()
@@ -238,7 +238,7 @@ def test_images_that_come_damaged_or_not_at_all_are_named(
 @pytest.mark.usefixtures("log")
 def test_nothing_delivered_is_told(tree, enlarged, behave):
     behave(withhold=FURTHER, no_notes=True)
-    with pytest.raises(DataError, match=rf"did not come.*: {', '.join(FURTHER)}; .*withdrawn them"):
+    with pytest.raises(DataError, match=rf"damaged: {', '.join(FURTHER)}; .*withdrawn them"):
         fetch_extras(tree, enlarged)
 
 
@@ -246,7 +246,7 @@ def test_nothing_delivered_is_told(tree, enlarged, behave):
 def test_a_call_without_end_is_ended(tree, enlarged, behave, monkeypatch):
     behave(hang_after=2)
     monkeypatch.setattr(extras, "PATIENCE", 1)
-    with pytest.raises(DataError, match=r"has not ended after .*What came is kept"):
+    with pytest.raises(DataError, match=r"has not ended after .*What was fetched is kept"):
         fetch_extras(tree, enlarged)
     behave()
     assert fetch_extras(tree, enlarged) == 5
@@ -402,7 +402,7 @@ def test_a_link_to_another_disk_stays_one(tree, enlarged, archive, tmp_path, beh
     (tmp_path / "disk/images").mkdir(parents=True)
     (tree / "Aug_Training_Data").symlink_to(tmp_path / "disk/images")
     behave(withhold=[FURTHER[0]])
-    with pytest.raises(DataError, match="did not come"):
+    with pytest.raises(DataError, match="are missing or damaged"):
         fetch_extras(tree, enlarged)
     assert (tmp_path / "disk/.Aug_Training_Data.partial").is_dir()  # where a renaming can reach
     behave()
@@ -428,7 +428,7 @@ def test_a_disk_that_refuses_is_told(tree, enlarged, monkeypatch):
 def test_a_second_process_is_told_of_the_first(tree, enlarged):
     with (
         locked(tree / ".Aug_Training_Data.lock", ""),
-        pytest.raises(DataError, match=r"another process is already fetching .*; wait until it"),
+        pytest.raises(DataError, match=r"another process is already fetching .*; wait for its end"),
     ):
         fetch_extras(tree, enlarged)
 
@@ -516,9 +516,7 @@ class TestRealIsicCli:
 
     def test_it_ends_well_though_an_image_is_lost(self, tree, enlarged, real):
         real.lost = frozenset([FURTHER[2]])
-        with pytest.raises(
-            DataError, match=rf"did not come, or came damaged: {FURTHER[2]}; the oth"
-        ):
+        with pytest.raises(DataError, match=rf"are missing or damaged: {FURTHER[2]}; the oth"):
             fetch_extras(tree, enlarged)
         real.lost = frozenset()
         assert fetch_extras(tree, enlarged) == 5

@@ -178,7 +178,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "missing image": (
         lambda tree: image(tree).unlink(),
         [(ERROR, "images", "train", "ISIC_0000002")],
-        r"^ids of the train list without an image in .*tree: ISIC_0000002; bring the images",
+        r"^ids of the train list without an image in .*tree: ISIC_0000002; ",
     ),
     "extra image": (
         lambda tree: trees.write_image(image(tree, 77), 77),
@@ -193,7 +193,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "missing mask": (
         lambda tree: mask(tree).unlink(),
         [(ERROR, "masks", "train", "ISIC_0000002")],
-        r"^ids of the train list without a mask in .*: ISIC_0000002; bring the masks, each named <",
+        r"^ids of the train list without a mask in .*: ISIC_0000002; ",
     ),
     "extra mask": (
         lambda tree: shutil.copy(mask(tree), mask(tree, 77)),
@@ -203,42 +203,42 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "empty mask": (
         empty_mask,
         [(ERROR, "masks", "train", "ISIC_0000002")],
-        r"^the mask of ISIC_0000002 is empty: no pixel is lesion; bring the one it should be\.$",
+        r"^the mask of ISIC_0000002 is empty: no pixel is lesion; replace it by the right one\.$",
     ),
     "mask that is not black and white": (
         grey_mask,
         [(ERROR, "files", "train", "ISIC_0000002")],
-        r"^ISIC_0000002_segmentation\.png \(.*7 .*0 and 255.*\); mend it, or bring",
+        r"^ISIC_0000002_segmentation\.png \(.*7 .*0 and 255.*\); repair it, or replace",
     ),
     "mask of another size": (
         wrong_size,
         [(ERROR, "sizes", "train", "ISIC_0000002")],
-        r"^the mask of ISIC_0000002 is 41×30 px, its image 40×30; expected the same size\. Bring",
+        r"^the mask of ISIC_0000002 is 41×30 px, its image 40×30; expected the same size\. Add",
     ),
     "truncated image": (
         truncated,
         [(ERROR, "files", "train", "ISIC_0000002")],
-        r"^ISIC_0000002\.jpg \(.*\); mend it, or bring",
+        r"^ISIC_0000002\.jpg \(.*\); repair it, or replace",
     ),
     "truncated mask": (
         truncated_mask,
         [(ERROR, "files", "train", "ISIC_0000002")],
-        r"^ISIC_0000002_segmentation\.png \(.*\); mend it, or bring",
+        r"^ISIC_0000002_segmentation\.png \(.*\); repair it, or replace",
     ),
     "web page as an image": (
         lambda tree: image(tree).write_text("<html>404</html>"),
         [(ERROR, "files", "train", "ISIC_0000002")],
-        r"^ISIC_0000002\.jpg \(.*\); mend it, or bring",
+        r"^ISIC_0000002\.jpg \(.*\); repair it, or replace",
     ),
     "turned camera": (
         turned,
         [(NOTE, "orientation", "train", "ISIC_0000002")],
-        r"^ISIC_0000002 has the EXIF orientation 6, which is not applied: its mask has the size of",
+        r"^ISIC_0000002 has the EXIF orientation 6, which is ignored: its mask has the size of",
     ),
     "turned camera and a mask drawn upright": (
         lambda tree: (turned(tree), write_mask(mask(tree), lesion_of(tree).T)),
         [(NOTE, "orientation", "train", "ISIC_0000002")],
-        r"^ISIC_0000002 has the EXIF orientation 6, which is applied: its mask has that size; noth",
+        r"^ISIC_0000002 has the EXIF orientation 6, which is applied: its mask has that size; no",
     ),
     "turned camera without a mask": (
         lambda tree: (turned(tree), mask(tree).unlink()),
@@ -253,7 +253,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "turned camera and a mask of another size": (
         lambda tree: (turned(tree), wrong_size(tree)),
         [(ERROR, "sizes", "train", "ISIC_0000002")],
-        r"^the mask of ISIC_0000002 is 41×30 px, its image 40×30; expected the same size\. Bring",
+        r"^the mask of ISIC_0000002 is 41×30 px, its image 40×30; expected the same size\. Add",
     ),
     "lesion and skin exchanged": (
         lambda tree: write_mask(mask(tree), 255 - lesion_of(tree)),
@@ -278,7 +278,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "id in two splits": (
         two_splits,
         [(ERROR, "splits", "test", "ISIC_0000001")],
-        r"^ISIC_0000001 stands in the lists of train and test; a network must .*: remove it from",
+        r"^ISIC_0000001 is in the lists of train and test; a network must .*: remove it from",
     ),
     "another number of melanomas": (
         relabelled,
@@ -288,12 +288,12 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "labels that cannot be read": (
         broken_table,
         [(ERROR, "labels", "train", "")],
-        r"Training_Part3_GroundTruth\.csv is no readable csv file \(not UTF-8: .*\); save it as",
+        r"Training_Part3_GroundTruth\.csv is .*readable csv file \(not UTF-8: .*\); ",
     ),
     "labels that are not there": (
         lambda tree: trees.table(tree).unlink(),
         [(ERROR, "labels", "train", "")],
-        r"Part3_GroundTruth\.csv with the labels is not in .*; bring it \(.* --splits train --par",
+        r"Part3_GroundTruth\.csv with the labels is not in .*; add it \(.* --splits train --par",
     ),
     "label that is no number": (
         lambda tree: trees.write_labels(
@@ -310,7 +310,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "images that are not there": (
         lambda tree: shutil.rmtree(trees.images(tree)),
         [(ERROR, "images", "train", "")],
-        r"^ISIC-2017_Training_Data with the images is not in .*; bring it \(.* --parts images\)\.$",
+        r"^ISIC-2017_Training_Data with the images is not in .*; add it \(.* --parts images\)\.$",
     ),
     "masks that are not there": (
         lambda tree: shutil.rmtree(trees.masks(tree)),
@@ -320,12 +320,12 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "split that is not there": (
         no_split,
         [(NOTE, "splits", "test", "")],
-        r"^the test split is not here; bring it \(the official one: python .* --splits test\)\.$",
+        r"^the test split is absent; add it \(the official one: python .* --splits test\)\.$",
     ),
     "metadata without image": (
         lambda tree: trees.metadata(tree, "ISIC_0000001,55,male\nISIC_0000088,60,male\n"),
         [(NOTE, "metadata", "train", "ISIC_0000088")],
-        r"^rows of ISIC-2017_Training_Data_metadata\.csv without image: ISIC_0000088; they are not",
+        r"^rows of ISIC-2017_Training_Data_metadata\.csv without an image: ISIC_0000088; they",
     ),
     "ids spelled otherwise": (
         lambda tree: trees.write_labels(
@@ -370,7 +370,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "metadata that cannot be read": (
         lambda tree: trees.metadata(tree, "").write_text(""),
         [(ERROR, "metadata", "train", "")],
-        r"metadata\.csv is no readable csv file \(it is empty\); mend it, or bring",
+        r"metadata\.csv is .*readable csv file \(it is empty\); ",
     ),
 }
 
@@ -623,7 +623,7 @@ def test_a_link_to_a_read_only_folder_is_left_as_it_is(tree, tmp_path):
 
 
 def test_folders_without_anything_to_verify(tmp_path):
-    with pytest.raises(DataError, match=r"gone is not there; name the folder that holds ISIC 2017"):
+    with pytest.raises(DataError, match=r"gone does not exist; name the folder"):
         verification.verify(tmp_path / "gone")
     (tmp_path / "other").mkdir()
     message = (

@@ -1,8 +1,8 @@
-"""ISIC 2017 from the network: downloaded, unpacked, and verified to the last byte.
+"""ISIC 2017 from the network: downloaded, unpacked and verified to the last byte.
 
-Here live the list of what there is, resumable downloads, the unpacking of archives, the further
-images of an enlarged list, and the check of a whole tree. Touch `sources` for another mirror or
-set, `verification` for another check. It imports `data` and `system`; prepare_data.py uses it.
+Here live the list of files, resumable downloads, the unpacking of archives, the further images of
+an enlarged list, and the check of a complete tree. Touch `sources` for another mirror or set,
+`verification` for another check. It imports `data` and `system`; prepare_data.py uses it.
 """
 
 import lazy_loader

@@ -1,7 +1,7 @@
-"""Files over HTTP: resumed where they were interrupted, several at once, checked to the last byte.
+"""Files over HTTP: resumed where they were interrupted, several at once, checked completely.
 
-A file is fetched into `<name>.part` (`part`) and gets its name when it is whole: no file that bears
-its name is unfinished.
+A file is fetched into `<name>.part` (`part`) and renamed when it is complete: no file under its own
+name is unfinished.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ from threading import Event
 from tenacity import sleep_using_event
 
 from utils.fetching import http
-from utils.fetching.checksums import Fetched, fault_of
+from utils.fetching.checksums import fault_of
 from utils.fetching.http import POLICY, RefusedError, RetryPolicy, TransientError
-from utils.fetching.part import Part, files_of, fill, held
+from utils.fetching.part import Part, fill
 from utils.fetching.sources import PAGE
 from utils.system.console import amount, progress, say
 from utils.system.errors import DataError
@@ -36,12 +36,22 @@ class DownloadError(DataError):
 
 @dataclass(frozen=True)
 class Job:
-    """One file to fetch: from where, to where, what it is ("zip", "csv"), its hash where known."""
+    """A file to fetch: its address, its place, its kind ("zip", "csv"), its hash if recorded."""
 
     url: str
     path: Path
     kind: str
     sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A complete file and where it comes from."""
+
+    path: Path
+    size: int
+    sha256: str
+    url: str
 
 
 def fetch(
@@ -50,29 +60,28 @@ def fetch(
     moved: Callable[[int], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Fetched:
-    """The file of the job: fetched, resumed or, where it is here already, checked.
+    """Fetch or resume the job's file, or check the one that is already here.
 
-    Its SHA-256 is compared with the job's; moved is told how many bytes came. Raises DownloadError
-    for a file that the server does not give or that is another one than expected, UnwritableError
-    where it cannot be stored. What came of an unfinished file is kept.
+    moved is called with the number of bytes received. Raises DownloadError for a file that the
+    server does not send, that is damaged, or whose SHA-256 is not the job's; UnwritableError where
+    it cannot be stored. The bytes of an unfinished file are kept.
     """
+    part = Part(job.path, moved)
     if job.path.exists():
-        say(f"{job.path.name} is here already; checking it")
+        say(f"{job.path.name} is already here; checking it")
         if fault := fault_of(job.path, job.kind):
             raise DownloadError(
-                f"{job.path} is here already, but {fault}. Remove it, and it is fetched again."
+                f"{job.path} is already here, but {fault}. Remove it to have it fetched again."
             )
         fetched = _checked(job, job.path)
     else:
-        part = Part(job.path, moved)
         with writing(part.path):
             part.path.parent.mkdir(parents=True, exist_ok=True)
             _fill(part, job, policy, sleep)
             fetched = _checked(job, part.path)
             part.path.replace(job.path)
         say(f"{job.path.name}: {amount(fetched.size)}, SHA-256 {fetched.sha256[:16]}…")
-    for left in files_of(job.path):
-        left.unlink(missing_ok=True)
+    part.remove()
     return fetched
 
 
@@ -87,14 +96,14 @@ def _fill(part: Part, job: Job, policy: RetryPolicy, sleep: Callable[[float], No
         raise DownloadError(f"{job.url} {error}. {cures}") from error
     except TransientError as error:
         raise DownloadError(
-            f"{job.url}: {policy.attempts} attempts in a row brought nothing new, the last one "
-            f"because {error}. What came is kept ({amount(part.size)}), the same command resumes "
-            f"it. {cures}"
+            f"{job.url}: {policy.attempts} attempts in a row made no progress, the last one "
+            f"because {error}. The {amount(part.size)} received are kept; the same command resumes "
+            f"the download. {cures}"
         ) from error
 
 
 def _checked(job: Job, file: Path) -> Fetched:
-    """The file, if it has the SHA-256 that is expected."""
+    """The file, if it has the recorded SHA-256."""
     with file.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
     if job.sha256 not in (None, sha256):
@@ -108,27 +117,28 @@ def _checked(job: Job, file: Path) -> Fetched:
 
 
 def remaining(job: Job, policy: RetryPolicy = POLICY) -> int | None:
-    """Bytes of the job that are still to come; None and a line where the server does not tell."""
+    """Bytes of the job still to fetch; None, and a message, if the server does not tell."""
     if job.path.exists():
         return 0
     why = "the server does not tell"
     try:
-        size = http.size_of(job.url, policy)
+        with http.answer(job.url, policy, {}, "HEAD") as response:
+            size = http.content_length(response)
     except (TransientError, RefusedError) as error:
         size, why = None, str(error)
     if size is None:
-        say(f"{job.path.name}: its size is not known ({why})")
+        say(f"{job.path.name}: its size is unknown ({why})")
         return None
-    return max(0, size - held(files_of(job.path)[0]))
+    return max(0, size - Part(job.path).size)
 
 
 def fetch_all(
     jobs: list[Job], workers: int = 4, total: int | None = None, policy: RetryPolicy = POLICY
 ) -> list[Fetched]:
-    """`fetch` for all jobs, workers at a time; shows how many of total bytes came.
+    """`fetch` for all jobs, workers at a time; shows the progress towards total bytes.
 
-    When some fail the others are fetched all the same. Raises DownloadError that names all that
-    failed, and KeyboardInterrupt within two seconds of Ctrl-C; what came is kept.
+    A failure does not stop the other jobs: DownloadError names all that failed. KeyboardInterrupt
+    ends it within two seconds. The bytes received are kept.
     """
     stop, counts = Event(), SimpleQueue[int]()
 
@@ -138,13 +148,13 @@ def fetch_all(
         counts.put(count)
 
     work = partial(fetch, policy=policy, moved=moved, sleep=sleep_using_event(stop))
-    # Not an executor of concurrent.futures: Python waits for its threads when it ends, and one of
-    # them may hang on a silent server for half a minute.
+    # Not an executor of concurrent.futures: Python waits for its threads at exit, and one of them
+    # may hang on a silent server for half a minute.
     with ThreadPool(max(1, min(workers, len(jobs)))) as pool:
         running = [pool.apply_async(work, (job,)) for job in jobs]
         try:
-            whole = total // MEGABYTE if total else None
-            for _ in progress(_megabytes(running, counts), "fetching", "MB", whole):
+            megabytes = total // MEGABYTE if total else None
+            for _ in progress(_megabytes(running, counts), "fetching", "MB", megabytes):
                 pass
         finally:
             stop.set()
@@ -152,12 +162,12 @@ def fetch_all(
 
 
 def _megabytes(running: list[AsyncResult], counts: SimpleQueue[int]) -> Iterator[int]:
-    """One item for each MB that comes, until nothing runs any more."""
-    came = shown = 0
+    """One item for each MB received, until all jobs have ended."""
+    received = shown = 0
     while not all(result.ready() for result in running):
         with suppress(Empty):
-            came += counts.get(timeout=0.2)
-        while shown < came // MEGABYTE:
+            received += counts.get(timeout=0.2)
+        while shown < received // MEGABYTE:
             shown += 1
             yield shown
 

@@ -1,10 +1,10 @@
-"""Pictures that stand in a tree more than once: the same to the last pixel, or nearly so.
+"""Pictures that are in a tree more than once: identical to the last pixel, or nearly so.
 
 ISIC releases are known for both, within and across splits (Cassidy et al., Medical Image Analysis
 75, 2022, 102305). Near duplicates are found by pHash (library ImageHash): the signs of the 16×16
-lowest frequencies of the grey image, 256 bits. It survives another size, quality or colour; a
-mirrored or turned image it does not find. The usual 64 bits are too few here, where most images
-show one dark spot in the middle.
+lowest frequencies of the grey image, 256 bits. It survives another size, quality or colour, but not
+mirroring or rotation. The usual 64 bits are too few here, where most images show one dark spot in
+the middle.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,14 +20,14 @@ from utils.system.errors import listed
 # Bits in which near duplicates may differ. Of the 2150 official training and validation images, 10
 # pairs differ in at most 38, each of one lesion by the look of it; of the next ten, 3.
 MOST = 38
-# Pairs that the official set itself holds across splits: nothing that a user could mend.
+# Pairs across splits in the official set itself: nothing that a user could repair.
 OFFICIAL_PAIRS = (frozenset({"ISIC_0012970", "ISIC_0012127"}),)  # training, validation
 _BITS = 256
-_BLOCK = 1024  # hashes that are compared with all others at once
+_BLOCK = 1024  # hashes compared with all others at once
 
 
 class Picture(NamedTuple):
-    """An image of a split, with hashes of its pixels and of how it looks; None for not known."""
+    """An image of a split, with the hash of its pixels and the perceptual one; None if unknown."""
 
     split: str
     id: str
@@ -39,17 +39,19 @@ class Picture(NamedTuple):
 
 
 def perceptual_hash(path: str | Path, mask: str | Path = "") -> bytes:
-    """The hash of an image file that can be decoded, lying as its mask does."""
-    import imagehash  # brings scipy and PyWavelets: only who asks for it waits
+    """The hash of a readable image file, oriented as its mask is."""
+    import imagehash  # imports scipy and PyWavelets, which take a while
 
     with opened(path) as file:
         lies = lie(file, mask)
-        file.draft("L", (256, 256))  # the hash sees 64×64 pixels: no need to decode a JPEG whole
+        file.draft(
+            "L", (256, 256)
+        )  # 64×64 pixels are hashed: no need to decode a JPEG at full size
         return np.packbits(imagehash.phash(laid(file, lies), hash_size=16).hash).tobytes()
 
 
 def near_pairs(hashes: np.ndarray, most: int = MOST) -> Iterator[tuple[int, int, int]]:
-    """Positions (first < second) and distance of all pairs that differ in at most so many bits.
+    """Positions (first < second) and distance of all pairs that differ in at most `most` bits.
 
     hashes: (n, words) uint64. Memory grows with n, not with its square.
     """
@@ -58,14 +60,14 @@ def near_pairs(hashes: np.ndarray, most: int = MOST) -> Iterator[tuple[int, int,
         distances = np.zeros((len(block), len(others)), np.uint16)
         for word in range(hashes.shape[1]):
             distances += np.bitwise_count(block[:, None, word] ^ others[None, :, word])
-        # Column k is the image of row k: above the diagonal each pair stands once.
+        # Column k is the image of row k: above the diagonal each pair occurs once.
         firsts, seconds = np.nonzero(np.triu(distances <= most, k=1))
         for first, second in zip(firsts.tolist(), seconds.tolist(), strict=True):
             yield start + first, start + second, int(distances[first, second])
 
 
 def same(pictures: Iterable[Picture]) -> list[Problem]:
-    """A problem for each picture that is there more than once; an error across splits."""
+    """A problem for each picture that occurs more than once; an error across splits."""
     by_pixels: dict[str, list[Picture]] = {}
     for picture in pictures:
         if picture.pixels is not None:
@@ -80,25 +82,23 @@ def same(pictures: Iterable[Picture]) -> list[Problem]:
             cure = "a network must not be scored on what it was trained on: remove one of them"
             severity = "error"
         message = f"the same picture, to the last pixel: {listed(group)}; {cure}."
-        first = group[0]
-        problems.append(Problem(severity, "duplicates", first.split, first.id, "", message))
+        problems.append(Problem(severity, "duplicates", group[0].split, group[0].id, "", message))
     return problems
 
 
 def nearly_same(pictures: Iterable[Picture]) -> list[Problem]:
-    """A note for each pair that looks the same, but is not the same to the last pixel."""
+    """A note for each pair that looks the same, but is not identical."""
     hashed = [picture for picture in pictures if picture.hash is not None]
     joined = b"".join(picture.hash or b"" for picture in hashed)
-    hashes = np.frombuffer(joined, np.uint64).reshape(-1, _BITS // 64)
     problems = []
-    for first, second, distance in near_pairs(hashes):
+    for first, second, distance in near_pairs(np.frombuffer(joined, np.uint64).reshape(-1, 4)):
         one, other = hashed[first], hashed[second]
         if one.pixels == other.pixels:
             continue
         where = "in one split" if one.split == other.split else "in two splits"
         message = (
             f"{one} and {other}, {where}, look nearly the same ({distance} of {_BITS} bits "
-            "differ); look at both, and leave one out if they show one lesion."
+            "differ); look at both, and leave one out if they show the same lesion."
         )
         problems.append(Problem("note", "near duplicates", one.split, one.id, "", message))
     return problems

@@ -1,10 +1,10 @@
-"""What a tree holds of each split, and everything wrong with it that no image need be opened for.
+"""The files of each split of a tree, and every problem that shows without opening an image.
 
-`tree.read_split` stops at the first fault; here they are all collected.
+`tree.read_split` stops at the first fault; here all of them are collected.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ from utils.system.errors import DataError, Fault, printable
 
 
 class Problem(NamedTuple):
-    """One line of the list of problems; "" where a column has nothing to say."""
+    """One line of the list of problems; "" for a column that does not apply."""
 
     severity: str  # "error" or "note"
     check: str
@@ -45,199 +45,193 @@ class Problem(NamedTuple):
 
 @dataclass
 class Inventory:
-    """One split: its label tables, and the paths of images and masks by id."""
+    """One split of the tree in folder: its label tables, and the image and mask paths by id."""
 
+    folder: Path
     split: str
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)  # by name of the file
     images: dict[str, str] = field(default_factory=dict)
     masks: dict[str, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    @property
-    def official(self) -> pd.DataFrame | None:
-        """The official rows, where their table is there and can be read."""
-        tables = (table for name, table in self.tables.items() if name != EXTENDED_LABELS)
-        return next(tables, None)
+    def __post_init__(self) -> None:
+        self.label_files = label_files(self.folder, self.split)
 
     @property
     def listed(self) -> set[str]:
         """The ids of all tables of the split."""
         return set().union(*(table["id"] for table in self.tables.values()))
 
+    @property
+    def names(self) -> Path:
+        """The names of the tables, for messages."""
+        return Path(" and ".join(self.tables))
+
+    @property
+    def complete(self) -> bool:
+        """Whether every table of the split could be read."""
+        return len(self.tables) == len(self.label_files)
+
     def add(self, check: str, faults: Iterable[Fault], severity: str = "error") -> None:
-        """Note a problem for each name of each fault."""
+        """Add a problem for each name of each fault."""
         for fault in faults:
             for name in fault.names or [""]:
                 message = fault.about([name] if name else [])
-                id_, file = _id_and_file(name) if fault.of_files else (printable(name), "")
+                id_, file = printable(name), ""
+                if fault.of_files:
+                    id_, file = Path(id_).stem.removesuffix(Path(MASK_ENDING).stem), id_
                 self.problems.append(Problem(severity, check, self.split, id_, file, message))
+
+    def add_absent(self, check: str, what: str, part: str, more: str = "") -> None:
+        """Add the problem that a table or folder of the split is missing."""
+        official = _download(f"--splits {self.split} --parts {part}")
+        cure = f"add it (the official one: {official}){more}"
+        self.add(check, [Fault(f"{what} is not in {self.folder}", cure)])
 
     def spelled(
         self, check: str, ids: Iterable[str], what: str, others: Iterable[str] = ()
     ) -> Match:
-        """Which image, or other id, the ids of what mean; notes a problem where they are odd."""
+        """Which image (or which of the others) each id means; adds a problem for odd spellings."""
         matched = match(ids, {*self.images, *others}, what)
         self.add(check, matched.faults)
         self.add(check, matched.notes, "note")
         return matched
 
 
-def _id_and_file(name: str) -> tuple[str, str]:
-    name = printable(name)
-    return Path(name).stem.removesuffix(Path(MASK_ENDING).stem), name
-
-
 def take(folder: Path) -> list[Inventory]:
-    """The inventories of the splits that the folder holds, whole or in part.
+    """The inventories of the splits that the folder holds, completely or in part.
 
     Raises DataError for a folder that cannot be listed, or holds nothing of ISIC 2017.
     """
     if not folder.exists():
-        raise DataError(f"{folder} is not there; name the folder that holds ISIC 2017.")
-    inventories = [_take_split(folder, split) for split in SPLITS if _is_there(folder, split)]
+        raise DataError(f"{folder} does not exist; name the folder that holds ISIC 2017.")
+    inventories = [
+        Inventory(folder, split)
+        for split in SPLITS
+        if label_files(folder, split) or image_folders(folder, split) or mask_folder(folder, split)
+    ]
     if not inventories:
         expected = f"{IMAGE_FOLDERS['train'][0]} with {PREFIXES['train'][0]}_Part3_GroundTruth.csv"
         raise DataError(
             f"{folder} holds nothing of ISIC 2017; expected folders such as {expected} beside "
             f"them. Name the folder that holds them, or fetch them: {_download()}."
         )
+    for inventory in inventories:
+        _take_labels(inventory)
+        _take_images(inventory)
+        _take_masks(inventory)
+        _take_metadata(inventory)
     return inventories
-
-
-def _is_there(folder: Path, split: str) -> bool:
-    labels, images = label_files(folder, split), image_folders(folder, split)
-    return bool(labels or images or mask_folder(folder, split))
 
 
 def _download(*arguments: str) -> str:
     return " ".join(["python prepare_data.py download", *arguments])
 
 
-def _take_split(folder: Path, split: str) -> Inventory:
-    inventory = Inventory(split)
-    _take_labels(inventory, folder)
-    _take_images(inventory, folder)
-    _take_masks(inventory, folder)
-    _take_metadata(inventory, folder)
-    return inventory
-
-
-def _take_labels(inventory: Inventory, folder: Path) -> None:
-    files = label_files(folder, inventory.split)
-    for file in files:
+def _take_labels(inventory: Inventory) -> None:
+    for file in inventory.label_files:
         try:
             inventory.tables[file.name], faults = inspect_labels(file)
         except DataError as error:
-            faults = [_whole(error)]
+            faults = [_fault(error)]
         inventory.add("labels", faults)
-    if not files:
-        name = f"{PREFIXES[inventory.split][0]}_Part3_GroundTruth.csv"
-        fault = _absent(f"{name} with the labels", folder, inventory.split, "labels")
-        inventory.add("labels", [replace(fault, cure=f"{fault.cure}; only segmenters do without")])
-    elif [file.name for file in files] == [EXTENDED_LABELS]:
-        what = f"{folder} holds the enlarged training list only: which rows are official is unknown"
-        cure = f"bring the official list: {_download('--splits train --parts labels')}"
-        inventory.add("labels", [Fault(what, cure)], "note")
+    if not inventory.label_files:
+        what = f"{PREFIXES[inventory.split][0]}_Part3_GroundTruth.csv with the labels"
+        inventory.add_absent("labels", what, "labels", "; only segmenters do without")
+    elif [file.name for file in inventory.label_files] == [EXTENDED_LABELS]:
+        what = f"{inventory.folder} holds the enlarged training list only: which rows are official"
+        cure = f"add the official list: {_download('--splits train --parts labels')}"
+        inventory.add("labels", [Fault(f"{what} is unknown", cure)], "note")
 
 
-def _take_images(inventory: Inventory, folder: Path) -> None:
-    """Images, held against the tables that can be read, whose ids become the names of the files."""
+def _take_images(inventory: Inventory) -> None:
+    """Images, compared with the readable tables, whose ids are replaced by the files' names."""
     split = inventory.split
-    inventory.images, faults = find_images(folder, split)
+    inventory.images, faults = find_images(inventory.folder, split)
     inventory.add("images", faults)
     for file, table in inventory.tables.items():
         spelled = inventory.spelled("labels", table["id"], file)
         inventory.tables[file] = table.assign(id=table["id"].map(spelled.name))
-    listed, tables = inventory.listed, Path(" and ".join(inventory.tables))
-    if not image_folders(folder, split):
-        name = f"{IMAGE_FOLDERS[split][0]} with the images"
-        inventory.add("images", [_absent(name, folder, split, "images")])
-    elif faults := strangers(inventory.images, listed, tables):
+    listed, images = inventory.listed, inventory.images
+    if not image_folders(inventory.folder, split):
+        inventory.add_absent("images", f"{IMAGE_FOLDERS[split][0]} with the images", "images")
+    elif faults := strangers(images, listed, inventory.names):
         inventory.add("images", faults)
     elif listed:
-        inventory.add(
-            "images", missing("image", sorted(listed - {*inventory.images}), folder, split)
-        )
-        if _knows_all(inventory, folder):
-            inventory.add("images", unlisted("images", inventory.images, listed, tables))
+        lacking = sorted(listed - {*images})
+        inventory.add("images", missing("image", lacking, inventory.folder, split))
+        if inventory.complete:
+            inventory.add("images", unlisted("images", images, listed, inventory.names))
 
 
-def _take_masks(inventory: Inventory, folder: Path) -> None:
-    """Masks, held against the tables; their ids become those of the images."""
-    split, listed = inventory.split, inventory.listed
-    inventory.masks, faults = find_masks(folder, split)
+def _take_masks(inventory: Inventory) -> None:
+    """Masks, compared with the tables; their ids are replaced by those of the images."""
+    folder, split, listed = inventory.folder, inventory.split, inventory.listed
+    masks, faults = find_masks(folder, split)
     inventory.add("masks", faults)
-    spelled = inventory.spelled("masks", inventory.masks, "masks", listed)
-    inventory.masks = {spelled.name(id_): path for id_, path in inventory.masks.items()}
+    spelled = inventory.spelled("masks", masks, "masks", listed)
+    inventory.masks = {spelled.name(id_): path for id_, path in masks.items()}
+    # Only the official images have masks: further ones of the archive come without.
+    tables = (table for name, table in inventory.tables.items() if name != EXTENDED_LABELS)
+    official = next(tables, None)
     if mask_folder(folder, split) is None:
-        name = f"{PREFIXES[split][0]}_Part1_GroundTruth with the masks"
-        inventory.add("masks", [_absent(name, folder, split, "masks")])
+        what = f"{PREFIXES[split][0]}_Part1_GroundTruth with the masks"
+        inventory.add_absent("masks", what, "masks")
     elif strangers(inventory.images, listed, folder):
-        return  # no mask can be told from another, either
-    elif inventory.official is not None or not label_files(folder, split):
-        # Only the official images have masks: further ones of the archive come without.
-        ids = {*inventory.images} if inventory.official is None else {*inventory.official["id"]}
+        return  # masks cannot be told apart, either
+    elif official is not None or not inventory.label_files:
+        ids = {*inventory.images} if official is None else {*official["id"]}
         inventory.add("masks", missing("mask", sorted(ids - {*inventory.masks}), folder, split))
-    if not label_files(folder, split):
+    if not inventory.label_files:
         inventory.add("masks", unpictured(inventory.masks, inventory.images, folder))
-    if listed and _knows_all(inventory, folder):
-        tables = Path(" and ".join(inventory.tables))
-        inventory.add("masks", unlisted("masks", inventory.masks, listed, tables))
+    if listed and inventory.complete:
+        inventory.add("masks", unlisted("masks", inventory.masks, listed, inventory.names))
 
 
-def _knows_all(inventory: Inventory, folder: Path) -> bool:
-    """Whether every table of the split could be read."""
-    return len(inventory.tables) == len(label_files(folder, inventory.split))
-
-
-def _take_metadata(inventory: Inventory, folder: Path) -> None:
+def _take_metadata(inventory: Inventory) -> None:
     try:
-        file = metadata_file(folder, inventory.split)
+        file = metadata_file(inventory.folder, inventory.split)
         if file is None:
             return
         table, faults = inspect_metadata(file)
     except DataError as error:
-        inventory.add("metadata", [_whole(error)])
+        inventory.add("metadata", [_fault(error)])
         return
     inventory.add("metadata", odd_metadata(file), "note")
     inventory.add("metadata", faults)
-    spelled = inventory.spelled("metadata", table.index, file.name)
-    table = table.rename(spelled.names)
-    if inventory.images and (spare := sorted({*table.index} - {*inventory.images})):
-        cure = "they are not used; bring the images, or leave it so"
-        inventory.add(
-            "metadata", [Fault(f"rows of {file.name} without image:", cure, spare)], "note"
+    ids = {*table.rename(inventory.spelled("metadata", table.index, file.name).names).index}
+    if inventory.images and (spare := sorted(ids - {*inventory.images})):
+        fault = Fault(
+            f"rows of {file.name} without an image:",
+            "they are not used; add the images, or leave it so",
+            spare,
         )
+        inventory.add("metadata", [fault], "note")
 
 
-def _whole(error: DataError) -> Fault:
+def _fault(error: DataError) -> Fault:
     """The fault that an error's sentence states, cure and all."""
     what, _, cure = str(error).rpartition("; ")
     return Fault(what, cure.removesuffix("."))
 
 
-def _absent(what: str, folder: Path, split: str, part: str) -> Fault:
-    cure = f"bring it (the official one: {_download(f'--splits {split} --parts {part}')})"
-    return Fault(f"{what} is not in {folder}", cure)
-
-
 def across(inventories: list[Inventory]) -> list[Problem]:
-    """What can be wrong between splits without opening an image; and which are not here."""
+    """Problems between splits that show without opening an image, and which splits are absent."""
     problems = []
-    homes = pd.Series(
-        [inventory.split for inventory in inventories for _ in inventory.listed],
-        index=[id_ for inventory in inventories for id_ in inventory.listed],
-        dtype=str,
-    )
-    for id_, splits in homes[homes.index.duplicated(keep=False)].groupby(level=0):
-        message = (
-            f"{id_} stands in the lists of {' and '.join(splits)}; a network must not be scored "
-            "on images it was trained on: remove it from one of them."
-        )
-        problems.append(Problem("error", "splits", splits.iloc[-1], str(id_), "", message))
+    splits_of: dict[str, list[str]] = {}
+    for inventory in inventories:
+        for id_ in inventory.listed:
+            splits_of.setdefault(id_, []).append(inventory.split)
+    for id_, splits in sorted(splits_of.items()):
+        if len(splits) > 1:
+            message = (
+                f"{id_} is in the lists of {' and '.join(splits)}; a network must not be scored "
+                "on images it was trained on: remove it from one of them."
+            )
+            problems.append(Problem("error", "splits", splits[-1], id_, "", message))
     for split in SPLITS:
         if split not in {inventory.split for inventory in inventories}:
             official = _download(f"--splits {split}")
-            message = f"the {split} split is not here; bring it (the official one: {official})."
+            message = f"the {split} split is absent; add it (the official one: {official})."
             problems.append(Problem("note", "splits", split, "", "", message))
     return problems

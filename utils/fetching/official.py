@@ -1,21 +1,18 @@
-"""ISIC 2017 from the network into a folder: fetched, checked, unpacked, and never twice."""
+"""ISIC 2017 from the network into a folder: fetched, checked and unpacked once."""
 
 from pathlib import Path
 
-from utils.fetching.checksums import read_record
+from utils.fetching.checksums import RECORD, UNPACKED, read_record, unpacked
 from utils.fetching.download import Job, fetch_all, remaining
-from utils.fetching.http import POLICY, RetryPolicy
-from utils.fetching.part import files_of
+from utils.fetching.part import Part
 from utils.fetching.sources import Source
 from utils.fetching.unpack import unpack
-from utils.fetching.unpacked import UNPACKED, unpacked
 from utils.system.console import say
 from utils.system.disk import require_room
 from utils.system.errors import DataError
 from utils.system.files import locked, write_json
 
 ARCHIVES = "archives"
-RECORD = "downloads.json"  # what was fetched; `checksums`
 PICTURES = {".jpg", ".jpeg", ".png"}
 
 
@@ -25,14 +22,13 @@ def fetch_set(
     base_url: str,
     workers: int = 3,
     remove_archives: bool = False,
-    policy: RetryPolicy = POLICY,
 ) -> None:
     """Fetch the wanted files into folder, and unpack the archives.
 
-    A file's checksum is recorded once its content has proved whole (every member of an archive has
-    its own), and compared from then on. Archives go to `archives/` and stay there unless
-    remove_archives. What is here is left alone. Raises DownloadError, UnpackError, DataError or
-    UnwritableError, each with what to do; what came is kept, and the next call resumes it.
+    A file's checksum is recorded once its content has proved complete (every member of an archive
+    has its own), and compared from then on. Archives are kept in `archives/` unless
+    remove_archives. Raises DownloadError, UnpackError, DataError or UnwritableError, each with what
+    to do; the next call resumes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     busy = f"another process is already downloading into {folder}; wait until it has ended"
@@ -41,10 +37,10 @@ def fetch_set(
             record = read_record(folder / RECORD)
             todo = [source for source in wanted if not _was_unpacked(source, folder)]
             jobs = [_job(source, folder, base_url, record) for source in todo]
-            coming = [remaining(job, policy) for job in jobs]
+            coming = [remaining(job) for job in jobs]
             _require_room(folder, jobs, coming, remove_archives)
             total = None if None in coming else sum(size or 0 for size in coming)
-            for source, file in zip(todo, fetch_all(jobs, workers, total, policy), strict=True):
+            for source, file in zip(todo, fetch_all(jobs, workers, total), strict=True):
                 if source.folder:
                     _unpack(source, folder, file.path)
                 record[source.name] = {
@@ -64,19 +60,19 @@ def _job(source: Source, folder: Path, base_url: str, record: dict[str, dict]) -
 
 
 def _require_room(folder: Path, jobs: list[Job], coming: list[int | None], remove: bool) -> None:
-    """Room for what is to come, and for what archives hold: all of it, or the largest one.
+    """DataError without room for the downloads and for what the archives hold, all or the largest.
 
     Photos and masks are compressed already: they are as large outside an archive as in it.
     """
     unpacking = [0]
     for job, left in zip(jobs, coming, strict=True):
-        held = [path.stat().st_size for path in (job.path, files_of(job.path)[0]) if path.exists()]
         if job.kind == "zip" and not (folder / job.path.stem).exists():
-            unpacking.append((left or 0) + sum(held))
+            held = job.path.stat().st_size if job.path.exists() else Part(job.path).size
+            unpacking.append((left or 0) + held)
     needed = sum(left or 0 for left in coming) + (max(unpacking) if remove else sum(unpacking))
     cure = (
         "name a folder on another disk with --data-dir, fetch less at a time (--parts, --splits), "
-        "or let each archive go once it is unpacked (--remove-archives)"
+        "or remove each archive once it is unpacked (--remove-archives)"
     )
     require_room(f"ISIC 2017 ({len(jobs)} files)", folder, needed, cure)
 
@@ -84,14 +80,14 @@ def _require_room(folder: Path, jobs: list[Job], coming: list[int | None], remov
 def _unpack(source: Source, folder: Path, archive: Path) -> None:
     content = unpack(archive, folder / source.folder)
     write_json(folder / UNPACKED, unpacked(folder) | {source.folder: content.files})
-    left_out = f", {content.skipped} left out" * bool(content.skipped)
-    say(f"{source.folder}: {len(content.files)} files{left_out}")
+    skipped = f", {content.skipped} skipped" * bool(content.skipped)
+    say(f"{source.folder}: {len(content.files)} files{skipped}")
 
 
 def _was_unpacked(source: Source, folder: Path) -> bool:
-    """Whether the archive was unpacked and removed, and its files are all here.
+    """Whether the archive was unpacked and removed, and all its files are still here.
 
-    A folder that was filled by hand needs the official number of pictures.
+    A folder filled by hand needs the official number of pictures.
     """
     if not source.folder or (folder / ARCHIVES / source.name).exists():
         return False

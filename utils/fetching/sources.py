@@ -1,7 +1,7 @@
-"""What there is to fetch of ISIC 2017, and what each archive becomes.
+"""The files of ISIC 2017, and the folder that each archive is unpacked to.
 
-The organisers' own storage; images, masks and labels are CC-0. Metadata (age, sex) and superpixels
-lie within the archives of images; superpixels are left out.
+The organisers' own storage; images, masks and labels are CC-0. The archives of images also hold
+metadata (age, sex) and superpixels; superpixels are skipped.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ IMAGES = {"train": 2000, "validation": 150, "test": 600}
 
 @dataclass(frozen=True)
 class Source:
-    """A file of the challenge; an archive has a folder that it unpacks to, with so many files."""
+    """A file of the challenge; an archive has a folder to unpack to, and a number of files."""
 
     name: str
     split: str

@@ -1,18 +1,17 @@
-"""Archives, unpacked all or not at all, and nowhere but in their folder.
+"""Unpacks archives completely or not at all, and nowhere but into their folder.
 
-What an archive says of itself is judged before anything is written (`archives`) and not believed
-afterwards: every byte is counted and checked (size, CRC) on its way to the disk. The work goes on
-in `.<folder>.partial` beside the folder, which takes the folder's name at the end; killed at any
-moment, the next call keeps what is whole and goes on.
+An archive's directory is judged before anything is written (`archives`) and not trusted afterwards:
+the size and CRC of every file are checked while it is written. Files are unpacked into
+`.<folder>.partial` beside the folder, which is renamed at the end; after a kill at any moment the
+next call keeps the complete files and continues.
 """
 
 import shutil
 import zipfile
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from utils.fetching.archives import AGAIN, DAMAGE, Members, UnpackError, opened, select
 from utils.system.console import progress
@@ -20,24 +19,23 @@ from utils.system.disk import require_room
 from utils.system.errors import listed
 from utils.system.files import write_atomic, writing
 
-CHUNK = 2**20  # bytes that are held in memory at once
+CHUNK = 2**20  # bytes held in memory at once
 
 
-@dataclass(frozen=True)
-class Unpacked:
-    """CRC-32 of the archive's files in the folder, and how many were left out on purpose."""
+class Unpacked(NamedTuple):
+    """CRC-32 of the archive's files by name, and how many files were skipped on purpose."""
 
     files: dict[str, int]
     skipped: int
 
 
 def unpack(archive: Path, folder: Path) -> Unpacked:
-    """Put the archive's files into folder, without the folders they have in the archive.
+    """Unpack the archive's files into folder, without the folders they have in the archive.
 
-    Superpixel images, `__MACOSX` and dot files are left out. Files that folder holds already are
-    compared and kept. Raises UnpackError, before anything is written, for an archive that is no
-    whole zip file or holds unsafe members, and for files of folder with other content; while it
-    works, for damaged members. DataError for too full a disk, UnwritableError for one that refuses.
+    Superpixel images, `__MACOSX` and dot files are skipped. Files that folder already holds are
+    compared and kept. Raises UnpackError, before anything is written, for an incomplete or unsafe
+    archive and for files of folder with other content; later for damaged members. DataError for too
+    little disk space, UnwritableError where files cannot be written.
     """
     folder = folder.resolve()  # a link to another disk stays one
     partial = folder.with_name(f".{folder.name}.partial")
@@ -65,53 +63,51 @@ def _lacking(archive: Path, wanted: Members, folder: Path) -> Members:
     if others := sorted(name for name in compared if not _matches(folder / name, wanted[name])):
         raise UnpackError(
             f"files of {folder} differ from those of {archive.name}: {listed(others)}. "
-            f"Move them away to have those of the archive, or move {archive.name} away."
+            f"Move them away to use those of the archive, or move {archive.name} away."
         )
     return {name: info for name, info in wanted.items() if name not in held}
 
 
 def _matches(path: Path, member: zipfile.ZipInfo) -> bool:
-    """Whether the file is what the archive's directory says of the member: size and CRC."""
+    """Whether the file has the size and CRC that the archive's directory gives the member."""
     if not path.is_file() or path.stat().st_size != member.file_size:
         return False
-    check = 0
+    crc = 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
-            check = zlib.crc32(chunk, check)
-    return check == member.CRC
+            crc = zlib.crc32(chunk, crc)
+    return crc == member.CRC
 
 
 def _extract(archive: Path, source: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
-    """Write one member to path, whole or not at all."""
+    """Write one member to path, completely or not at all."""
 
     def copy(file: IO[bytes]) -> None:
-        size = 0
         with source.open(member) as packed:  # its last read compares the CRC
             while chunk := packed.read(CHUNK):
-                size += len(chunk)
                 file.write(chunk)
-        if size != member.file_size:
-            raise zipfile.BadZipFile(f"{size} bytes where {member.file_size} are declared")
+        if file.tell() != member.file_size:
+            raise zipfile.BadZipFile(f"{file.tell()} bytes, but {member.file_size} are declared")
 
     try:
         write_atomic(path, copy)
     except DAMAGE as error:
         raise UnpackError(
-            f"{member.filename} in {archive} is damaged ({error}). {AGAIN} What is unpacked "
-            "already is kept."
+            f"{member.filename} in {archive} is damaged ({error}). {AGAIN} The files unpacked so "
+            "far are kept."
         ) from error
 
 
 def _take_place(partial: Path, folder: Path, lacking: Members) -> None:
-    """Bring what is unpacked to its place; at once, unless folder holds files already."""
+    """Move the unpacked files to their place: in one step, unless folder already holds files."""
     if not lacking:
         shutil.rmtree(partial, ignore_errors=True)
         return
-    for path in partial.iterdir():  # what an interrupted call has left
+    for path in partial.iterdir():  # left by an interrupted call
         if path.name not in lacking:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     with suppress(OSError):
-        folder.rmdir()  # an empty one makes way
+        folder.rmdir()  # only if it is empty
     if not folder.exists():
         partial.rename(folder)
         return

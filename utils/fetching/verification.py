@@ -1,7 +1,7 @@
-"""Is this tree the whole ISIC 2017, and nothing else? Every file is read to its last byte.
+"""Is this tree the complete ISIC 2017, and nothing else? Every file is read to its last byte.
 
-Nothing stops at the first problem, and nothing is written but the list that the user asks for. An
-error is what changes or stops a training or a score; a note is what one should know.
+All problems are collected, and nothing is written but the list that the user asks for. An error
+changes or stops a training or a score; a note is good to know.
 """
 
 import os
@@ -19,9 +19,9 @@ from utils.data.orientation import AS_STORED, UNDECIDED
 from utils.data.splits import CLASSES, is_demo
 from utils.data.tree import EXTENDED_LABELS
 from utils.fetching import inventory
+from utils.fetching.checksums import unpacked
 from utils.fetching.duplicates import Picture, nearly_same, perceptual_hash, same
 from utils.fetching.inventory import Inventory, Problem
-from utils.fetching.unpacked import unpacked
 from utils.system.console import progress
 from utils.system.errors import DataError, listed, printable
 from utils.system.files import write_table
@@ -40,13 +40,13 @@ CHECKS = (
     "files",  # images and masks decode to the last byte, and are what their archives held
     "sizes",  # a mask has its image's size
     "counts",  # the classes have as many images as in the official set
-    "splits",  # no id stands in two splits; which splits are not here
-    "duplicates",  # no picture stands there twice, to the last pixel
+    "splits",  # no id is in two splits; which splits are absent
+    "duplicates",  # no picture occurs twice, to the last pixel
     "near duplicates",  # nor nearly so
-    "orientation",  # the camera's turn: whether it is applied, and that the mask says so
+    "orientation",  # the camera's rotation: whether it is applied, and that the mask confirms it
     "metadata",  # age and sex can be read, each row with an image
 )
-# Along an image's border there is skin. Of the 2150 official training and validation masks (256 px)
+# An image's border shows skin. Of the 2150 official training and validation masks (256 px)
 # lesion fills half of it or more in 4, all of them right by their photos, whose lesions hardly fit:
 # ISIC_0000203, 0011121, 0015062, 0015372; the next fills 39 %. With lesion and skin exchanged 2146
 # are named: all but these 4.
@@ -62,10 +62,7 @@ class _Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """What was found: the table of classes, the list of problems, and how long it took.
-
-    counts has a row for each list of labels, problems the columns of `inventory.Problem`.
-    """
+    """The class counts, one row for each label list; the problems as a table; and the duration."""
 
     counts: pd.DataFrame
     problems: pd.DataFrame
@@ -75,20 +72,22 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether there is no error; notes do no harm."""
+        """Whether there is no error."""
         return not (self.problems["severity"] == "error").any()
 
     def summary(self) -> str:
         """How many images, how quickly, how many errors and notes."""
-        errors, notes = ((self.problems["severity"] == kind).sum() for kind in ("error", "note"))
+        counts = []
+        for kind in ("error", "note"):
+            number = int((self.problems["severity"] == kind).sum())
+            counts.append(f"{number:,} {kind}{'s' if number != 1 else ''}")
         return (
             f"{self.images:,} images verified in {self.seconds:.1f} s "
-            f"({self.images / max(self.seconds, 1e-9):.0f} a second): "
-            f"{_several(errors, 'error')}, {_several(notes, 'note')}."
+            f"({self.images / max(self.seconds, 1e-9):.0f} a second): {', '.join(counts)}."
         )
 
     def table(self) -> pd.DataFrame:
-        """A line for each check that was made: errors, notes, and the first that they name."""
+        """A line for each check: its errors, its notes, and the first ids or files they name."""
         lines = []
         for name in self.checks:
             problems = self.problems[self.problems["check"] == name]
@@ -99,7 +98,7 @@ class Report:
         return pd.DataFrame(lines, columns=["check", "errors", "notes", "first"]).set_index("check")
 
     def write(self, file: Path) -> None:
-        """Write the list of all problems as csv. Raises DataError where it cannot be written."""
+        """Write all problems as csv. Raises DataError if the file cannot be written."""
         try:
             write_table(file, self.problems)
         except OSError as error:
@@ -110,7 +109,7 @@ class Report:
 
 
 def verify(data_dir: Path, near: bool = False, workers: int | None = None) -> Report:
-    """Check everything in the tree; with near, look for pictures that are nearly the same too.
+    """Check everything in the tree; with near, look for near duplicates, too.
 
     Raises DataError for a folder that cannot be listed, or holds nothing of ISIC 2017.
     """
@@ -138,14 +137,10 @@ def verify(data_dir: Path, near: bool = False, workers: int | None = None) -> Re
     return Report(shown, table, checks, len(pairs), time.monotonic() - start)
 
 
-def _several(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' if number != 1 else ''}"
-
-
 def _examine_all(
     pairs: list[_Pair], published: Published, near: bool, workers: int | None
 ) -> Iterator[tuple[list[Problem], Picture]]:
-    """What `_examine` says of each pair, in order. Files are decoded in threads."""
+    """The results of `_examine` for each pair, in order. Files are decoded in threads."""
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         results = pool.map(lambda pair: _examine(pair, published, near), pairs)
         try:
@@ -155,69 +150,58 @@ def _examine_all(
 
 
 def _examine(pair: _Pair, published: Published, near: bool) -> tuple[list[Problem], Picture]:
-    """What is wrong with an image and its mask; the picture, to be compared with the others."""
+    """The problems of an image and its mask; the picture, to be compared with the others."""
     problems = []
     facts = check(pair.image, pair.mask)
     if isinstance(facts, str):
         fault, facts = facts, check(pair.image, "")
         bad = pair.image if isinstance(facts, str) else pair.mask
-        message = f"{printable(fault)}; mend it, or bring an undamaged copy."
+        message = f"{printable(fault)}; repair it, or replace it by an undamaged copy."
         problems.append(_problem("error", "files", pair, message, bad))
     else:
         problems += [*_mask_problems(pair, facts), *_orientation_problems(pair, facts)]
     if isinstance(facts, str):
         return problems, Picture(pair.split, pair.id, None, None)
-    problems += _changed(pair, facts, published)
-    hash_ = perceptual_hash(pair.image, pair.mask) if near else None
-    return problems, Picture(pair.split, pair.id, facts.pixels_sha256, hash_)
-
-
-def _changed(pair: _Pair, facts: Facts, published: Published) -> list[Problem]:
-    """A file that is not what its archive held: decoders do not notice a damaged middle."""
-    problems = []
     for file, crc in ((pair.image, facts.crc), (pair.mask, facts.mask_crc)):
         path = Path(file)
         if crc is not None and published.get(path.parent.name, {}).get(path.name, crc) != crc:
             message = f"{printable(path.name)} is not what its archive held; fetch the file again."
             problems.append(_problem("error", "files", pair, message, file))
-    return problems
+    hash_ = perceptual_hash(pair.image, pair.mask) if near else None
+    return problems, Picture(pair.split, pair.id, facts.pixels_sha256, hash_)
 
 
-def _mask_problems(pair: _Pair, facts: Facts) -> list[Problem]:
-    if not pair.mask:
-        return []
-    problems = []
-    image_size, mask_size = facts[:2], facts[2:4]
-    if image_size != mask_size:
+def _mask_problems(pair: _Pair, facts: Facts) -> Iterator[Problem]:
+    start = f"the mask of {pair.id}"
+    if pair.mask and facts[:2] != facts[2:4]:
         message = (
-            "the mask of {} is {}×{} px, its image {}×{}; expected the same size. Bring the mask "
-            "that was drawn on this very image.".format(pair.id, *mask_size, *image_size)
+            "{} is {}×{} px, its image {}×{}; expected the same size. Add the mask that was drawn "
+            "on this very image.".format(start, *facts[2:4], *facts[:2])
         )
-        problems.append(_problem("error", "sizes", pair, message, pair.mask))
-    if facts.lesion_pixels == 0:
-        message = f"the mask of {pair.id} is empty: no pixel is lesion; bring the one it should be."
-        problems.append(_problem("error", "masks", pair, message, pair.mask))
+        yield _problem("error", "sizes", pair, message, pair.mask)
+    if pair.mask and facts.lesion_pixels == 0:
+        message = f"{start} is empty: no pixel is lesion; replace it by the right one."
+        yield _problem("error", "masks", pair, message, pair.mask)
     if facts.lesion_border >= BORDER:
         message = (
-            f"the mask of {pair.id} has lesion along {facts.lesion_border:.0%} of the image's "
-            "border, which is mostly skin; look whether lesion (255) and skin (0) are exchanged."
+            f"{start} has lesion along {facts.lesion_border:.0%} of the image's border, which is "
+            "mostly skin; check whether lesion (255) and skin (0) are exchanged."
         )
-        problems.append(_problem("note", "masks", pair, message, pair.mask))
-    return problems
+        yield _problem("note", "masks", pair, message, pair.mask)
 
 
-def _orientation_problems(pair: _Pair, facts: Facts) -> list[Problem]:
+def _orientation_problems(pair: _Pair, facts: Facts) -> Iterator[Problem]:
     if facts.orientation == 1 or (pair.mask and facts[:2] != facts[2:4]):
-        return []
-    severity, message = "note", f"{pair.id} has the EXIF orientation {facts.orientation}, which is "
+        return
+    severity, start = "note", f"{pair.id} has the EXIF orientation {facts.orientation}, which is"
     if facts.lies == UNDECIDED:
         severity, message = "error", f"{pair.id} {undecided(facts.orientation)}."
     elif facts.lies == AS_STORED:
-        message += "not applied: its mask has the size of the stored pixels; nothing needs doing."
+        message = f"{start} ignored: its mask has the size of the stored pixels; nothing to do."
     else:
         reason = "its mask has that size" if pair.mask else "every viewer shows it so"
-        message += f"applied: {reason}; nothing needs doing."
-    return [_problem(severity, "orientation", pair, message, pair.image)]
+        message = f"{start} applied: {reason}; nothing to do."
+    yield _problem(severity, "orientation", pair, message, pair.image)
 
 
 def _problem(severity: str, check: str, pair: _Pair, message: str, file: str) -> Problem:
@@ -225,17 +209,17 @@ def _problem(severity: str, check: str, pair: _Pair, message: str, file: str) ->
 
 
 def _counts(splits: list[Inventory]) -> pd.DataFrame:
-    """Images of each class in each list of labels, with the official numbers beside them."""
-    names = [*CLASSES, "all"]
+    """Images of each class in each list of labels, and the official numbers."""
     counts: dict[str, list] = {}
     for split in splits:
         for file, table in split.tables.items():
-            here = [int((table["label"] == label).sum()) for label in range(len(CLASSES))]
-            official: list = [*OFFICIAL[split.split], sum(OFFICIAL[split.split])]
             name = split.split
+            official: list = [*OFFICIAL[name], sum(OFFICIAL[name])]
             if file == EXTENDED_LABELS:
                 name, official = "train, enlarged list", [pd.NA] * 4
-            counts[name] = [*here, len(table), *official]
+            labels = table["label"].tolist()
+            counts[name] = [*map(labels.count, range(len(CLASSES))), len(labels), *official]
+    names = [*CLASSES, "all"]
     columns = [*names, *(f"official {name}" for name in names)]
     return pd.DataFrame.from_dict(counts, "index", columns=columns).astype("Int64")
 
@@ -243,13 +227,12 @@ def _counts(splits: list[Inventory]) -> pd.DataFrame:
 def _wrong_counts(counts: pd.DataFrame) -> list[Problem]:
     problems = []
     for split, row in counts.dropna().iterrows():
-        here, official = row.iloc[: len(CLASSES)], row.iloc[len(CLASSES) + 1 : -1]
-        if here.tolist() != official.tolist():
-            numbers = "/".join(map(str, here)), "/".join(map(str, official))
+        actual, official = ("/".join(map(str, row.iloc[k : k + 3])) for k in (0, 4))
+        if actual != official:
             message = (
-                "the {} list holds {} melanomas / seborrheic keratoses / benign; expected {}, as "
-                "ISIC 2017 has. Its scores cannot be compared with published ones: bring the "
-                "official list, unless this is a set of your own.".format(split, *numbers)
+                f"the {split} list holds {actual} melanomas / seborrheic keratoses / benign; "
+                f"expected {official}, as ISIC 2017 has. Its scores cannot be compared with "
+                "published ones: use the official list, unless this is a set of your own."
             )
             problems.append(Problem("error", "counts", str(split), "", "", message))
     return problems

@@ -2,14 +2,13 @@
 
 The notebooks are as they are committed, with runs of both tasks beside them.
 
-Needs Chromium; without it these tests are skipped, and say so. Screenshots lie in pytest's
-temporary folder (`--basetemp` names another).
+Without Chromium these tests are skipped. Screenshots are in pytest's temporary folder (`--basetemp`
+names another).
 """
 
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -23,10 +22,8 @@ import pytest
 import small_run
 import small_seg
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
-from ways import checkout
+from ways import CHROMIUM, FLAGS, checkout
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
 TO_RUN_ALL, TO_CHANGE = 300_000, 60_000  # milliseconds
 expect.set_options(timeout=TO_CHANGE)
 # A traceback is drawn like what a cell writes to stderr, and neither has a place here.

@@ -4,7 +4,6 @@ The third way, a person in JupyterLab, is in test_browser.py.
 """
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -91,13 +90,3 @@ def test_a_script_on_another_split_with_other_views(
     for _ in range(1, times):
         run([sys.executable, str(file)], elsewhere)
         assert contents(made) | contents(folders[0]) == first
-
-
-def test_a_missing_run_is_answered_with_the_command_that_makes_it(
-    demo_set: Path, tmp_path: Path
-) -> None:
-    file = script(NOTEBOOK, tmp_path, runs="2-1-s5", data_dir=str(demo_set))
-    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "no run '2-1-s5'; make it with\n    python reproduce.py 2-1 --profile" in done.stderr
-    assert "--seeds 5" in done.stderr

@@ -20,6 +20,7 @@ import nets
 from study.notebooks import check_parameters
 from study.tasks import EVALUATION
 from utils import data, logger, loss
+from utils.data import store
 from utils.system.errors import RunError
 from utils.system.project import PROJECT
 
@@ -210,6 +211,33 @@ def test_a_run_of_the_other_task_is_answered_with_the_notebook_that_evaluates_it
 ) -> None:
     with pytest.raises(RunError, match=said):
         first_cells(notebook, 2, runs=wanted.format(models=with_models))
+
+
+@pytest.mark.usefixtures("with_models")
+@pytest.mark.parametrize(
+    ("notebook", "parameters", "command"),
+    [
+        ("Segmentation.ipynb", {"experiment": "seg-5", "encoder_from": "1-2-s7"}, "1-2"),
+        ("Evaluation-Cls.ipynb", {"runs": "2-1-s5"}, "2-1 --profile .*--seeds 5"),
+        ("Evaluation-Seg.ipynb", {"runs": "seg-1-s5"}, "seg-1"),
+    ],
+)
+def test_a_missing_run_is_answered_with_the_command_that_makes_it_before_any_work(
+    notebook: str,
+    parameters: dict[str, str],
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store, "prepare", lambda *_: pytest.fail("work has begun"))
+    missing = parameters.get("runs") or parameters["encoder_from"]
+    if notebook == "Segmentation.ipynb":
+        parameters = parameters | {"run_dir": str(tmp_path / "run")}
+    with pytest.raises(
+        RunError, match=rf"no run '{missing}'; make it with\n    python reproduce\.py {command}"
+    ):
+        first_cells(notebook, 4, **parameters)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ The third way, a person in JupyterLab, is in test_browser.py.
 import hashlib
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import small_run
 import small_seg
 import torch
 from safetensors.torch import load_file
+from study_folders import classifier
 from ways import RUN_FILES, TIMES, contents, outputs, papermill, run, script
 
 import experiments
@@ -91,16 +91,6 @@ class TestLesson:
             assert "is finished after 2 epochs; nothing to train" in again
             assert contents(tmp_path / "run") == first
 
-    def test_what_is_missing_is_said_before_any_work(self, demo_set: Path, tmp_path: Path) -> None:
-        where = {"data_dir": str(demo_set), "run_dir": str(tmp_path / "run")}
-        file = script(LESSON, tmp_path, experiment="seg-5", encoder_from="1-2-s7", **where)
-        done = subprocess.run(
-            [sys.executable, str(file)], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 1
-        assert "no run '1-2-s7'; make it with\n    python reproduce.py 1-2" in done.stderr
-        assert not (tmp_path / "run").exists()
-
 
 @pytest.mark.slow  # tests/model/test_training.py kills what trains both
 def test_a_run_killed_anywhere_ends_like_one_that_was_not(demo_set: Path, tmp_path: Path) -> None:
@@ -171,15 +161,6 @@ class TestEvaluation:
         assert "seg-4-s0/per-image-validation-4-views.csv" in first
         assert len(list((folder / "masks-validation-4-views").glob("*_segmentation.png"))) == 8
 
-    def test_a_missing_run_is_answered_with_the_command_that_makes_it(
-        self, demo_set: Path, tmp_path: Path
-    ) -> None:
-        file = script(EVALUATION, tmp_path, runs="seg-1-s5", data_dir=str(demo_set))
-        command = [sys.executable, str(file)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 1
-        assert "no run 'seg-1-s5'; make it with\n    python reproduce.py seg-1" in done.stderr
-
 
 class TestEncoderFrom:
     def find(self, models: Path, demo_set: Path, name: str | None, **changes) -> encoder.Start:
@@ -222,15 +203,14 @@ class TestEncoderFrom:
 
     def test_one_name_for_several_runs(self, demo_set: Path, tmp_path: Path) -> None:
         for seed in (0, 1):
-            small_run.finished(demo_set, tmp_path / f"demo-demo/1-5-s{seed}", "1-5", seed=seed)
+            classifier(tmp_path / f"demo-demo/1-5-s{seed}", experiments.get("1-5", "demo"))
         with pytest.raises(RunError, match=r"'1-5', which names 2 runs: demo-demo/1-5-s0, demo-d"):
             self.find(tmp_path, demo_set, "1-5")
 
 
-def test_runs_are_found_under_any_name(demo_set: Path, tmp_path: Path) -> None:
-    small_seg.finished(demo_set, tmp_path / "demo-demo/my-try")
-    for name in ("seg-4-scratch-s0", "seg-4-s0.1"):
-        shutil.copytree(tmp_path / "demo-demo/my-try", tmp_path / "demo-demo" / name)
+def test_runs_are_found_under_any_name(models: Path, demo_set: Path, tmp_path: Path) -> None:
+    for name in ("my-try", "seg-4-scratch-s0", "seg-4-s0.1"):
+        shutil.copytree(models / "demo-demo/seg-4-s0", tmp_path / "demo-demo" / name)
     rows = experiments.segmentation.ROWS
     assert set(runs.find(None, demo_set, rows, models=tmp_path)) == {"my-try", "seg-4-scratch-s0"}
     assert list(runs.find("my-try", demo_set, rows, models=tmp_path)) == ["my-try"]
@@ -241,8 +221,10 @@ def test_runs_are_found_under_any_name(demo_set: Path, tmp_path: Path) -> None:
         runs.find("my-try", demo_set, rows, models=tmp_path)
 
 
-def test_results_of_weights_that_are_gone_are_removed(demo_set: Path, tmp_path: Path) -> None:
-    small_seg.finished(demo_set, tmp_path / "run")
+def test_results_of_weights_that_are_gone_are_removed(
+    models: Path, demo_set: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(models / "demo-demo/seg-4-s0", tmp_path / "run")
     (tmp_path / "run/masks-test").mkdir()
     first = (tmp_path / "run/per-image-test.csv").read_bytes()
     for name in ("last.pt", "best.safetensors"):

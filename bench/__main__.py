@@ -31,27 +31,27 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 def main(given: list[str] | None = None) -> Path:
     """Measure, print, save; returns the path of the JSON file."""
     asked = arguments(given)
-    # Only now what takes seconds to import.
+    # These take seconds to import.
     from dataclasses import asdict, replace
 
-    from bench import machine, measures, report
+    from bench import measures, report
     from bench.settings import QUICK, Settings
     from utils import data
     from utils.system.console import say
 
     settings = replace(QUICK if asked.quick else Settings(), fullres=asked.fullres)
     settings = replace(settings, compile=settings.compile and not asked.no_compile)
-    about = machine.describe(settings.device) | {"load_before": machine.load()}
+    about = measures.describe(settings.device) | {"load_before": measures.load()}
     about |= {"settings": {k: str(v) for k, v in asdict(settings).items()}}
     started = time.monotonic()
     results = []
     with tempfile.TemporaryDirectory() as cache:
-        # An empty one, or the seconds of compiling would be those of reading an earlier result.
+        # Empty, so that compiling is measured and not the reading of an earlier result.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
         for result in measures.measure(asked.parts, data.locate(asked.data_dir), settings):
             results.append(result)
             say(report.line(result))
-    about |= {"load_after": machine.load(), "seconds": time.monotonic() - started}
+    about |= {"load_after": measures.load(), "seconds": time.monotonic() - started}
     out = asked.out or RESULTS / f"{datetime.now():%Y-%m-%d-%H%M}.json"
     report.save(out, results, about)
     say("")

@@ -1,7 +1,7 @@
 """The earlier code's way, written plainly: fp32, NCHW, eager, JPEGs decoded again and again.
 
 The layers are those of our networks, and of torchvision's, but for the attention:
-`nn.Softmax2d` attends over the channels, and autograd finds the gradient by itself. The patches
+`nn.Softmax2d` attends over the channels, and autograd derives the gradient. The patches
 come from the image file through PIL and torchvision's transforms, and each of the nine test views
 decodes the file anew.
 """
@@ -63,7 +63,7 @@ def build(name: str) -> nn.Module:
 
 
 def training_step(name: str, image_size: int, batch_size: int, device: torch.device) -> Work:
-    """One training step of the network on a batch that lies ready: weighted classes."""
+    """One training step of the network on a ready batch: weighted classes."""
     loss = nn.CrossEntropyLoss(weight=torch.tensor([2.5, 2.5, 0.5], device=device))
     images = torch.randn(batch_size, 3, image_size, image_size, device=device)
     labels = torch.arange(batch_size, device=device) % 3
@@ -112,7 +112,7 @@ def view(image: Image.Image, number: int) -> Image.Image:
 
 
 class Decoded(Dataset):
-    """Image files, or pairs of them, each decoded whenever it is asked for."""
+    """Image files, or pairs of them, each decoded whenever it is read."""
 
     def __init__(self, files: Sequence[Any], decode: Callable[[Any], Any]) -> None:
         self.files, self.decode = files, decode

@@ -41,7 +41,7 @@ def dice_and_cross_entropy(logits: Tensor, masks: Tensor) -> Tensor:
 
 
 def training_step(name: str, image_size: Size, batch_size: int, device: torch.device) -> Work:
-    """One training step of the network on a batch that lies ready."""
+    """One training step of the network on a ready batch."""
     width, height = image_size
     images = torch.rand(batch_size, 3, height, width, device=device)
     masks = torch.randint(0, 2, (batch_size, 1, height, width), device=device).float()

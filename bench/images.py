@@ -1,4 +1,4 @@
-"""Loading and augmenting, without a network: the prepared store against decoding every time."""
+"""Loading and augmenting: the prepared store against decoding every time; and scoring masks."""
 
 import tempfile
 import time
@@ -11,13 +11,17 @@ from typing import cast
 import pandas as pd
 
 import experiments
-from bench import baseline, baseline_seg, tasks
-from bench.report import Result, compare
+import nets
+from bench import baseline, baseline_seg
+from bench.report import Result, compare, rate
 from bench.settings import Settings, Source
 from bench.tasks import Trained
 from bench.timing import Work, alternate, paid_back, passes
 from experiments import SegmentationRow
+from utils import data, task
 from utils.data import loaders, patches, store
+from utils.evaluation import full_size, mask_settings
+from utils.model import recipe
 
 AIM_EPOCH, AIM_VIEWS = 20.0, 10.0
 PAIR = ("earlier code", "ours")
@@ -58,6 +62,24 @@ def with_masks(source: Source, settings: Settings) -> Result:
     return compare(name, times, *PAIR, per=len(images), note=_cost_note(cost, times))
 
 
+def scored_masks(source: Source, settings: Settings) -> Result:
+    """Masks scored end to end: network, original size, counts at every threshold."""
+    images = source.images(settings)
+    experiment = settings.segmenter("lite_unet")
+    network = nets.build("lite_unet", 1).to(settings.device)
+    precision = recipe.choose_precision("auto", network, settings.device)
+    how = mask_settings(experiment, precision, views=1, clean_up=False)
+    with _prepared(images, experiment) as (prepared, _):
+        pixels = data.masks.TestImages(
+            prepared, images, experiment.image_size, experiment.test_image
+        )
+        work = {"ours": lambda: full_size.evaluate(network, pixels, images, how)}
+        times = alternate(work, settings.rounds)
+    side = experiment.image_size[0]
+    note = f"lite_unet at {side} px, {precision}, one view, 19 thresholds"
+    return rate(f"scoring masks, {len(images)} {source.name}", times["ours"], len(images), note)
+
+
 @contextmanager
 def _prepared(images: pd.DataFrame, experiment: Trained) -> Iterator[tuple[store.Store, float]]:
     """A fresh store of the images while this is open, and the seconds that it took."""
@@ -68,7 +90,7 @@ def _prepared(images: pd.DataFrame, experiment: Trained) -> Iterator[tuple[store
 
 
 def _epoch(experiment: Trained, prepared: store.Store, images: pd.DataFrame) -> Work:
-    trained = tasks.training_set(experiment, prepared, images)
+    trained = task.of(experiment).training_set(experiment, prepared, images)
     return passes(loaders.training_loader(trained, experiment.batch_size, 0))
 
 

@@ -1,4 +1,4 @@
-"""The whole training loop with its loader, against the same steps on a batch that lies ready."""
+"""The whole training loop with its loader, against the same steps on a ready batch."""
 
 import tempfile
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from bench.report import Result, compare
 from bench.settings import Settings
 from bench.timing import ratio, timer
 from bench.training import training_step
-from utils import data, logger, model
+from utils import data, logger, model, task
 from utils.data import loaders, store
 
 AIMS = {"arl18": 0.95}  # of the rate on a ready batch
@@ -34,7 +34,7 @@ def training_loop(
     images, batch = data.read(data_dir), experiment.batch_size
     prepared = store.prepare(data_dir, images, experiment.stored_size)
     images = images[images["split"] == "train"].head(count * batch)
-    trained = tasks.training_set(experiment, prepared, images)
+    trained = task.of(experiment).training_set(experiment, prepared, images)
     loader = loaders.training_loader(trained, batch, experiment.workers)
     torch.manual_seed(0)
     network = nets.build(experiment.network)

@@ -1,8 +1,8 @@
 """Peak memory of preparing and loading against the number of images, each in a fresh process.
 
 `python -m bench.memory FOLDER COUNT` prints it for COUNT synthetic images. What is counted is the
-memory of the process itself; the pages of a mapped file are the system's, which takes them back
-whenever it likes.
+memory of the process itself; the pages of a mapped file are the system's, which may
+reclaim them at any time.
 """
 
 import json

@@ -1,13 +1,10 @@
-"""What training classifiers and segmenters differ in: the loss, a ready batch, the images."""
+"""What training classifiers and segmenters differ in: the loss and a ready batch."""
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from experiments import ClassificationRow, SegmentationRow
-from utils import loss, task
-from utils.data import loaders
-from utils.data.store import Store
+from utils import loss
 
 Trained = ClassificationRow | SegmentationRow
 
@@ -31,8 +28,3 @@ def ready_batch(experiment: Trained, device: torch.device) -> tuple[Tensor, Tens
         labels = torch.arange(count) % experiment.num_classes
     images = torch.randint(0, 256, (count, height, width, 3), dtype=torch.uint8)
     return images.to(device).movedim(-1, -3), labels.to(device)
-
-
-def training_set(experiment: Trained, prepared: Store, images: pd.DataFrame) -> loaders.TrainingSet:
-    """The experiment's augmented images from the store."""
-    return task.of(experiment).training_set(experiment, prepared, images)

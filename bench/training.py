@@ -1,4 +1,4 @@
-"""A training step on a batch that lies ready: ours against the earlier code, ARL against ResNet."""
+"""A training step on a ready batch: ours against the earlier code, ARL against ResNet."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ LABELS = {
     "lite_unet": "Lite-UNet",
 }
 ROUNDS = {"unet": 3, "dense_unet": 3}  # where the earlier code's step takes many seconds
-# Where networks are compiled, too. Segmenters gain nothing by it on a CPU: CPU seconds of a step,
+# Where networks are compiled, too. Segmenters gain nothing on a CPU: CPU seconds of a step,
 # eager and compiled, on one core with AMX, batch 8 of 192 px: lite_unet 1.2 and 1.2, arl_unet 2.0
 # and 2.2.
 COMPILE_ON = {"labels": ("cpu", "cuda"), "masks": ("cuda",)}
@@ -84,7 +84,15 @@ def steps(name: str, experiment: tasks.Trained, settings: Settings) -> list[Resu
     rounds = min(settings.rounds, ROUNDS.get(name, settings.rounds))
     times = alternate(contenders, rounds, settings.least)
     results = list(_against_baseline(name, times, compiling, batch))
-    return results + (list(_arl_results(times, batch)) if name == "arl50" else [])
+    if name == "arl50":
+        for how, suffix in (("eager", ""), ("compiled", " compiled")):
+            pair = f"arl50{suffix}", f"resnet50{suffix}"
+            if pair[0] in times:
+                measure, note = f"ARL-CNN50 over ResNet-50, {how}", "compared with ResNet-50"
+                results.append(
+                    compare(measure, times, *pair, batch, aim=AIM_ARL, at_most=True, note=note)
+                )
+    return results
 
 
 def _against_baseline(
@@ -106,19 +114,3 @@ def _against_baseline(
         aim = AIMS.get(name) if way == fastest else None
         measure = f"{LABELS[name]} training step, {how}"
         yield compare(measure, times, "earlier code", way, batch, aim=aim, note=note)
-
-
-def _arl_results(times: dict[str, list[float]], batch: int) -> Iterator[Result]:
-    """ARL-CNN50 over ResNet-50 under equal settings."""
-    for how, suffix in (("eager", ""), ("compiled", " compiled")):
-        if f"arl50{suffix}" in times:
-            yield compare(
-                f"ARL-CNN50 over ResNet-50, {how}",
-                times,
-                f"arl50{suffix}",
-                f"resnet50{suffix}",
-                batch,
-                aim=AIM_ARL,
-                at_most=True,
-                note="compared with ResNet-50",
-            )

@@ -16,11 +16,11 @@ from PIL import Image
 import experiments
 import nets
 from bench import __main__ as command
-from bench import baseline, baseline_seg, machine, report, tasks, timing, training
+from bench import baseline, baseline_seg, measures, report, tasks, timing, training
 from bench.report import Result, compare
 from bench.settings import QUICK, SEGMENTERS, Settings
 from nets import arl
-from utils import loss
+from utils import loss, task
 from utils.data import loaders, patches, store
 from utils.system.project import PROJECT
 
@@ -174,7 +174,7 @@ class TestTasks:
         ):
             prepared = store.prepare(demo_set, demo_rows, experiment.stored_size)
             count = experiment.batch_size
-            images = tasks.training_set(experiment, prepared, demo_rows.head(count))
+            images = task.of(experiment).training_set(experiment, prepared, demo_rows.head(count))
             batch = next(iter(loaders.training_loader(images, count, 0)))
             found = tasks.ready_batch(experiment, CPU)
             for ready, loaded in zip(found, (batch["image"], batch["label"]), strict=True):
@@ -275,7 +275,7 @@ class TestReport:
 
 
 def test_machine_says_what_the_numbers_depend_on() -> None:
-    about = machine.describe(CPU)
+    about = measures.describe(CPU)
     assert about["torch_threads"] == torch.get_num_threads()
     assert torch.__version__.startswith(about["versions"]["torch"])
     assert about["memory_gb"] > 0.5

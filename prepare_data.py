@@ -1,4 +1,4 @@
-"""Download ISIC 2017, verify that it is whole, and prepare it for training.
+"""Download ISIC 2017, verify that it is complete, and prepare it for training.
 
     python prepare_data.py download                  images, masks, labels: about 12 GB
     python prepare_data.py verify                    every file, to its last byte
@@ -6,9 +6,9 @@
     python prepare_data.py patches                   the crops that row 1-4 (profile paper) needs
     python prepare_data.py extras --list LIST.csv    the further images of an enlarged list
 
-Each resumes where it was stopped, and does nothing where nothing is left to do. The exit status is
-0 where all is well, 1 where something is not (the last line says what), 130 after Ctrl-C. What each
-file is and how long it takes: docs/data.md.
+Each resumes where it was stopped, and does nothing if nothing is left to do. The exit status is 0
+on success, 1 on failure (the last line says why), 130 after Ctrl-C. What each file is and how long
+it takes: docs/data.md.
 """
 
 import argparse
@@ -38,69 +38,46 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = line.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_download(_command(commands, "download", download, "fetch and unpack the archives"))
-    _add_extras(
-        _command(commands, "extras", bring_extras, "fetch the further images of an enlarged list")
-    )
-    _add_verify(_command(commands, "verify", check, "prove that every file is whole"))
-    _add_prepare(_command(commands, "prepare", prepare, "decode every image once"))
-    _add_patches(_command(commands, "patches", cut_patches, "cut the crops of row 1-4"))
+    add = _command(commands, "download", download, "fetch and unpack the archives")
+    add("--parts", nargs="+", choices=fetching.PARTS, default=fetching.PARTS, help="default: all")
+    add("--splits", nargs="+", choices=data.SPLITS, default=data.SPLITS, help="default: all")
+    mirror = f"where the files are; default {fetching.BASE_URL}"
+    add("--base-url", metavar="URL", default=fetching.BASE_URL, help=mirror)
+    add("--jobs", type=_between(1, 64), default=3, help="files at a time; default 3")
+    remove = "remove each archive once it is unpacked: 18 GB of room are enough, not 25"
+    add("--remove-archives", action="store_true", help=remove)
+
+    add = _command(commands, "extras", add_extras, "fetch the further images of an enlarged list")
+    columns = ", ".join(data.names.LABEL_COLUMNS)
+    enlarged = f"csv with {columns}, such as {data.names.EXTENDED_LABELS}"
+    add("--list", required=True, metavar="CSV", help=enlarged)
+
+    add = _command(commands, "verify", check, "prove that every file is complete")
+    add("--near", action="store_true", help="look for near duplicates, too")
+    every = "file for the full list of problems; default verify.csv in the working directory"
+    add("--csv", default="verify.csv", metavar="FILE", help=every)
+
+    add = _command(commands, "prepare", prepare, "decode every image once")
+    sizes = "px: 256 for squares, 336x224 for width x height; default 256"
+    add("--sizes", nargs="+", type=_size, default=[Size(256, 256)], help=sizes)
+    add("--train-list", choices=data.TRAIN_LISTS, default="official", help="default official")
+
+    add = _command(commands, "patches", cut_patches, "cut the crops of row 1-4")
+    side = "px of each crop; default 256"
+    add("--side", type=_between(SMALLEST, LARGEST), default=256, help=side)
+    add("--seed", type=_between(0, 2**32 - 1), default=0, help="another number, other crops")
     return line
 
 
-def _command(commands: Any, name: str, run: Command, what: str) -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, run: Command, what: str) -> Callable[..., object]:
+    """Adds a command with --data-dir; returns what adds another option to it."""
     command = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
     command.set_defaults(run=run)
     where = "the folder of ISIC 2017; default Data/ISIC2017 in the project"
     if name != "download":
         where += ", else $ISIC2017_DIR, else the synthetic demo set ('demo')"
     command.add_argument("--data-dir", metavar="DIR", help=where)
-    return command
-
-
-def _add_download(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--parts", nargs="+", choices=fetching.PARTS, default=fetching.PARTS, help="default: all"
-    )
-    command.add_argument(
-        "--splits", nargs="+", choices=data.SPLITS, default=data.SPLITS, help="default: all"
-    )
-    mirror = f"where the files lie; default {fetching.BASE_URL}"
-    command.add_argument("--base-url", metavar="URL", default=fetching.BASE_URL, help=mirror)
-    command.add_argument(
-        "--jobs", type=_between(1, 64), default=3, help="files at a time; default 3"
-    )
-    remove = "remove each archive once it is unpacked: 18 GB of room are enough, not 25"
-    command.add_argument("--remove-archives", action="store_true", help=remove)
-
-
-def _add_extras(command: argparse.ArgumentParser) -> None:
-    columns = ", ".join(data.names.LABEL_COLUMNS)
-    enlarged = f"csv with {columns}, such as {data.names.EXTENDED_LABELS}"
-    command.add_argument("--list", required=True, metavar="CSV", help=enlarged)
-
-
-def _add_verify(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--near", action="store_true", help="look for near duplicates, too")
-    every = "where the full list of problems goes; default verify.csv in the working directory"
-    command.add_argument("--csv", default="verify.csv", metavar="FILE", help=every)
-
-
-def _add_prepare(command: argparse.ArgumentParser) -> None:
-    sizes = "px: 256 for squares, 336x224 for width x height; default 256"
-    command.add_argument("--sizes", nargs="+", type=_size, default=[Size(256, 256)], help=sizes)
-    command.add_argument(
-        "--train-list", choices=data.TRAIN_LISTS, default="official", help="default official"
-    )
-
-
-def _add_patches(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--side", type=_between(SMALLEST, LARGEST), default=256, help="px of each crop; default 256"
-    )
-    command.add_argument(
-        "--seed", type=_between(0, 2**32 - 1), default=0, help="another number, other crops"
-    )
+    return command.add_argument
 
 
 def _between(least: int, most: int) -> Callable[[str], int]:
@@ -125,12 +102,12 @@ def _size(text: str) -> Size:
 
 
 def _named(data_dir: str | Path) -> Path:
-    """The folder of that name, which may not be there yet; "~" is the user's home."""
+    """The folder of that name, which need not exist yet; "~" is the user's home."""
     return values.path("--data-dir", data_dir, "folder").absolute()
 
 
 def _tree(data_dir: str | None) -> Path:
-    """The folder named, whole or not, as verifying tells what is missing; else the usual one."""
+    """The folder named, complete or not: verify tells what is missing; else the usual one."""
     if data_dir is None or data_dir == "demo":
         return data.locate(data_dir)
     folder = _named(data_dir)
@@ -138,7 +115,7 @@ def _tree(data_dir: str | None) -> Path:
 
 
 def download(options: argparse.Namespace) -> int:
-    """Fetch and unpack what is not here yet."""
+    """Fetch and unpack what is missing."""
     folder = _named(STANDARD if options.data_dir is None else options.data_dir)
     wanted = fetching.sources_of(tuple(options.parts), tuple(options.splits))
     fetching.fetch_set(folder, wanted, options.base_url, options.jobs, options.remove_archives)
@@ -147,7 +124,7 @@ def download(options: argparse.Namespace) -> int:
     return 0
 
 
-def bring_extras(options: argparse.Namespace) -> int:
+def add_extras(options: argparse.Namespace) -> int:
     """Fetch the images that an enlarged list adds."""
     folder = _tree(options.data_dir)
     count = fetching.fetch_extras(folder, values.path("--list", options.list, "file"))
@@ -156,9 +133,9 @@ def bring_extras(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace) -> int:
-    """Look at every file; 1 where one is wrong."""
+    """Read every file; 1 if one is wrong."""
     folder, file = _tree(options.data_dir), values.path("--csv", options.csv, "file")
-    system.files.require_writable(file)  # looking at every file takes minutes
+    system.files.require_writable(file)  # reading every file takes minutes
     report = fetching.verify(folder, options.near)
     console.say("images found (and in the official set):")
     console.show_table(_side_by_side(report.counts))
@@ -171,11 +148,11 @@ def check(options: argparse.Namespace) -> int:
 
 
 def _side_by_side(counts: "pd.DataFrame") -> "pd.DataFrame":
-    """Cells such as "374 (374)": found, and in brackets the official number where there is one."""
+    """Cells such as "374 (374)": the number, and in brackets the official one if there is one."""
     official = counts.filter(regex="^official ").rename(columns=lambda name: name[9:])
-    found = counts.drop(columns=[f"official {name}" for name in official])
-    beside = official.reindex(columns=found.columns).astype("Int64").astype("string")
-    return found.astype(str) + (" (" + beside + ")").fillna("")
+    own = counts.drop(columns=[f"official {name}" for name in official])
+    beside = official.reindex(columns=own.columns).astype("Int64").astype("string")
+    return own.astype(str) + (" (" + beside + ")").fillna("")
 
 
 def prepare(options: argparse.Namespace) -> int:
@@ -184,9 +161,11 @@ def prepare(options: argparse.Namespace) -> int:
     images = data.read(folder, options.train_list)
     for size in options.sizes:
         start = time.monotonic()
-        made = data.prepare(folder, images, size)
+        prepared = data.prepare(folder, images, size)
         seconds = time.monotonic() - start
-        console.say(f"{made.folder}: {len(images)} images, {len(images) / seconds:.0f} a second")
+        console.say(
+            f"{prepared.folder}: {len(images)} images, {len(images) / seconds:.0f} a second"
+        )
     return 0
 
 
@@ -210,16 +189,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except KeyboardInterrupt:
-        console.say("stopped; what came is kept, and the same command resumes it.")
+        console.say("stopped; what is finished is kept, and the same command resumes.")
         return 130
-    except BrokenPipeError:  # whoever read along has read enough
+    except BrokenPipeError:  # the reader of a pipe, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (system.DataError, system.UnwritableError, values.ValueRefusedError) as error:
         sys.stderr.write(f"{error}\n")
     except OSError as error:
         refused = system.disk.unwritable(error, Path(options.data_dir or STANDARD))
         where = f"{error.filename or options.data_dir}: {error.strerror}"
-        cure = "name another folder with --data-dir, or mend this one"
+        cure = "name another folder with --data-dir, or repair this one"
         sys.stderr.write(f"{where}; {cure}.\n" if refused is error else f"{refused}\n")
     return 1
 

@@ -207,23 +207,13 @@ def test_a_wrong_option_is_said_before_anything(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_help_tells_every_command(capsys):
-    for arguments in ([], ["download"], ["extras"], ["verify"], ["prepare"], ["patches"]):
-        with pytest.raises(SystemExit) as stop:
-            run(*arguments, "--help")
-        assert stop.value.code == 0
-    said = capsys.readouterr().out
-    for option in ("--remove-archives", "--base-url", "--near", "--sizes", "--side", "--list"):
-        assert option in said
-
-
 def test_ctrl_c_is_no_traceback(monkeypatch, demo_set, capsys):
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(data, "prepare", stopped)
     assert run("prepare", "--data-dir", demo_set) == 130
-    assert "the same command resumes it" in capsys.readouterr().out
+    assert "the same command resumes" in capsys.readouterr().out
 
 
 def test_it_runs_from_anywhere(demo_set, tmp_path):
@@ -313,18 +303,22 @@ def test_a_name_that_is_no_folder(name, server, tmp_path, capsys):
     assert "name another" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["", "download", "extras", "verify", "prepare", "patches"])
-def test_help_comes_before_anything_slow_is_loaded(command):
+def test_help_tells_every_option_before_anything_slow_is_loaded():
     code = (
-        "import atexit, sys, prepare_data\n"
+        "import sys, prepare_data\n"
         "slow = {'pandas', 'numpy', 'torch', 'cv2', 'requests', 'sklearn', 'scipy', 'IPython'}\n"
-        "atexit.register(lambda: print(slow & {*sys.modules}, file=sys.stderr))\n"
-        "prepare_data.main([*sys.argv[1:], '--help'])\n"
+        "for command in ([], ['download'], ['extras'], ['verify'], ['prepare'], ['patches']):\n"
+        "    try:\n"
+        "        prepare_data.main([*command, '--help'])\n"
+        "    except SystemExit as ended:\n"
+        "        print(ended.code, slow & {*sys.modules}, file=sys.stderr)\n"
     )
-    line = [sys.executable, "-c", code, *command.split()]
+    line = [sys.executable, "-c", code]
     done = subprocess.run(line, cwd=PROJECT, capture_output=True, text=True, check=True)
-    assert done.stderr == "set()\n"
-    assert done.stdout.startswith("usage:")
+    assert done.stderr == "0 set()\n" * 6
+    assert done.stdout.count("usage:") == 6
+    for option in ("--remove-archives", "--base-url", "--near", "--sizes", "--side", "--list"):
+        assert option in done.stdout
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such device")

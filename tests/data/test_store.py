@@ -83,26 +83,14 @@ def test_colours_are_rgb_and_shrinking_is_averaging(tree):
     # when 3 columns are made of it.
     pixels = np.zeros((30, 40, 3), np.uint8)
     pixels[:, :20, 0] = 240
-    Image.fromarray(pixels).save(tree / "ISIC-2017_Training_Data" / "ISIC_0000001.png")
-    (tree / "ISIC-2017_Training_Data" / "ISIC_0000001.jpg").unlink()
+    Image.fromarray(pixels).save(trees.images(tree) / "ISIC_0000001.png")
+    (trees.images(tree) / "ISIC_0000001.jpg").unlink()
     image = prepare(tree, (3, 3)).image(0)
     assert image[0].tolist() == [[240, 0, 0], [120, 0, 0], [0, 0, 0]]
 
 
-def test_grey_and_transparent_images_become_rgb(tree):
-    folder = tree / "ISIC-2017_Training_Data"
-    for number, mode in ((1, "L"), (2, "RGBA"), (3, "P")):
-        (folder / f"ISIC_000000{number}.jpg").unlink()
-        grey = Image.new("RGB", (40, 30), (90, 90, 90))
-        image = grey.convert(mode, palette=Image.Palette.ADAPTIVE)
-        image.save(folder / f"ISIC_000000{number}.png")
-    prepared = prepare(tree)
-    for place in range(3):
-        assert (prepared.image(place) == 90).all()
-
-
 def test_missing_masks_are_empty_and_known(tree):
-    (tree / "ISIC-2017_Training_Part1_GroundTruth" / "ISIC_0000003_segmentation.png").unlink()
+    (trees.masks(tree) / "ISIC_0000003_segmentation.png").unlink()
     prepared = prepare(tree)
     assert prepared.index["has_mask"].tolist() == [True, True, False, *[True] * 9]
     assert not prepared.mask(2).any()
@@ -154,12 +142,7 @@ def test_second_call_decodes_nothing(tree, decoded):
     assert written == {name: (second.folder / name).stat().st_mtime_ns for name in FILES}
     pd.testing.assert_frame_equal(first.index, second.index)
     assert folders(tree) == ["prepared-16"]
-
-
-def test_touched_source_is_not_decoded(tree, decoded):
-    prepare(tree)
-    decoded.clear()
-    os.utime(tree / "ISIC-2017_Training_Data" / "ISIC_0000004.jpg", (1, 1))
+    os.utime(trees.images(tree) / "ISIC_0000004.jpg", (1, 1))  # touched, but not changed
     prepare(tree)
     assert decoded == []
 
@@ -170,9 +153,9 @@ def test_only_a_changed_source_is_decoded_again(tree, decoded, kind):
     images, masks = ([before.image(k) for k in range(12)], [before.mask(k) for k in range(12)])
     decoded.clear()
     if kind == "image":
-        trees.write_image(tree / "ISIC-2017_Training_Data" / "ISIC_0000004.jpg", 99)
+        trees.write_image(trees.images(tree) / "ISIC_0000004.jpg", 99)
     else:
-        file = tree / "ISIC-2017_Training_Part1_GroundTruth" / "ISIC_0000004_segmentation.png"
+        file = trees.masks(tree) / "ISIC_0000004_segmentation.png"
         Image.new("L", (40, 30), 255).save(file)
     after = prepare(tree)
     assert decoded == ["ISIC_0000004"]
@@ -186,7 +169,7 @@ def test_only_a_changed_source_is_decoded_again(tree, decoded, kind):
 def test_removed_mask_is_noticed(tree, decoded):
     prepare(tree)
     decoded.clear()
-    (tree / "ISIC-2017_Training_Part1_GroundTruth" / "ISIC_0000002_segmentation.png").unlink()
+    (trees.masks(tree) / "ISIC_0000002_segmentation.png").unlink()
     after = prepare(tree)
     assert decoded == ["ISIC_0000002"]
     assert not after.mask(1).any()
@@ -195,7 +178,7 @@ def test_removed_mask_is_noticed(tree, decoded):
 def test_changed_label_is_kept_up_without_decoding(tree, decoded):
     prepare(tree)
     decoded.clear()
-    table = tree / "ISIC-2017_Training_Part3_GroundTruth.csv"
+    table = trees.table(tree)
     trees.write_labels(table, trees.labels("train", "bkbbmkbbmkbb"))
     assert prepare(tree).index["label"].tolist()[:2] == [2, 1]
     assert decoded == []
@@ -206,8 +189,8 @@ def test_rows_added_later_keep_old_positions(tree, decoded):
     old = [first.image(k) for k in range(12)]
     decoded.clear()
     trees.add_split(tree, "validation", "mkb")
-    trees.write_image(tree / "ISIC-2017_Training_Data" / "ISIC_0000000.jpg", 0)
-    table = tree / "ISIC-2017_Training_Part3_GroundTruth.csv"
+    trees.write_image(trees.images(tree) / "ISIC_0000000.jpg", 0)
+    table = trees.table(tree)
     trees.write_labels(table, [("ISIC_0000000", 0, 0), *trees.labels("train", "mkbbmkbbmkbb")])
     second = prepare(tree)
     assert sorted(decoded) == ["ISIC_0000000", *trees.ids("validation", 3)]
@@ -218,7 +201,7 @@ def test_rows_added_later_keep_old_positions(tree, decoded):
         # A run that opened the store before reads on.
         np.testing.assert_array_equal(first.image(place), old[place])
     place = second.positions(pd.DataFrame({"id": ["ISIC_0000000"]}))[0]
-    expected = np.asarray(Image.open(tree / "ISIC-2017_Training_Data" / "ISIC_0000000.jpg"))
+    expected = np.asarray(Image.open(trees.images(tree) / "ISIC_0000000.jpg"))
     expected = cv2.resize(expected, (16, 16), interpolation=cv2.INTER_AREA)
     np.testing.assert_array_equal(second.image(place), expected)
 
@@ -320,8 +303,8 @@ def test_interrupted_between_the_two_renames(tree, tmp_path, monkeypatch, decode
     twin = shutil.copytree(tree, tmp_path / "twin")
     prepare(tree)
     for root in (tree, twin):
-        trees.write_image(root / "ISIC-2017_Training_Data" / "ISIC_0000004.jpg", 99)
-        os.utime(root / "ISIC-2017_Training_Data" / "ISIC_0000004.jpg", (1, 1))
+        trees.write_image(trees.images(root) / "ISIC_0000004.jpg", 99)
+        os.utime(trees.images(root) / "ISIC_0000004.jpg", (1, 1))
 
     def rename(self, target, original=Path.rename):
         if self.name.endswith(".partial"):
@@ -343,7 +326,7 @@ def test_interrupted_between_the_two_renames(tree, tmp_path, monkeypatch, decode
 
 
 def damage(tree: Path) -> None:
-    folder = tree / "ISIC-2017_Training_Data"
+    folder = trees.images(tree)
     whole = (folder / "ISIC_0000002.jpg").read_bytes()
     (folder / "ISIC_0000002.jpg").write_bytes(whole[: len(whole) // 2])
     (folder / "ISIC_0000007.jpg").write_text("<html>404 Not Found</html>")
@@ -373,7 +356,7 @@ def test_unreadable_images_can_be_left_out(tree, decoded):
     with pytest.raises(DataError, match=r"allow_missing=True.*What was decoded is kept"):
         prepare(tree)
     for number in (2, 7, 9):
-        (tree / "ISIC-2017_Training_Data" / f"ISIC_000000{number}.jpg").unlink()
+        (trees.images(tree) / f"ISIC_000000{number}.jpg").unlink()
     decoded.clear()
     prepared = prepare(tree, allow_missing=True)
     assert decoded == []
@@ -385,15 +368,8 @@ def test_unreadable_images_can_be_left_out(tree, decoded):
         np.testing.assert_array_equal(prepared.image(place), expected)
 
 
-def test_many_unreadable_images_are_counted(tree):
-    for file in (tree / "ISIC-2017_Training_Data").iterdir():
-        file.write_text("no image")
-    with pytest.raises(DataError, match=r"ISIC_0000005.jpg .* … \(12 in all\); repair them"):
-        prepare(tree)
-
-
 def test_truncated_mask_is_named(tree):
-    mask = tree / "ISIC-2017_Training_Part1_GroundTruth" / "ISIC_0000003_segmentation.png"
+    mask = trees.masks(tree) / "ISIC_0000003_segmentation.png"
     mask.write_bytes(mask.read_bytes()[:-40])
     with pytest.raises(DataError, match=r"cannot be used: ISIC_0000003_segmentation\.png"):
         prepare(tree)
@@ -492,7 +468,7 @@ def test_fingerprint_changes_with_what_a_run_sees(tree):
 def test_fingerprint_changes_with_a_source(tree):
     rows = data.read(tree)
     first = prepare(tree).fingerprint(rows)
-    image = tree / "ISIC-2017_Training_Data" / "ISIC_0000001.jpg"
+    image = trees.images(tree) / "ISIC_0000001.jpg"
     os.utime(image, (1, 1))
     assert prepare(tree).fingerprint(rows) == first
     trees.write_image(image, 99)

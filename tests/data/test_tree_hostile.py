@@ -486,6 +486,10 @@ ACCEPTED = {
     ),
     "JPG": rename(image(2), "ISIC_0000002.JPG"),
     "jpeg": rename(image(2), "ISIC_0000002.jpeg"),
+    "PNG": lambda tree: (
+        remove(image(2))(tree),
+        trees.write_image(image(2, ".PNG")(tree), 2),
+    ),
     "neighbours": neighbours,
 }
 

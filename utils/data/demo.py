@@ -1,8 +1,8 @@
 """Synthetic dermoscopy in the official ISIC 2017 tree: a demo set that needs no download.
 
-Skin and lesion are densities of melanin and blood, which the law of Beer and Lambert turns into
-colour. The painter never sees a class: a class shifts the odds of ten cue strengths, no more, so
-that classes overlap as the real ones do. While being painted, an image is (3, H, W), RGB in 0..1.
+Skin and lesion are densities of melanin and blood, which the Beer-Lambert law turns into colour.
+The painter never sees a class, which only shifts the distribution of ten cue strengths, so that
+classes overlap as the real ones do. While being painted, an image is (3, H, W), RGB in 0..1.
 """
 
 import json
@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 
 ABOUT = "synthetic demo data"
-MARKER = "demo.json"  # says what the folder is, and from which parameters it was made
-VERSION = 1  # raise it when the pictures change: older demo sets are then made anew
+MARKER = "demo.json"  # says what the folder is, and the parameters it was made with
+VERSION = 1  # raise it when the pictures change: older demo sets are then replaced
 SPLITS = ("Training", "Validation", "Test_v2")  # the position enters every id and image seed
 FEWEST = 8  # images in a split, so that it holds all classes
 SHARES = (0.20, 0.15, 0.65)  # melanoma, seborrheic keratosis, benign: near the real ones
@@ -55,7 +55,7 @@ def _blend(rgb: np.ndarray, colour: Sequence[float] | np.ndarray, opacity: np.nd
 
 
 def _lesion(rng: np.random.Generator, shape: tuple, cues: dict) -> tuple[np.ndarray, np.ndarray]:
-    """Field (H, W), 0 on the border and rising by 1 per radius, and the mask (0/1) it encloses."""
+    """Field (H, W), 0 on the border and rising by 1 per radius, and the mask (0/1) inside it."""
     height, width = shape
     area = 0.05 * (0.4 / 0.05) ** cues["size"]
     radius = float(np.sqrt(area * width / height / np.pi))
@@ -67,11 +67,11 @@ def _lesion(rng: np.random.Generator, shape: tuple, cues: dict) -> tuple[np.ndar
         edge += bulge * np.cos(order * angle + rng.uniform(0, 2 * np.pi))
     field = 1 - np.abs(z) / (edge * radius)
     field += (0.03 + 0.20 * cues["ragged"]) * _noise(rng, shape, 1.6 / radius, 4)
-    field -= np.float32(np.quantile(field, 1 - area))  # whatever the shape, the area is as drawn
+    field -= np.float32(np.quantile(field, 1 - area))  # whatever the shape, it has the drawn area
     inside = (field > 0).astype(np.uint8)
     pieces = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
     mask = cv2.drawContours(inside * 0, [max(pieces, key=cv2.contourArea)], 0, 1, cv2.FILLED)
-    return np.where(mask, np.abs(field), field), mask  # a hole in the field is lesion as well
+    return np.where(mask, np.abs(field), field), mask  # a hole in the field is lesion, too
 
 
 def _pigment(rng: np.random.Generator, field: np.ndarray, cues: dict) -> tuple:
@@ -105,7 +105,7 @@ def _keratin(rng: np.random.Generator, rgb: np.ndarray, alpha: np.ndarray, cues:
 
 
 def _frame(rng: np.random.Generator, rgb: np.ndarray, cues: dict) -> np.ndarray:
-    """Lamp, vignette and patch on `rgb` in place; returns where skin is seen (H, W)."""
+    """Lamp, vignette and patch on `rgb` in place; returns where skin is visible (H, W)."""
     height, width = rgb.shape[1:]
     y, x = np.mgrid[:height, :width].astype(np.float32) / height - 0.5
     distance = np.hypot(x - rng.normal((width / height - 1) / 2, 0.03), y - rng.normal(0, 0.03))
@@ -170,11 +170,11 @@ def paint(rng: np.random.Generator, cues: dict, size: tuple[int, int]) -> tuple:
 def sample(seed: int, split: str, index: int, size: tuple[int, int] = (192, 144)) -> tuple:
     """Image and mask as in `paint`, class 0..2, age and sex: a pure function of the arguments."""
     place = SPLITS.index(split)
-    # The golden-ratio sequence fills 0..1 so evenly that any FEWEST neighbours hold all classes.
+    # The golden-ratio sequence fills 0..1 so evenly that any FEWEST neighbours cover all classes.
     point = (np.random.default_rng([seed, place]).random() + index * (5**0.5 - 1) / 2) % 1
     label = int(np.searchsorted(np.cumsum(SHARES[:2]), point, side="right"))
     rng, means = np.random.default_rng([seed, place, index]), np.array(list(CUES.values()))
-    typical = rng.beta(5, 1)  # 0: nothing tells the class of this one
+    typical = rng.beta(5, 1)  # 0: no cue shows the class
     mean = typical * means[:, label] + (1 - typical) * means.mean(1)
     cues = dict(zip(CUES, rng.beta(4 * mean, 4 - 4 * mean).tolist(), strict=True))
     age = 5 * min(max(round(rng.normal(*AGES[label])), 1), 17) if rng.random() < 0.87 else "unknown"
@@ -182,40 +182,42 @@ def sample(seed: int, split: str, index: int, size: tuple[int, int] = (192, 144)
     return *paint(rng, cues, size), label, age, sex
 
 
-def _write(folder: Path, split: str, seed: int, size: tuple[int, int], index: int) -> tuple:
-    """Write image and mask of one sample; returns its lines for the label and metadata tables."""
-    image, mask, label, age, sex = sample(seed, split, index, size)
-    name = f"DEMO_{SPLITS.index(split) * 1_000_000 + index + 1:07d}"
-    jpeg = cv2.imencode(".jpg", image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 92))[1]
-    (folder / f"ISIC-2017_{split}_Data" / f"{name}.jpg").write_bytes(jpeg.tobytes())
-    png = cv2.imencode(".png", mask)[1].tobytes()
-    (folder / f"ISIC-2017_{split}_Part1_GroundTruth" / f"{name}_segmentation.png").write_bytes(png)
-    return f"{name},{int(label == 0)},{int(label == 1)}\n", f"{name},{age},{sex}\n"
-
-
 def _write_split(folder: Path, split: str, seed: int, size: tuple[int, int], count: int) -> None:
     """Write all files of one split below `folder`."""
-    (folder / f"ISIC-2017_{split}_Data").mkdir(parents=True)
-    (folder / f"ISIC-2017_{split}_Part1_GroundTruth").mkdir()
+    images, masks, labels, people = (
+        folder / f"ISIC-2017_{split}_{name}"
+        for name in ("Data", "Part1_GroundTruth", "Part3_GroundTruth.csv", "Data_metadata.csv")
+    )
+    images.mkdir(parents=True)
+    masks.mkdir()
+
+    def write(index: int) -> tuple[str, str]:
+        image, mask, label, age, sex = sample(seed, split, index, size)
+        name = f"DEMO_{SPLITS.index(split) * 1_000_000 + index + 1:07d}"
+        jpeg = cv2.imencode(".jpg", image[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, 92))[1]
+        (images / f"{name}.jpg").write_bytes(jpeg.tobytes())
+        png = cv2.imencode(".png", mask)[1]
+        (masks / f"{name}_segmentation.png").write_bytes(png.tobytes())
+        return f"{name},{int(label == 0)},{int(label == 1)}\n", f"{name},{age},{sex}\n"
+
     heads = "image_id,melanoma,seborrheic_keratosis\n", "image_id,age_approximate,sex\n"
-    with ThreadPoolExecutor() as pool:  # OpenCV and NumPy leave Python's lock while they work
-        lines = pool.map(lambda index: _write(folder, split, seed, size, index), range(count))
-        labels, people = ("".join(column) for column in zip(heads, *lines, strict=True))
-    (folder / f"ISIC-2017_{split}_Part3_GroundTruth.csv").write_text(labels, newline="\n")
-    (folder / f"ISIC-2017_{split}_Data_metadata.csv").write_text(people, newline="\n")
+    with ThreadPoolExecutor() as pool:  # OpenCV and NumPy release Python's lock
+        lines = zip(heads, *pool.map(write, range(count)), strict=True)
+        for file, column in zip((labels, people), lines, strict=True):
+            file.write_text("".join(column), newline="\n")
 
 
 def _is_current(folder: Path, record: str, images: int) -> bool:
-    """Whether `folder` holds the set of this record, whole; FileExistsError if it holds no set."""
+    """Whether `folder` holds this complete set; FileExistsError if it holds anything but a set."""
     names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    found = (folder / MARKER).read_text(errors="replace") if MARKER in names else ""
-    if names and ABOUT not in found:
+    existing = (folder / MARKER).read_text(errors="replace") if MARKER in names else ""
+    if names and ABOUT not in existing:
         raise FileExistsError(
             f"{folder} holds {', '.join(names[:5])}, but no {MARKER} that says '{ABOUT}', so it is "
             "not overwritten. Name another folder for the demo set, or move this one away."
         )
     files = [*folder.glob("*_Data/*.jpg"), *folder.glob("*_Part1_GroundTruth/*.png")]
-    return found == record and sum(file.stat().st_size > 0 for file in files) == 2 * images
+    return existing == record and sum(file.stat().st_size > 0 for file in files) == 2 * images
 
 
 def generate(
@@ -227,10 +229,10 @@ def generate(
     size: tuple[int, int] = (192, 144),
     seed: int = 0,
 ) -> Path:
-    """Make the demo set in `folder` unless it is there; `size` is (width, height) in pixels.
+    """Make the demo set in `folder` unless it exists; `size` is (width, height) in px.
 
-    A count of 0 leaves the split out. Another demo set is replaced as a whole, anything else raises
-    FileExistsError. The folder appears when it is complete, not before.
+    A count of 0 leaves the split out. Another demo set is replaced completely, anything else raises
+    FileExistsError. The folder appears only when it is complete.
     """
     counts = train, validation, test
     if not any(counts) or any(0 != count < FEWEST for count in counts) or min(size) < 32:
@@ -241,7 +243,7 @@ def generate(
     if _is_current(folder, record, sum(counts)):
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Interrupted, it takes the scratch folder away; killed, it leaves one that nothing reads.
+    # An interruption removes the scratch folder; a kill leaves it, but nothing reads it.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         fresh = Path(scratch) / "fresh"
         for split, count in zip(SPLITS, counts, strict=True):

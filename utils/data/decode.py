@@ -79,10 +79,9 @@ def check(image: str, mask: str) -> Facts | str:
         return str(error)
     content = hashlib.sha256(f"{picture.pixels.shape}".encode())
     content.update(picture.pixels.tobytes())
-    width, height = picture.size
     return Facts(
-        width,
-        height,
+        width=picture.size[0],
+        height=picture.size[1],
         mask_width=lesion.shape[1],
         mask_height=lesion.shape[0],
         lesion_pixels=int(np.count_nonzero(lesion)),

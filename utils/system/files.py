@@ -67,7 +67,7 @@ def require_writable(path: Path) -> None:
         tempfile.TemporaryFile(dir=place.parent).close()
 
 
-def write_atomic(path: Path, write: bytes | str | Callable[[IO[bytes]], None]) -> None:
+def write_atomic(path: Path, write: bytes | memoryview | str | Callable[[IO[bytes]], None]) -> None:
     """Write a temporary sibling, fsync it, then rename: a reader sees the old file or the new one.
 
     write is the content, or a function that writes it into an open binary file. A text that the

@@ -494,7 +494,7 @@ def in_child(archive: Path, folder: Path, how: str) -> list:
 def test_killed_at_any_point_the_next_call_ends_with_the_right_bytes(tmp_path, how):
     archive = pack(tmp_path / "a.zip", IMAGES)
     ((points, seen),) = in_child(archive, tmp_path / "target", how)
-    assert points > 20
+    assert points >= 20
     states = {tuple(state) for state in seen}
     first = 2 if how == "kept" else 3
     assert {(False, number, 0) for number in range(1, first)} <= states  # between two files

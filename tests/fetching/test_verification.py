@@ -248,7 +248,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], list[tuple], str]] = {
     "camera upside down": (
         lambda tree: turned(tree, 3),
         [(ERROR, "orientation", "train", "ISIC_0000002")],
-        r"^ISIC_0000002 has the EXIF orientation 3, and a mask that may .*; save the photo as its",
+        r"^ISIC_0000002 has the EXIF orientation 3, and a mask that may .*; save the photo",
     ),
     "turned camera and a mask of another size": (
         lambda tree: (turned(tree), wrong_size(tree)),

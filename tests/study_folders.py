@@ -10,6 +10,7 @@ import pandas as pd
 from PIL import Image
 
 import experiments
+import nets
 from utils.data.splits import CLASSES
 from utils.evaluation.conventions import classification_scores, segmentation_scores
 from utils.evaluation.counts import Counts
@@ -42,7 +43,9 @@ def predictions(skill: float, seed: int, count: int = IMAGES, classes: int = 3) 
 
 def classifier(folder: Path, experiment: experiments.Row, skill: float = 1.0) -> RunFolder:
     """A finished run of a classifier, its test split of `IMAGES` images."""
-    blocks = BLOCKS if experiment.network.startswith("arl") and experiment.train_alpha else ()
+    blocks = (
+        BLOCKS if "alpha" in nets.options(experiment.network) and experiment.train_alpha else ()
+    )
     areas = {name: [0.6, 0.7] for name in ("auc_melanoma", "auc_seborrheic_keratosis", "auc_mean")}
     alphas = {f"α {name}": [0.001, 0.01 * (2 - place)] for place, name in enumerate(blocks)}
     run = _begun(folder, experiment, areas | alphas)

@@ -520,7 +520,7 @@ def test_a_disk_that_fails_at_the_end(server, tmp_path, monkeypatch, name):
 
 def test_a_folder_that_cannot_be(server, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UnwritableError, match=r"a\.zip\.part cannot be written \(.*name another"):
+    with pytest.raises(UnwritableError, match=r"a\.zip\.part cannot be written \(.*choose another"):
         fetch(job(server, tmp_path / "file"))
 
 

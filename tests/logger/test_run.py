@@ -199,7 +199,7 @@ def test_two_links_to_a_folder_have_one_lock(tmp_path, resume):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_a_lock_that_cannot_be_made_is_no_other_process():
-    with pytest.raises(OSError, match=r"^/proc/\.run\.lock cannot be written \(.*; name another"):
+    with pytest.raises(OSError, match=r"^/proc/\.run\.lock cannot be written \(.*; choose another"):
         start_run("/proc/run", Row(), DATA)
 
 

@@ -406,6 +406,10 @@ class TestPredict:
         ):
             model.training.predict(network, loader, average=average)
 
+    def test_unknown_average(self, loader) -> None:
+        with pytest.raises(ValueError, match="expected 'probabilities' or 'logits'"):
+            model.training.predict(SmallNet(), loader, average="votes")
+
 
 ELSEWHERE = {
     "ACCELERATE_MIXED_PRECISION": "bf16",

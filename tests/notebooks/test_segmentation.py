@@ -214,7 +214,8 @@ def test_runs_are_found_under_any_name(models: Path, demo_set: Path, tmp_path: P
     rows = experiments.segmentation.ROWS
     assert set(runs.find(None, demo_set, rows, models=tmp_path)) == {"my-try", "seg-4-scratch-s0"}
     assert list(runs.find("my-try", demo_set, rows, models=tmp_path)) == ["my-try"]
-    (tmp_path / "demo-demo/my-try/scores-test.json").unlink()
+    for scores in (tmp_path / "demo-demo/my-try").glob("scores-*.json"):
+        scores.unlink()
     run = tmp_path / "demo-demo/my-try/config.json"
     run.write_text(run.read_text().replace('"finished": true', '"finished": false'))
     with pytest.raises(RunError, match=r"not finished; resume it with\n    the command that"):

@@ -15,7 +15,7 @@ from ways import CHROMIUM, FLAGS
 
 import experiments
 from study import report
-from study.report import pairs
+from study.report import index, pairs
 from utils import evaluation
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: install it")
@@ -31,7 +31,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, demo_set: Path) -> Path:
         patch.setattr(evaluation.trust, "assess", partial(evaluation.trust.assess, resamples=50))
         # As if the images were real ones: beside synthetic data the published tables are left out.
         patch.setattr(study_folders, "NOTE", "ISIC 2017")
-        patch.setattr(report.index.data, "note", lambda _: study_folders.NOTE)
+        patch.setattr(index.data, "note", lambda _: study_folders.NOTE)
         for name, make in (
             ("1-3", study_folders.classifier),
             ("4-1", study_folders.classifier),

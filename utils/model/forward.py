@@ -89,6 +89,8 @@ def predict(
     the views before that function, "probabilities" after it. OutputError for logits that are not
     finite.
     """
+    if average not in ("probabilities", "logits"):
+        raise ValueError(f"average is {average!r}; expected 'probabilities' or 'logits'.")
     results = []
     for batch, ask in answers(network, loader, precision, "predicting"):
         views = batch["image"]

@@ -300,7 +300,7 @@ def test_a_name_that_is_no_folder(name, server, tmp_path, capsys):
     (tmp_path / "file").touch()
     folder = name if name.startswith("~") else tmp_path / name
     assert downloaded(folder, server) == 1
-    assert "choose another" in capsys.readouterr().err
+    assert "name another" in capsys.readouterr().err
 
 
 def test_help_tells_every_option_before_anything_slow_is_loaded():

@@ -523,3 +523,9 @@ def test_turns_are_those_of_the_library_drawn_alike() -> None:
         assert turned.flags.c_contiguous
         seen.add(turned.tobytes())
     assert len(seen) == 8
+
+
+@pytest.mark.parametrize("scales", [(), (0.0, 0.5), (0.8, 1.2), (-0.5,), (float("nan"),)])
+def test_patch_scales_outside_the_image(scales):
+    with pytest.raises(ValueError, match=r"patch_scales are .*; expected fractions with 0 < s <="):
+        training_transform(32, scales)

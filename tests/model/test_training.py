@@ -500,6 +500,14 @@ class TestRecipe:
         rates = [recipe.learning_rate(row, t) for t in (0.0, 0.5, 1.0, 1.99, 2.0, 50.0)]
         assert rates == pytest.approx([0.001, 0.025, 0.05, 0.0995, 0.1, 0.1])
 
+    def test_unknown_names_list_the_known(self) -> None:
+        with pytest.raises(ValueError, match="expected one of cosine, halve-30, constant"):
+            recipe.learning_rate(self.row(schedule="poly"), 0)
+        with pytest.raises(ValueError, match="expected adamw or sgd"):
+            recipe.make_optimizer(SmallNet(), self.row(optimizer="lion", weight_decay=0.0))
+        with pytest.raises(ValueError, match="expected one of auto, fp32, bf16"):
+            recipe.choose_precision("fp16", SmallNet(), torch.device("cpu"))
+
     def test_weight_decay_spares_biases_norms_and_alpha(self) -> None:
         network = nets.build("arl14")
         optimizer = recipe.make_optimizer(network, CONFIG)

@@ -32,6 +32,8 @@ def training_transform(
     colour is the strength of the jitter of brightness, contrast and saturation, 0 for none.
     Maps (H, W, 3) uint8 RGB to the same; call `draw_by` before each use.
     """
+    if not patch_scales or not all(0 < scale <= 1 for scale in patch_scales):
+        raise ValueError(f"patch_scales are {patch_scales}; expected fractions with 0 < s <= 1.")
     crops = [
         # An area fraction of s² at ratio 1 is a square of side s of a square image.
         A.RandomResizedCrop(

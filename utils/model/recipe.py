@@ -12,6 +12,8 @@ from torch import nn
 
 from utils.system.experiment import Experiment
 
+PRECISIONS = ("auto", "fp32", "bf16")
+SCHEDULES = ("cosine", "halve-30", "constant")
 # With these a launcher or a server's profile would change what is trained; with _WHERE only on
 # which device. RANK and its like come from a launcher that started a single process.
 _CHANGE_RESULTS = (
@@ -28,6 +30,8 @@ def choose_precision(precision: str, network: nn.Module, device: torch.device) -
     network's spatial convolutions are depthwise (ResNets and U-Nets train faster there, also a
     U-Net around EfficientNet-Lite, but EfficientNet-Lite alone trains slower); else fp32.
     """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
     if precision != "auto":
         return precision
     if device.type == "cuda":
@@ -114,6 +118,10 @@ def learning_rate(experiment: Experiment, epochs_done: float) -> float:
     Linear warm-up over experiment.warmup_epochs, then experiment.schedule: "cosine" to zero at
     the end, "halve-30" (halved after every 30 epochs, as Zhang et al. do) or "constant".
     """
+    if experiment.schedule not in SCHEDULES:
+        raise ValueError(
+            f"schedule is {experiment.schedule!r}; expected one of {', '.join(SCHEDULES)}."
+        )
     warm_up = experiment.warmup_epochs
     if epochs_done < warm_up:
         # Not from zero: the first step should have an effect.
@@ -140,4 +148,6 @@ def make_optimizer(network: nn.Module, experiment: Experiment) -> torch.optim.Op
     if experiment.optimizer == "adamw":
         # Fused: one pass over the parameters instead of ten.
         return torch.optim.AdamW(groups, lr=experiment.learning_rate, fused=True)
-    return torch.optim.SGD(groups, lr=experiment.learning_rate, momentum=0.9)
+    if experiment.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=experiment.learning_rate, momentum=0.9)
+    raise ValueError(f"optimizer is {experiment.optimizer!r}; expected adamw or sgd.")

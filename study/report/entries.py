@@ -105,7 +105,7 @@ class Study:
 def read(name: str, run: RunFolder, split: str, data_dir: str) -> Entry:
     """The run's files for this split. data_dir is how the commands on the page name the data."""
     files = _Files(run)
-    entry = Entry(name, run.path, files.read("config.json", lambda _: run.config) or {})
+    entry = Entry(name, run.path, files.read("config.json", lambda _: _config(run)) or {})
     history = files.table("history.csv", {"epoch", "loss"})
     timing = files.table("timing.csv", {"epoch", "seconds", "images", "peak_memory_mb"})
     if entry.task == "masks":
@@ -122,6 +122,13 @@ def read(name: str, run: RunFolder, split: str, data_dir: str) -> Entry:
         for file, why in files.lacks.items()
     )
     return Entry(name, run.path, entry.config, history, timing, results, selection, scores, lacks)
+
+
+def _config(run: RunFolder) -> dict[str, Any]:
+    """The settings of the run; ValueError for those that name no experiment."""
+    if "name" not in run.config.get("row", {}):
+        raise ValueError("no experiment is named")
+    return run.config
 
 
 class _Files:

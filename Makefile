@@ -49,7 +49,7 @@ bench: $(STAMP)
 
 # Ask the official scorer about the fixed cases; the tests compare our scores with its answers.
 referee: $(REFEREE)
-	PYTHONPATH=tests $(BIN)/python -m referee.build .venv-referee $(GOLDEN)
+	PYTHONPATH=tests/helpers $(BIN)/python -m referee.build .venv-referee $(GOLDEN)
 	@echo "the official scorer's answers: $(GOLDEN)"
 
 clean:
@@ -65,7 +65,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 
-$(REFEREE): tests/referee/requirements.txt | $(STAMP)
+$(REFEREE): tests/helpers/referee/requirements.txt | $(STAMP)
 	@$(MAKE) --no-print-directory compiler
 	$(BIN)/python -m venv .venv-referee
 	.venv-referee/bin/python -m pip install --quiet -r $<

@@ -140,7 +140,7 @@ def copy(tmp_path: Path) -> Path:
         with (tmp_path / name).open("a", encoding="utf-8") as file:
             file.write(text)
     for name in ("small_run.py", "small_seg.py"):
-        shutil.copy(PROJECT / "tests" / name, tmp_path / name)
+        shutil.copy(PROJECT / "tests/helpers" / name, tmp_path / name)
     (tmp_path / "train.py").write_text(TRAIN)
     return tmp_path
 

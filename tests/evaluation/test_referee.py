@@ -22,7 +22,7 @@ from utils.evaluation.masks import per_image
 from utils.system.project import PROJECT
 
 GOLDEN = json.loads((PROJECT / "tests/golden/official-scores.json").read_text(encoding="utf-8"))
-REQUIREMENTS = PROJECT / "tests/referee/requirements.txt"
+REQUIREMENTS = PROJECT / "tests/helpers/referee/requirements.txt"
 REFEREE = PROJECT / ".venv-referee"
 TABLES = classification_cases()
 FOLDERS = segmentation_cases()

@@ -1,9 +1,9 @@
 """The whole study, killed on its way: it must end as if nothing had happened.
 
-`python tests/killed_study.py WHOLE KILLED 20 all --profile demo` runs `reproduce.py all --profile
-demo` in two checkouts: in WHOLE in peace (unless its report is there), in KILLED ended by SIGKILL
-after the first epoch, after 20 epochs and during an evaluation, and called again each time. Then it
-compares the two.
+`python tests/helpers/killed_study.py WHOLE KILLED 20 all --profile demo` runs `reproduce.py all
+--profile demo` in two checkouts: in WHOLE in peace (unless its report is there), in KILLED ended by
+SIGKILL after the first epoch, after 20 epochs and during an evaluation, and called again each time.
+Then it compares the two.
 """
 
 import os

@@ -1,7 +1,7 @@
 """A training run small enough to be repeated many times, also as a process that kills itself.
 
-`python tests/small_run.py DATA OUT WORKERS` trains one run in peace (`OUT/whole`) and one that is
-killed at many places and started again each time (`OUT/killed`), each in a forked child.
+`python tests/helpers/small_run.py DATA OUT WORKERS` trains one run in peace (`OUT/whole`) and one
+that is killed at many places and started again each time (`OUT/killed`), each in a forked child.
 """
 
 import os

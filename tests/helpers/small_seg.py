@@ -1,7 +1,7 @@
 """A segmenter trained in seconds, such as Segmentation.ipynb leaves it, also in a dying process.
 
-`python tests/small_seg.py DATA OUT` trains one run in peace (`OUT/whole`) and one that is killed at
-several places and started again each time (`OUT/killed`), each in a forked child.
+`python tests/helpers/small_seg.py DATA OUT` trains one run in peace (`OUT/whole`) and one that is
+killed at several places and started again each time (`OUT/killed`), each in a forked child.
 """
 
 import sys

@@ -82,7 +82,7 @@ def call(*arguments: str) -> int:
 HEAVY = {"torch", "pandas", "matplotlib", "papermill", "scipy", "sklearn"}
 
 
-@pytest.mark.parametrize("command", ["reproduce.py", "seg_main.py"])
+@pytest.mark.parametrize("command", ["reproduce.py", "seg_main.py", "bench/__main__.py"])
 def test_help_waits_for_nothing_heavy(command: str) -> None:
     code = (
         "import runpy, sys\nsys.argv[1:] = ['--help']\n"

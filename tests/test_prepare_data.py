@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import tenacity
 from hostile_server import Hostile, Step
 
 import prepare_data
@@ -129,17 +130,20 @@ def test_what_proves_damaged_is_not_recorded(server, tmp_path, capsys):
     server.files[path] = whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :]
     assert downloaded(tmp_path, server, "--splits", "test") == 1
     assert "Remove the archive and download it again" in capsys.readouterr().err
-    assert not (tmp_path / "ISIC-2017_Test_v2_Data").exists()
+    assert path[1:] not in (tmp_path / "downloads.json").read_text()
+    with pytest.raises(errors.DataError, match="ids of the test list without an image"):
+        data.read(tmp_path)
     server.files[path] = whole
     (tmp_path / "archives" / path[1:]).unlink()
     assert downloaded(tmp_path, server, "--splits", "test") == 0
 
 
 def test_a_bad_connection_is_outlived(server, demo_set, tmp_path, monkeypatch):
-    monkeypatch.setattr("random.uniform", lambda *_: -0.99)  # of a second less to wait
+    monkeypatch.setattr("utils.fetching.download.WAIT", tenacity.wait_none())
     for number, path in enumerate(sorted(server.files)):
         size = len(server.files[path])
         server.script[path] = [
+            Step(),
             Step(drop_at=size // 3, reset=bool(number % 2)),
             Step(status=503),
         ]

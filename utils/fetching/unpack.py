@@ -1,23 +1,25 @@
 """Unpacks archives, nowhere but into their folder, and nothing but images, masks and tables.
 
 An archive's directory is judged before anything is written and not trusted afterwards: the size and
-CRC of every file are checked while it is written. A file is there completely or not at all; after a
-kill at any moment the next call keeps the complete files and continues.
+CRC of every file are checked while it is written. A new folder is filled as `.<folder>.partial` and
+renamed at the end, so that none is half full; after a kill at any moment the next call keeps the
+complete files and continues.
 """
 
 import re
+import shutil
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from utils.system.console import progress
 from utils.system.disk import require_room
 from utils.system.errors import DataError, listed
-from utils.system.files import write_atomic
+from utils.system.files import write_atomic, writing
 
 DAMAGE = (
     *(zipfile.BadZipFile, zlib.error, struct.error, EOFError),
@@ -61,11 +63,22 @@ def unpack(archive: Path, folder: Path) -> Unpacked:
         files = [member for member in source.infolist() if not member.is_dir()]
         wanted = [member for member in files if not _SKIPPED.fullmatch(member.orig_filename)]
         members = _judged(archive, wanted)
-        todo = _lacking(archive, members, folder)
-        needed = sum(member.file_size for member in todo.values())
+        lacking = _lacking(archive, members, folder)
+        partial = folder.with_name(f".{folder.name}.partial")
+        with suppress(OSError):
+            folder.rmdir()  # only if it is empty
+        place = folder if folder.is_dir() else partial
+        todo = [name for name, member in lacking.items() if not _matches(place / name, member)]
+        needed = sum(lacking[name].file_size for name in todo)
         require_room(f"unpacking {archive.name}", folder, needed, "choose another --data-dir")
         for name in progress(todo, f"unpacking {archive.name}", "files"):
-            _extract(archive, source, todo[name], folder / name)
+            _extract(archive, source, lacking[name], place / name)
+    with writing(folder):
+        if place == partial:
+            for left in {path.name for path in partial.iterdir()} - lacking.keys():
+                (partial / left).unlink()  # by a call that was killed, for another archive
+            partial.rename(folder)
+        shutil.rmtree(partial, ignore_errors=True)
     return Unpacked({name: members[name].CRC for name in sorted(members)}, len(files) - len(wanted))
 
 

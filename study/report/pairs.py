@@ -12,10 +12,11 @@ from study.report.compare import HIGHER, LOWER, NOT_SHOWN
 from study.report.entries import Entry, by_task
 from utils.data.splits import CLASSES
 from utils.evaluation.conventions import Key
-from utils.evaluation.labels import both_answers, classes_in
+from utils.evaluation.labels import both_answers
 from utils.evaluation.paired import (
     RESAMPLES,
     OtherImagesError,
+    aligned,
     by_image,
     mean_difference,
     paired_difference,
@@ -106,21 +107,19 @@ def _pair(first: Sequence[Entry], second: Sequence[Entry]) -> list[PairedTest]:
 
 def _of_labels(test: Callable[..., PairedTest], *sides: list[pd.DataFrame]) -> list[PairedTest]:
     """The tests of classifiers, from the predictions of the seeds on either side."""
-    names = [n for n in CLASSES if all(n in table for side in sides for table in side)]
-    base = sides[0][0].set_index("id")
-    labels = base["label"].to_numpy()
-    one = len(names) == 1  # melanoma, where no more is known
+    labels, columns = aligned([table for side in sides for table in side])
+    one = min(probabilities.shape[1] for probabilities in columns) == 1  # melanoma alone
     score: Key = ("official", CLASSES[0], "auc") if one else ("official", "mean_auc")
     what = "AUC melanoma" if one else "mean AUC"
     mean = paired_difference(sides[0], sides[1], score, RESAMPLES)
     tests = [_of(mean, test, what, "bootstrap")]
-    answers = [_mean_answer(side, base.index) for side in sides]
-    for name in names[:2]:
-        truth = labels == CLASSES.index(name)
-        area = delong_test(truth, answers[0][name], answers[1][name])
+    seeds = columns[: len(sides[0])], columns[len(sides[0]) :]
+    answers = [np.mean(probabilities, axis=0) for probabilities in seeds]  # (n, C) each
+    for number, name in enumerate(CLASSES[: 1 if one else 2]):
+        area = delong_test(labels == number, answers[0][:, number], answers[1][:, number])
         tests.append(_of(area, test, area_name(name), "DeLong"))
-    first, second = (_right(answer, labels, names) for answer in answers)
-    same = mcnemar(np.ones(len(base), dtype=bool), first, second)
+    first, second = (_right(answer, labels, one) for answer in answers)
+    same = mcnemar(np.ones(len(labels), dtype=bool), first, second)
     note = f"right alone: {same.only_first} against {same.only_second} images"
     what = "accuracy melanoma" if one else "accuracy"
     numbers = (float(first.mean()), float(second.mean()), same.low, same.high, same.p_value)
@@ -133,17 +132,10 @@ def _of(found: Difference, test: Callable[..., PairedTest], what: str, by: str) 
     return test(what, by, *numbers, spread=found.spread)
 
 
-def _mean_answer(tables: Sequence[pd.DataFrame], ids: pd.Index) -> pd.DataFrame:
-    """The mean of the probabilities of all seeds, in the order of the ids."""
-    names = classes_in(tables[0])
-    first, *others = (table.set_index("id").loc[ids, names] for table in tables)
-    return sum(others, start=first) / len(tables)
-
-
-def _right(answer: pd.DataFrame, labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def _right(answer: np.ndarray, labels: np.ndarray, one: bool) -> np.ndarray:
     """Whether each answer is right: of all classes, or of melanoma where one side knows no more."""
-    predicted = both_answers(answer.to_numpy()).argmax(axis=1)
-    return predicted == labels if len(names) > 1 else (predicted == 0) == (labels == 0)
+    predicted = both_answers(answer).argmax(axis=1)
+    return (predicted == 0) == (labels == 0) if one else predicted == labels
 
 
 def _of_masks(test: Callable[..., PairedTest], *sides: list[pd.DataFrame]) -> list[PairedTest]:

@@ -1,6 +1,7 @@
 """Score files: written and read by one pair of functions, shown beside published numbers."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -17,12 +18,11 @@ from utils.evaluation.counts import counts_of
 from utils.evaluation.intervals import interval_text
 from utils.evaluation.paired import label_differences, mask_differences, paired_difference
 from utils.evaluation.published import OTHER, SYNTHETIC, comparable, reason, trained_on
-from utils.evaluation.settings import MaskSettings
 from utils.logger.run import RunFolder
 from utils.system.errors import RunError
 
 IDS = [f"ISIC_{k}" for k in range(30)]
-SETTINGS = MaskSettings(batch_size=4)
+SETTINGS = experiments.get("seg-6", image_size=(64, 64), views=1, clean_up=False)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_scores_on_the_images_that_chose_the_epoch_say_so(run, make):
 
 
 def test_another_way_to_make_masks_says_so(run):
-    settings = MaskSettings(batch_size=4, views=8, threshold=0.4, clean_up=True)
+    settings = replace(SETTINGS, views=8, threshold=0.4, clean_up=True)
     scores = of_masks(run, "validation-8-views", settings=settings)
     assert (scores["split"], scores["views"], scores["threshold"]) == ("validation", 8, 0.4)
     first, jaccard, *_ = evaluation.summary(scores).splitlines()

@@ -50,7 +50,7 @@ def paired_difference(
         raise ValueError(
             f"{pairs} tables against {len(sides[1])}; expected the same seeds on both sides"
         )
-    labels, columns = _aligned([*sides[0], *sides[1]])
+    labels, columns = aligned([*sides[0], *sides[1]])
 
     def values(weights: np.ndarray | None = None) -> np.ndarray:
         """The score of each table: (tables,), or (r, tables) for resamples."""
@@ -88,7 +88,7 @@ def _bootstrapped(
 
 def area_difference(first: pd.DataFrame, second: pd.DataFrame, name: str) -> Difference:
     """The same for the AUC of one class of two tables, by DeLong's formula."""
-    labels, (ours, theirs) = _aligned([first, second])
+    labels, (ours, theirs) = aligned([first, second])
     number = CLASSES.index(name)
     return delong_test(labels == number, ours[:, number], theirs[:, number])
 
@@ -106,9 +106,12 @@ def _score(
     return flat[path]
 
 
-def _aligned(tables: Sequence[pd.DataFrame]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Labels (n,) and the probabilities of each table, in the order of the first table's ids."""
-    indexed, columns = by_image(tables), []
+def aligned(tables: Sequence[pd.DataFrame]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Labels (n,) and the probabilities of each table, in the order of the first table's ids.
+
+    OtherImagesError for other ids or labels.
+    """
+    indexed, columns = by_image(tables), list[np.ndarray]()
     for one in indexed:
         if len(other := one.index[(one["label"] != indexed[0]["label"]).to_numpy()]):
             raise OtherImagesError(

@@ -26,7 +26,7 @@ test-all: $(STAMP)
 
 # Statements and branches that `make test` runs, in the processes that it starts, too.
 coverage: $(STAMP)
-	$(PYTEST) --cov --cov-report=term:skip-covered
+	COVERAGE_FILE=$(CURDIR)/.coverage $(PYTEST) --cov --cov-report=term:skip-covered
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

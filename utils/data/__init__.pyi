@@ -1,3 +1,4 @@
+from . import augmentation as augmentation
 from . import crops as crops
 from . import decode as decode
 from . import demo as demo
@@ -11,7 +12,6 @@ from . import tables as tables
 from . import tree as tree
 from .loaders import LesionDataset as LesionDataset
 from .loaders import collate as collate
-from .loaders import draw_by as draw_by
 from .loaders import evaluation_loader as evaluation_loader
 from .loaders import training_loader as training_loader
 from .masks import TestImages as TestImages

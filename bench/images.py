@@ -91,7 +91,7 @@ def _prepared(images: pd.DataFrame, experiment: Trained) -> Iterator[tuple[store
 
 def _epoch(experiment: Trained, prepared: store.Store, images: pd.DataFrame) -> Work:
     trained = task.of(experiment).training_set(experiment, prepared, images)
-    return passes(loaders.training_loader(trained, experiment.batch_size, 0))
+    return passes(loaders.shuffled_loader(trained, experiment.batch_size, 0))
 
 
 def _race(earlier: Work, ours: Work, settings: Settings) -> dict[str, list[float]]:

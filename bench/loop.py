@@ -35,7 +35,7 @@ def training_loop(
     prepared = store.prepare(data_dir, images, experiment.stored_size)
     images = images[images["split"] == "train"].head(count * batch)
     trained = task.of(experiment).training_set(experiment, prepared, images)
-    loader = loaders.training_loader(trained, batch, experiment.workers)
+    loader = loaders.shuffled_loader(trained, batch, experiment.workers)
     torch.manual_seed(0)
     network = nets.build(experiment.network)
     ready: list[float] = []

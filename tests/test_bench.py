@@ -175,7 +175,7 @@ class TestTasks:
             prepared = store.prepare(demo_set, demo_rows, experiment.stored_size)
             count = experiment.batch_size
             images = task.of(experiment).training_set(experiment, prepared, demo_rows.head(count))
-            batch = next(iter(loaders.training_loader(images, count, 0)))
+            batch = next(iter(loaders.shuffled_loader(images, count, 0)))
             found = tasks.ready_batch(experiment, CPU)
             for ready, loaded in zip(found, (batch["image"], batch["label"]), strict=True):
                 assert ready.shape == loaded.shape

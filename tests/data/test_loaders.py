@@ -120,18 +120,18 @@ class TestWorkers:
     pytestmark = workers_may_warn
 
     def test_number_of_workers_changes_nothing(self, patches):
-        loader = loaders.training_loader(patches, 8, 0)
+        loader = loaders.shuffled_loader(patches, 8, 0)
         expected = [epoch_of(loader, epoch) for epoch in range(2)]
         assert not same(*expected)
         for workers in (1, 2):
-            loader = loaders.training_loader(patches, 8, workers)
+            loader = loaders.shuffled_loader(patches, 8, workers)
             for epoch in range(2):  # the second with the workers of the first
                 assert same(epoch_of(loader, epoch), expected[epoch])
 
     def test_skipping_goes_on_with_what_is_left(self, patches):
-        whole = epoch_of(loaders.training_loader(patches, 8, 0), 3)
+        whole = epoch_of(loaders.shuffled_loader(patches, 8, 0), 3)
         for workers in (0, 2):
-            loader = loaders.training_loader(patches, 8, workers)
+            loader = loaders.shuffled_loader(patches, 8, workers)
             left = epoch_of(loader, 3, skip=16)
             assert same(left, {name: values[16:] for name, values in whole.items()})
             assert same(epoch_of(loader, 3), whole)  # an epoch that is not cut short
@@ -223,7 +223,7 @@ def test_number_of_views_that_do_not_exist(demo_store, views):
 
 
 def test_batches_are_channels_last_bytes(demo_store, patches):
-    batch = next(iter(loaders.training_loader(patches, 8, 0)))
+    batch = next(iter(loaders.shuffled_loader(patches, 8, 0)))
     assert batch["image"].shape == (8, 3, 32, 32)
     assert batch["image"].dtype == torch.uint8
     assert batch["image"].is_contiguous(memory_format=torch.channels_last)
@@ -243,7 +243,7 @@ def test_batches_are_channels_last_bytes(demo_store, patches):
     ("batch_size", "sizes"), [(16, [16, 16]), (39, [39]), (40, [40]), (64, [40])]
 )
 def test_a_smaller_last_batch_is_dropped_unless_it_is_the_only_one(patches, batch_size, sizes):
-    loader = loaders.training_loader(patches, batch_size, 0)
+    loader = loaders.shuffled_loader(patches, batch_size, 0)
     assert len(patches) == 40
     assert [len(batch["label"]) for batch in loader] == sizes
     assert len(loader) == len(sizes)
@@ -288,18 +288,18 @@ class TestSharedMemory:
         monkeypatch.setattr(processes, "free_space", lambda _: 6 * BATCH)
 
     def test_workers_that_fit_are_used(self, patches):
-        assert loaders.training_loader(patches, 8, 2).num_workers == 2
+        assert loaders.shuffled_loader(patches, 8, 2).num_workers == 2
 
     def test_more_than_fit_are_refused_with_what_does(self, patches):
         with pytest.raises(DataError, match=r"^3 workers need .*; use workers=2 or workers=0, or"):
-            loaders.training_loader(patches, 8, 3)
+            loaders.shuffled_loader(patches, 8, 3)
         with pytest.raises(DataError, match=r"; use workers=0, or .* \(docker run --shm-size=2g"):
-            loaders.training_loader(patches, 24, 1)
+            loaders.shuffled_loader(patches, 24, 1)
 
     def test_nobody_asked_for_so_many(self, patches, monkeypatch, capsys):
         monkeypatch.setattr(loaders, "default_workers", lambda: 8)
         for _ in range(2):
-            assert loaders.training_loader(patches, 8, None).num_workers == 2
+            assert loaders.shuffled_loader(patches, 8, None).num_workers == 2
         assert capsys.readouterr().out.count("8 workers need ") == 1
 
     def test_views_count(self, demo_store, demo_rows):
@@ -309,7 +309,7 @@ class TestSharedMemory:
 
     def test_other_systems_have_none(self, patches, monkeypatch):
         monkeypatch.setattr(sys, "platform", "darwin")
-        assert loaders.training_loader(patches, 24, 1).num_workers == 1
+        assert loaders.shuffled_loader(patches, 24, 1).num_workers == 1
 
 
 class Broken(loaders.LesionDataset):

@@ -57,7 +57,7 @@ def test_colour_leaves_the_mask_alone():
 
 
 def batch_of(workers: int, dataset: TrainingMasks) -> dict[str, torch.Tensor]:
-    loader = loaders.training_loader(dataset, 8, workers)
+    loader = loaders.shuffled_loader(dataset, 8, workers)
     loader.sampler.start_at(2)
     found = list(loaders.batches(loader))
     return {name: torch.cat([batch[name] for batch in found]) for name in found[0]}

@@ -77,7 +77,7 @@ class EpochSampler(Sampler):
             yield self.epoch, index
 
 
-def training_loader(dataset: TrainingSet, batch_size: int, workers: int | None) -> DataLoader:
+def shuffled_loader(dataset: TrainingSet, batch_size: int, workers: int | None) -> DataLoader:
     """Shuffled batches; the last, smaller one is dropped unless it is the only one.
 
     Batch norm has no statistics for a batch of one; the epoch's order changes, so no image is left

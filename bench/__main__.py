@@ -39,7 +39,7 @@ def main(given: list[str] | None = None) -> Path:
     from utils import data
     from utils.system.console import say
 
-    settings = replace(QUICK if asked.quick else Settings(), fullres=asked.fullres)
+    settings = Settings(data.locate(asked.data_dir), asked.fullres, **QUICK if asked.quick else {})
     settings = replace(settings, compile=settings.compile and not asked.no_compile)
     about = measures.describe(settings.device) | {"load_before": measures.load()}
     about |= {"settings": {k: str(v) for k, v in asdict(settings).items()}}
@@ -48,7 +48,7 @@ def main(given: list[str] | None = None) -> Path:
     with tempfile.TemporaryDirectory() as cache:
         # Empty, so that compiling is measured and not the reading of an earlier result.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
-        for result in measures.measure(asked.parts, data.locate(asked.data_dir), settings):
+        for result in measures.measure(asked.parts, settings):
             results.append(result)
             say(report.line(result))
     about |= {"load_after": measures.load(), "seconds": time.monotonic() - started}

@@ -39,35 +39,31 @@ class Result:
         return "reached" if short <= 0 else f"missed by {short:.3g}"
 
 
-def compare(
-    measure: str, times: dict[str, list[float]], above: str, below: str, per: float, **more: Any
-) -> Result:
-    """The result of times[above] / times[below], in ms for each of `per` images.
+def compare(measure: str, times: dict[str, list[float]], per: float, **more: Any) -> Result:
+    """The result of two contenders, the first's times over the second's, in ms for each of `per`.
 
-    Ours is the one below; where the ratio is to be `at_most` the aim, the one above.
+    Ours is the second; where the ratio is to be `at_most` the aim, the first.
     """
-    other, ours = (below, above) if more.get("at_most") else (above, below)
-    compared, own = (median(times[name]) * 1e3 / per for name in (other, ours))
-    kept = {name: times[name] for name in (above, below)}
-    share = ratio(times[above], times[below])
-    return Result(measure, compared, own, "ms/image", share, times=kept, **more)
+    above, below = times.values()
+    compared, ours = (median(each) * 1e3 / per for each in (above, below))
+    if more.get("at_most"):
+        compared, ours = ours, compared
+    share = ratio(above, below)
+    return Result(measure, compared, ours, "ms/image", share, times=times, **more)
 
 
-def rate(measure: str, times: list[float], count: int, note: str) -> Result:
-    """How many of `count` images a second are done; compared with nothing."""
-    return Result(
-        measure, None, count / median(times), "images/s", note=note, times={"ours": times}
-    )
+def rate(measure: str, times: dict[str, list[float]], count: int, note: str) -> Result:
+    """How many of `count` images a second are done by "ours"; compared with nothing."""
+    return Result(measure, None, count / median(times["ours"]), "images/s", note=note, times=times)
 
 
 def table(results: list[Result]) -> str:
     """The results as plain text, a line each, words to the left and numbers to the right."""
     lines = [HEAD, *map(_cells, results)]
-    columns = []
-    for name, *cells in zip(*lines, strict=True):
-        pad = str.rjust if name in NUMBERS else str.ljust
-        columns.append([pad(cell, max(map(len, (name, *cells)))) for cell in (name, *cells)])
-    head, *text = ("  ".join(cells).rstrip() for cells in zip(*columns, strict=True))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    sides = [">" if name in NUMBERS else "<" for name in HEAD]
+    form = "  ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
+    head, *text = (form.format(*cells).rstrip() for cells in lines)
     return "\n".join([head, "-" * max(map(len, (head, *text))), *text])
 
 

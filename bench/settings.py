@@ -1,24 +1,60 @@
-"""How large the measurements are, and of which images."""
+"""How large the measurements are, of which networks and images, and what is aimed at."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
 
 import experiments
-from experiments import ClassificationRow, SegmentationRow
 from utils import data
 
-# The experiments from scratch, where there are two.
-SEGMENTERS = {"unet": "seg-1", "dense_unet": "seg-2", "arl_unet": "seg-5", "lite_unet": "seg-6"}
+
+class Measured(NamedTuple):
+    """A network whose training step is compared with the earlier code's."""
+
+    label: str
+    row: str  # whose recipe, data and loss it has
+    aim: float | None = None  # the earlier code's time over ours
+    rounds: int | None = None  # fewer where the earlier code's step takes many seconds
+
+
+CLASSIFIERS = {
+    "arl18": Measured("ARL-CNN18", "1-5", aim=3.3),
+    "arl50": Measured("ARL-CNN50", "1-5", aim=3.0),
+}
+SEGMENTERS = {  # the rows from scratch, where there are two
+    "unet": Measured("UNet", "seg-1", rounds=3),
+    "dense_unet": Measured("Dense-UNet", "seg-2", rounds=3),
+    "arl_unet": Measured("ARL-UNet", "seg-5"),
+    "lite_unet": Measured("Lite-UNet", "seg-6"),
+}
+NETWORKS = CLASSIFIERS | SEGMENTERS
+
+
+class Source(NamedTuple):
+    """Images to read; only for originals, which take time to decode, there are aims."""
+
+    name: str
+    images: pd.DataFrame
+    folder: Path
+    originals: bool = False
+
+    @property
+    def title(self) -> str:
+        return f"{len(self.images)} {self.name}"
+
+    def aim(self, ratio: float) -> float | None:
+        return ratio if self.originals else None
 
 
 @dataclass(frozen=True)
 class Settings:
     """What `python -m bench` was asked for; the defaults are what is reported."""
 
+    data_dir: Path
+    fullres: Path | None = None  # a folder with images of the original size
     image_size: int = 224
     batch_size: int = 16
     mask_size: int = 192  # of images with masks
@@ -31,62 +67,38 @@ class Settings:
     mask_loop_batches: int = 4
     images: int = 192  # in an epoch of the prepared set's data; training drops a part of a batch
     memory_counts: tuple[int, ...] = (2_000, 20_000, 100_000)
-    fullres: Path | None = None  # a folder with images of the original size
     device: torch.device = field(
         default_factory=lambda: torch.device("cuda" if torch.cuda.is_available() else "cpu")
     )
 
-    def classifier(self, profile: str = "best") -> ClassificationRow:
-        """An experiment at this size: whose recipe, data and loss are measured."""
+    def experiment(self, network: str, profile: str = "best") -> experiments.Row:
+        """An experiment with one of NETWORKS, from scratch and at this size."""
         size, batch = self.image_size, self.batch_size
-        experiment = experiments.get(
-            "1-5", profile, image_size=size, batch_size=batch, weights="none"
-        )
-        return cast(ClassificationRow, experiment)
+        if network in SEGMENTERS:
+            size, batch = self.mask_size, self.mask_batch_size
+        given = {"network": network, "image_size": size, "batch_size": batch, "weights": "none"}
+        return experiments.get(NETWORKS[network].row, profile, **given)
 
-    def segmenter(self, network: str) -> SegmentationRow:
-        """The same for a network of SEGMENTERS."""
-        size, batch = self.mask_size, self.mask_batch_size
-        experiment = experiments.get(
-            SEGMENTERS[network], image_size=size, batch_size=batch, weights="none"
-        )
-        return cast(SegmentationRow, experiment)
-
-
-QUICK = Settings(
-    image_size=32,
-    batch_size=4,
-    mask_size=32,
-    mask_batch_size=4,
-    rounds=3,
-    preparing_rounds=3,
-    least=0.0,
-    compile=False,
-    loop_batches=2,
-    mask_loop_batches=2,
-    images=8,
-    memory_counts=(16, 64),
-)
+    def sources(self, count: int | None = None) -> list[Source]:
+        """Of the set at hand, whose files may be small, the first `count` images; all originals."""
+        at_hand = data.read(self.data_dir)[:count]
+        sources = [Source(data.note(self.data_dir), at_hand, self.data_dir)]
+        if self.fullres:
+            sources.append(Source("originals", data.read(self.fullres), self.fullres, True))
+        return sources
 
 
-class Source(NamedTuple):
-    """Where images are read from; only for originals, which take time to decode, there are aims."""
-
-    name: str
-    folder: Path
-    originals: bool = False
-
-    def images(self, settings: Settings) -> pd.DataFrame:
-        """All originals, or the first images of another set."""
-        images = data.read(self.folder)
-        return images if self.originals else images.head(settings.images)
-
-    def aim(self, ratio: float) -> float | None:
-        return ratio if self.originals else None
-
-
-def sources(data_dir: Path, settings: Settings) -> list[Source]:
-    """The set at hand, whose files may be small already, and the originals where there are some."""
-    at_hand = Source(data.note(data_dir), data_dir)
-    fullres = settings.fullres
-    return [at_hand, *([Source("originals", fullres, originals=True)] if fullres else [])]
+QUICK: dict[str, Any] = {
+    "image_size": 32,
+    "batch_size": 4,
+    "mask_size": 32,
+    "mask_batch_size": 4,
+    "rounds": 3,
+    "preparing_rounds": 3,
+    "least": 0.0,
+    "compile": False,
+    "loop_batches": 2,
+    "mask_loop_batches": 2,
+    "images": 8,
+    "memory_counts": (16, 64),
+}

@@ -1,5 +1,4 @@
 from . import board as board
-from . import engine as engine
 from . import executors as executors
 from . import jobs as jobs
 from . import notebooks as notebooks

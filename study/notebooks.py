@@ -6,12 +6,17 @@ import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import papermill
+import zmq
+from nbformat import NotebookNode
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
+from traitlets.config import Config
 
-from study.engine import ENGINE
 from study.page import page_of
 from utils.system.experiment import Task
 from utils.system.files import write_atomic
@@ -71,7 +76,7 @@ def _execute(notebook: Path, executed: Path, parameters: dict[str, object]) -> N
             str(executed),
             parameters,
             cwd=str(PROJECT),
-            engine_name=ENGINE,
+            engine_name="lesions",
             kernel_name="python3",
             progress_bar=False,
             log_output=True,
@@ -80,3 +85,32 @@ def _execute(notebook: Path, executed: Path, parameters: dict[str, object]) -> N
         )
     except PapermillExecutionError as error:
         raise CellError(f"{error.ename}: {error.evalue}") from None
+
+
+class _Client(PapermillNotebookClient):
+    """Prints tables as text beside what the notebook prints, where papermill knows streams only."""
+
+    def log_output_message(self, output: NotebookNode) -> None:
+        super().log_output_message(output)
+        forms = output.get("data", {})
+        if self.stdout_file and "text/html" in forms and "text/plain" in forms:
+            self.stdout_file.write(f"{forms['text/plain']}\n")
+            self.stdout_file.flush()
+
+
+class _Engine(NBClientEngine):
+    """papermill's own, with that client."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls, nb_man: Any, kernel_name: str, start_timeout: int = 60, **given: Any
+    ) -> None:
+        # Else every log begins with the kernel's warning that its messages can be read by others.
+        way = "auto" if zmq.has("curve") else "disabled"
+        config = Config(KernelManager={"transport_encryption": way})
+        printing = {name: given[name] for name in ("log_output", "stdout_file", "stderr_file")}
+        own = {"kernel_name": kernel_name, "startup_timeout": start_timeout, "config": config}
+        _Client(nb_man, **own, **printing).execute()
+
+
+papermill_engines.register("lesions", _Engine)

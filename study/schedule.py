@@ -31,15 +31,18 @@ def run_all(
     schedule = _Schedule(jobs, executor, at_once, then)
     with board.live:
         try:
-            schedule.advance()
+            schedule.start()
             board.show(schedule.look())
             while schedule.handles:
                 time.sleep(POLL)
                 if schedule.collect():
-                    schedule.advance()
+                    schedule.start()
                 board.show(schedule.look())
         finally:
-            schedule.end()
+            for handle in schedule.handles.values():
+                handle.interrupt()
+            for handle in schedule.handles.values():
+                handle.end()
     return schedule.failed
 
 
@@ -53,64 +56,47 @@ class _Schedule:
         self.failed: dict[Job, str] = {}  # and why
         self.seen: dict[Job, tuple[State, Standing]] = {}
 
-    def advance(self) -> None:
-        """Add the jobs that follow and start what can be; again where a start was refused."""
-        refused = True
-        while refused:
-            self.give_up()
+    def start(self) -> None:
+        """Add the jobs that follow, and start those that can be while there is room.
+
+        Evaluations come first. Once more where a start was refused, as a cluster does with a
+        partition that it does not have: what follows a failure can then start.
+        """
+        before = -1
+        while before != len(self.failed):
+            before = len(self.failed)
             for job in self.then(self.states):
                 self.states.setdefault(job, "waiting")
-            self.give_up()
-            refused = self.start()
+            for job in sorted(self.states, key=lambda job: job.epochs > 0):
+                if len(self.handles) < self.at_once and self.can_start(job):
+                    try:
+                        self.handles[job] = self.executor.submit(job)
+                        self.states[job] = "running"
+                    except (OSError, RuntimeError) as error:
+                        self.fail(job, f"it could not be started: {error}")
 
-    def give_up(self) -> None:
-        """Fail the waiting jobs that need a failed one, and those that need these in turn."""
-        while lost := {
-            job: broken
-            for job, state in self.states.items()
-            if state == "waiting" and (broken := self.needed(job, "failed"))
-        }:
-            for job, broken in lost.items():
-                self.fail(job, f"it needs {', '.join(broken)}, which failed")
-
-    def start(self) -> bool:
-        """Start waiting jobs that need no other while there is room, evaluations first.
-
-        Returns whether one was refused, as a cluster does with a partition that it does not have.
-        """
-        refused = False
-        for job in sorted(self.states, key=lambda job: job.epochs > 0):
-            held = self.needed(job, "waiting", "running", "failed")
-            if self.states[job] != "waiting" or held or len(self.handles) >= self.at_once:
-                continue
-            try:
-                self.handles[job] = self.executor.submit(job)
-                self.states[job] = "running"
-            except (OSError, RuntimeError) as error:
-                self.fail(job, f"it could not be started: {error}")
-                refused = True
-        return refused
+    def can_start(self, job: Job) -> bool:
+        """Whether it waits, and for no other."""
+        left = {other.name for other, state in self.states.items() if state != "done"}
+        return self.states[job] == "waiting" and not left.intersection(job.after)
 
     def collect(self) -> bool:
         """Note which jobs have ended, and how; returns whether any has."""
-        before = len(self.handles)
-        for job, handle in list(self.handles.items()):
-            broken = handle.failed()
-            if broken is None:
-                continue
-            del self.handles[job]
+        polled = {job: handle.failed() for job, handle in self.handles.items()}
+        ended = {job: broken for job, broken in polled.items() if broken is not None}
+        for job, broken in ended.items():
+            handle = self.handles.pop(job)
             self.states[job] = "done"
             if broken:
                 self.fail(job, tail(handle.log) or WORDLESS)
-        return len(self.handles) < before
+        return bool(ended)
 
     def fail(self, job: Job, why: str) -> None:
+        """Fail a job, those that wait for it, and those that wait for these in turn."""
         self.states[job], self.failed[job] = "failed", why
-
-    def needed(self, job: Job, *states: State) -> list[str]:
-        """The names in its `after` whose jobs are in one of these states."""
-        by_name = {other.name: state for other, state in self.states.items()}
-        return [name for name in job.after if by_name.get(name) in states]
+        for other, state in self.states.items():
+            if state == "waiting" and job.name in other.after:
+                self.fail(other, f"it needs {job.name}, which failed")
 
     def look(self) -> Mapping[Job, tuple[State, Standing]]:
         """The state and progress of each job, read again where it may have changed."""
@@ -118,9 +104,3 @@ class _Schedule:
             if state == "running" or job not in self.seen or state != self.seen[job][0]:
                 self.seen[job] = state, standing(job)
         return self.seen
-
-    def end(self) -> None:
-        for handle in self.handles.values():
-            handle.interrupt()
-        for handle in self.handles.values():
-            handle.end()

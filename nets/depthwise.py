@@ -32,7 +32,7 @@ class DepthwiseSame(_Float32OnCPU, Conv2dSame):
     """One that is padded as TensorFlow does, by an amount that depends on the size."""
 
 
-KINDS: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: Depthwise, Conv2dSame: DepthwiseSame}
+KINDS: dict[type[nn.Conv2d], type[nn.Conv2d]] = {nn.Conv2d: Depthwise, Conv2dSame: DepthwiseSame}
 
 
 def keep_depthwise_float32(network: nn.Module) -> None:

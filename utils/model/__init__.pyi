@@ -1,4 +1,5 @@
 from . import checkpoints as checkpoints
+from . import device as device
 from . import encoder as encoder
 from . import explain as explain
 from . import forward as forward
@@ -9,6 +10,8 @@ from . import starts as starts
 from . import training as training
 from .checkpoints import load_weights as load_weights
 from .checkpoints import save_weights as save_weights
+from .device import choose_device as choose_device
+from .device import placed as placed
 from .encoder import start_of as start_of
 from .explain import attention_maps as attention_maps
 from .explain import attention_use as attention_use

@@ -30,15 +30,20 @@ from utils.model.checkpoints import (
     save_checkpoint,
     save_weights,
 )
+from utils.model.device import (
+    accelerator,
+    arithmetic,
+    choose_device,
+    device_name,
+    laid_out,
+    placed,
+)
 from utils.model.forward import OutputError, predict
 from utils.model.inspection import attention_weights, peak_memory
 from utils.model.recipe import (
-    accelerator,
-    arithmetic,
     autocast,
     can_compile,
     choose_precision,
-    device_name,
     learning_rate,
     make_optimizer,
 )
@@ -113,14 +118,14 @@ class _Training:
         """Choose device and precision, and hand network, optimiser and loader to Accelerate."""
         self.sampler = cast(EpochSampler, self.loader.sampler)
         self.dataset = cast(LesionDataset, self.loader.dataset)
-        self.accelerator = accelerator()
-        self.device = self.accelerator.device
+        self.device = choose_device("auto", self.run.say)
+        self.accelerator = accelerator(self.device)
         self.samples_per_batch = self.loader.batch_size or 1
         precision = choose_precision(self.experiment.precision, self.network, self.device)
         self.precision = self.run.remember("precision", precision)
         self.run.remember("device", device_name(self.device))
         self.run.remember("arithmetic", arithmetic(self.device))
-        self.network.to(self.device).to(memory_format=torch.channels_last)
+        placed(self.network, self.device)
         if self.experiment.compile_network and can_compile(self.device, self.run.say):
             self.network.compile()
         self.loss.to(self.device)
@@ -157,7 +162,7 @@ class _Training:
         # Dropout draws from here, so that it is the same whether or not the run was resumed.
         seed_torch(self.experiment.seed, done.epoch, done.batch)
         with autocast(self.device, self.precision):
-            logits = self.model(batch["image"])
+            logits = self.model(laid_out(batch["image"], self.device))
         loss = self.loss(logits.float(), batch["label"])
         value = loss.item()
         if not np.isfinite(value):

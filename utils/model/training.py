@@ -48,6 +48,8 @@ from utils.model.recipe import (
     make_optimizer,
 )
 from utils.model.starts import begin_again, keep_start
+from utils.model.steps import Draws, NotFiniteError, Steps
+from utils.model.steps import seed_torch as seed_torch
 from utils.system.console import duration, progress
 from utils.system.errors import listed
 from utils.system.experiment import Experiment
@@ -61,11 +63,6 @@ Score = Callable[[Predict], dict[str, float]]
 
 class TrainingError(RuntimeError):
     """Training cannot continue; the message says where it stopped and what to try."""
-
-
-def seed_torch(*numbers: int) -> None:
-    """Seed torch's generators with a mix of the numbers (seed, epoch, …)."""
-    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
 
 
 def fit(
@@ -130,6 +127,8 @@ class _Training:
             self.network.compile()
         self.loss.to(self.device)
         optimizer = make_optimizer(self.network, self.experiment)
+        self.steps = Steps(self.network, optimizer, self.device)
+        self.draws = Draws(self.device)
         self.model, self.optimizer, self.loader = self.accelerator.prepare(
             self.network, optimizer, self.loader
         )
@@ -147,37 +146,51 @@ class _Training:
         title = f"epoch {done.epoch + 1}/{self.experiment.epochs}"
         started = time.monotonic()
         for batch in progress(batches(self.loader), title, "batches", total=left, more=later):
-            self.train_batch(batch)
+            # What is drawn is the same whether or not the run was resumed.
+            with self.draws.seeded(self.experiment.seed, done.epoch, done.batch):
+                self.train_batch(batch)
+            if done.batch == self.batches_per_epoch:
+                self.read_losses()
             now = time.monotonic()
             done.seconds, started = done.seconds + now - started, now
             if now - self.saved_at > SAVE_EVERY:
                 self.save()
 
     def train_batch(self, batch: dict[str, torch.Tensor]) -> None:
-        """One step of the optimiser."""
+        """One step of the optimiser, without waiting for the device but every few batches."""
         done = self.progress
         rate = learning_rate(self.experiment, done.epoch + done.batch / self.batches_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        # Dropout draws from here, so that it is the same whether or not the run was resumed.
-        seed_torch(self.experiment.seed, done.epoch, done.batch)
+        self.steps.begin()
         with autocast(self.device, self.precision):
             logits = self.model(laid_out(batch["image"], self.device))
-        loss = self.loss(logits.float(), batch["label"])
-        value = loss.item()
-        if not np.isfinite(value):
-            ids = listed(self.dataset.ids[index] for index in batch["index"].tolist())
-            raise TrainingError(
-                f"the loss became {value} in epoch {done.epoch + 1}, batch {done.batch + 1}, on "
-                f"the images {ids}. Look at these images, {self.cure()}"
-            )
+        loss = norm = self.loss(logits.float(), batch["label"])
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
-        if self.experiment.clip_norm:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.experiment.clip_norm)
+        if limit := self.experiment.clip_norm:
+            norm = self.accelerator.clip_grad_norm_(self.model.parameters(), limit)
+        self.steps.judge(loss, norm, done.batch, batch["index"])
+        if self.steps.due:
+            self.read_losses()
         self.optimizer.step()
         done.batch += 1
-        done.loss_sum += value
+
+    def read_losses(self) -> None:
+        """Add up the losses of the steps since the last call. TrainingError where one is no number.
+
+        Nothing is saved, scored or decided before.
+        """
+        done = self.progress
+        try:
+            for value in self.steps.read():
+                done.loss_sum += value
+        except NotFiniteError as error:
+            ids = listed(self.dataset.ids[index] for index in error.indices)
+            raise TrainingError(
+                f"{error.what} in epoch {done.epoch + 1}, batch {error.batch + 1}, on the "
+                f"images {ids}. Look at these images, {self.cure()}"
+            ) from error
 
     def cure(self) -> str:
         """What to try where numbers are not finite, and what is left of the run."""
@@ -190,6 +203,7 @@ class _Training:
 
     def end_epoch(self, score: Score) -> None:
         """Score, keep the network if it is the best so far, decide whether to stop, save."""
+        self.read_losses()
         done = self.progress
         try:
             scores = score(lambda loader: self.predict(self.network, loader, self.precision))
@@ -233,6 +247,7 @@ class _Training:
 
     def save(self) -> None:
         """Write `last.pt`, then `history.csv` and `timing.csv` from what it holds."""
+        self.read_losses()
         self.saved_at = time.monotonic()
         save_checkpoint(self.run / "last.pt", self.network, self.optimizer, self.progress)
         self.save_tables()

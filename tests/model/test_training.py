@@ -605,11 +605,3 @@ def test_a_compiled_network_trains_like_an_eager_one(
     eager = train(demo_set, tmp_path / "eager")
     compiled = train(demo_set, tmp_path / "compiled", replace(CONFIG, compile_network=True))
     np.testing.assert_allclose(compiled["loss"], eager["loss"], rtol=1e-4)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-def test_training_on_a_gpu_learns_and_resumes(demo_set: Path, tmp_path: Path) -> None:
-    config = replace(CONFIG, precision="auto", epochs=4)
-    history = train(demo_set, tmp_path / "run", config)
-    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
-    assert len(train(demo_set, tmp_path / "run", config)) == 4

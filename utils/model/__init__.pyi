@@ -4,12 +4,16 @@ from . import encoder as encoder
 from . import explain as explain
 from . import forward as forward
 from . import inspection as inspection
+from . import memory as memory
 from . import probe as probe
 from . import recipe as recipe
 from . import starts as starts
+from . import steps as steps
 from . import training as training
+from . import words as words
 from .checkpoints import load_weights as load_weights
 from .checkpoints import save_weights as save_weights
+from .device import DeviceError as DeviceError
 from .device import choose_device as choose_device
 from .device import placed as placed
 from .encoder import start_of as start_of
@@ -25,6 +29,7 @@ from .inspection import cost as cost
 from .inspection import peak_memory as peak_memory
 from .inspection import residual_block as residual_block
 from .inspection import trace_shapes as trace_shapes
+from .memory import MemoryFullError as MemoryFullError
 from .recipe import choose_precision as choose_precision
 from .training import TrainingError as TrainingError
 from .training import fit as fit

@@ -21,6 +21,7 @@ from utils.data.workers import faults_in_words
 from utils.logger.folders import clear_unfinished, forget_results
 from utils.logger.run import RunFolder, require_settings
 from utils.logger.runs import best_epoch
+from utils.model import device as devices
 from utils.model.checkpoints import (
     Progress,
     check_best,
@@ -30,16 +31,9 @@ from utils.model.checkpoints import (
     save_checkpoint,
     save_weights,
 )
-from utils.model.device import (
-    accelerator,
-    arithmetic,
-    choose_device,
-    device_name,
-    laid_out,
-    placed,
-)
 from utils.model.forward import OutputError, predict
 from utils.model.inspection import attention_weights, peak_memory
+from utils.model.memory import memory_in_words
 from utils.model.recipe import (
     autocast,
     can_compile,
@@ -50,7 +44,8 @@ from utils.model.recipe import (
 from utils.model.starts import begin_again, keep_start
 from utils.model.steps import Draws, NotFiniteError, Steps
 from utils.model.steps import seed_torch as seed_torch
-from utils.system.console import duration, progress
+from utils.model.words import epoch_line, start_line
+from utils.system.console import progress
 from utils.system.errors import listed
 from utils.system.experiment import Experiment
 from utils.system.machine import refuse_several_processes
@@ -85,17 +80,28 @@ def fit(
     before its first checkpoint restarts from the network's initial weights, even where it is the
     same network. Raises TrainingError when a loss or a score is not finite, naming the images;
     RunError when the folder was opened, or the network trained before, for another experiment;
+    DeviceError where experiment.device cannot be used, MemoryFullError where its memory is full;
     BlockingIOError when another process trains in the folder.
     """
     refuse_several_processes()
     require_settings(run, experiment)
-    with run.lock(), keep_start(network, experiment):
-        training = _Training(network, loss, loader, run, experiment, predict)
-        training.resume()
-        while not training.progress.finished:
-            training.train_epoch()
-            training.end_epoch(score)
-        training.load_best()
+    with (
+        run.lock(),
+        keep_start(network, experiment),
+        memory_in_words(experiment, network, loss),
+    ):
+        return _trained(_Training(network, loss, loader, run, experiment, predict), score)
+
+
+def _trained(training: "_Training", score: Score) -> pd.DataFrame:
+    training.resume()
+    if not training.progress.finished:
+        workers = getattr(training.loader, "num_workers", 0)
+        training.run.say(start_line(training.device, training.precision, workers))
+    while not training.progress.finished:
+        training.train_epoch()
+        training.end_epoch(score)
+    training.load_best()
     return pd.DataFrame(training.progress.history)
 
 
@@ -110,19 +116,20 @@ class _Training:
     experiment: Experiment
     predict: Callable[[nn.Module, DataLoader, str], Any]
     progress: Progress = field(default_factory=Progress)
+    said_rate: bool = False
 
     def __post_init__(self) -> None:
         """Choose device and precision, and hand network, optimiser and loader to Accelerate."""
         self.sampler = cast(EpochSampler, self.loader.sampler)
         self.dataset = cast(LesionDataset, self.loader.dataset)
-        self.device = choose_device("auto", self.run.say)
-        self.accelerator = accelerator(self.device)
+        self.device = devices.choose_device(self.experiment.device, self.run.say)
+        self.accelerator = devices.accelerator(self.device)
         self.samples_per_batch = self.loader.batch_size or 1
         precision = choose_precision(self.experiment.precision, self.network, self.device)
         self.precision = self.run.remember("precision", precision)
-        self.run.remember("device", device_name(self.device))
-        self.run.remember("arithmetic", arithmetic(self.device))
-        placed(self.network, self.device)
+        self.run.remember("device", devices.device_name(self.device))
+        self.run.remember("arithmetic", devices.arithmetic(self.device))
+        devices.placed(self.network, self.device)
         if self.experiment.compile_network and can_compile(self.device, self.run.say):
             self.network.compile()
         self.loss.to(self.device)
@@ -164,7 +171,7 @@ class _Training:
             group["lr"] = rate
         self.steps.begin()
         with autocast(self.device, self.precision):
-            logits = self.model(laid_out(batch["image"], self.device))
+            logits = self.model(devices.laid_out(batch["image"], self.device))
         loss = norm = self.loss(logits.float(), batch["label"])
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
@@ -225,25 +232,16 @@ class _Training:
         row |= {name: float(value) for name, value in scores.items()}
         row |= {f"α {name}": value for name, value in attention_weights(self.network).items()}
         images = done.batch * self.samples_per_batch
+        if not self.said_rate and done.seconds:
+            self.run.say(f"trained on {images / done.seconds:.0f} images a second")
+            self.said_rate = True
         done.close_epoch(row, {"images": images, "peak_memory_mb": peak_memory(self.device)})
         best = best_epoch(done.history, criterion)
         done.finished = done.epoch >= self.experiment.epochs or 0 < patience <= done.epoch - best
         if best == done.epoch:
             save_weights(self.network, self.run / "best.safetensors")
         self.save()
-        self.say_epoch(row, best)
-
-    def say_epoch(self, row: dict[str, float], best: int) -> None:
-        """One line per epoch, for the terminal, the notebook and the log."""
-        seconds, name = self.progress.timing[-1]["seconds"], self.experiment.select_score
-        mean = float(np.mean([epoch["seconds"] for epoch in self.progress.timing]))
-        left = mean * (self.experiment.epochs - self.progress.epoch)
-        more = "" if self.progress.finished else f", about {duration(left)} of training left"
-        self.run.say(
-            f"epoch {row['epoch']}/{self.experiment.epochs}  loss {row['loss']:.4f}  "
-            f"{name} {row[name]:.4f}{' (best)' if best == row['epoch'] else ''}  "
-            f"{seconds:.0f} s{more}"
-        )
+        self.run.say(epoch_line(row, criterion, best, done, self.experiment.epochs))
 
     def save(self) -> None:
         """Write `last.pt`, then `history.csv` and `timing.csv` from what it holds."""

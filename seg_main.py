@@ -30,6 +30,7 @@ MORE: dict[str, dict[str, Any]] = {
     "batch_size": {"type": int, "help": "images a step; fewer need less memory"},
     "learning_rate": {"type": float, "help": "length of a step, for instance 0.0005"},
     "seed": {"type": int, "help": "another number, another training of the same row"},
+    "device": {"choices": ("auto", "cpu", "cuda", "mps"), "help": "what computes"},
     "precision": {"choices": ("auto", "fp32", "bf16"), "help": "of the arithmetic"},
     "compile_network": {**YES_NO, "help": "1: torch.compile, slow to start, then faster"},
     "workers": {"type": int, "help": "processes that load images"},

@@ -36,8 +36,9 @@ FIGURE_DPI = 150
 PACKAGES = ("torch", "torchvision", "accelerate", "albumentations", "opencv-python-headless",
             "timm", "numpy", "scikit-learn")  # fmt: skip
 
-# What may differ between the two halves of a resumed run: none of it changes a result.
-FREE_FIELDS = frozenset({"question", "published", "workers"})
+# What may differ between the two halves of a resumed run: none of it changes a result, but the
+# device, whose rounding does; a run may move to another machine.
+FREE_FIELDS = frozenset({"question", "published", "device", "workers"})
 
 # The types of entries in `config.json`, for code that reads them without the experiment.
 _KINDS: dict[str, Any] = {

@@ -81,6 +81,8 @@ class Experiment(Protocol):
     @property
     def seed(self) -> int: ...
     @property
+    def device(self) -> str: ...  # "auto", "cpu", "cuda" or "mps"
+    @property
     def precision(self) -> str: ...  # "auto", "fp32" or "bf16"
     @property
     def compile_network(self) -> bool: ...

@@ -76,10 +76,22 @@ def machine() -> dict[str, Any]:
     }
 
 
+def vendor() -> str:
+    """Who made the processor: "AMD", "Intel", or "" for others and where nothing says so."""
+    known = {"AuthenticAMD": "AMD", "GenuineIntel": "Intel"}
+    said = f"{_cpuinfo().get('vendor_id', '')} {platform.processor()}"  # the latter on Windows
+    return next((name for mark, name in known.items() if mark in said), "")
+
+
 def processor() -> tuple[str, list[str]]:
     """Model name and instruction sets; without /proc/cpuinfo what Python knows."""
+    facts = _cpuinfo()
+    return facts.get("model name", platform.processor()), facts.get("flags", "").split()
+
+
+def _cpuinfo() -> dict[str, str]:
+    """The facts of /proc/cpuinfo about the last core; empty on other systems than Linux."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     pairs = (line.partition(":") for line in lines)
-    facts = {name.strip(): value.strip() for name, _, value in pairs}
-    return facts.get("model name", platform.processor()), facts.get("flags", "").split()
+    return {name.strip(): value.strip() for name, _, value in pairs}

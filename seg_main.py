@@ -34,6 +34,7 @@ MORE: dict[str, dict[str, Any]] = {
     "precision": {"choices": ("auto", "fp32", "bf16"), "help": "of the arithmetic"},
     "compile_network": {**YES_NO, "help": "1: torch.compile, slow to start, then faster"},
     "workers": {"type": int, "help": "processes that load images"},
+    "loader": {"choices": ("auto", "workers", "resident"), "help": "where images are augmented"},
     "train_list": {"help": "official or extended"},
     "train_images": {"type": int, "help": "train on so many of the images only, drawn by class"},
     "select_on": {"help": "the images that choose the best epoch: holdout or validation"},

@@ -87,6 +87,7 @@ class Shared:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile_network: bool = False
     workers: Annotated[int, between(0, 256)] | None = None
+    loader: Literal["auto", "workers", "resident"] = "auto"
 
     @classmethod
     def restore(cls, settings: dict[str, Any]) -> Self:

@@ -17,9 +17,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from utils.data.loaders import EpochSampler, LesionDataset, batches
+from utils.data.resident import ResidentLoader, loader_kind
 from utils.data.workers import faults_in_words
 from utils.logger.folders import clear_unfinished, forget_results
-from utils.logger.run import RunFolder, require_settings
+from utils.logger.run import RunFolder, require_loader, require_settings
 from utils.logger.runs import best_epoch
 from utils.model import device as devices
 from utils.model.checkpoints import (
@@ -63,7 +64,7 @@ class TrainingError(RuntimeError):
 def fit(
     network: nn.Module,
     loss: nn.Module,
-    loader: DataLoader,
+    loader: DataLoader | ResidentLoader,
     score: Score,
     run: RunFolder,
     experiment: Experiment,
@@ -96,8 +97,8 @@ def fit(
 def _trained(training: "_Training", score: Score) -> pd.DataFrame:
     training.resume()
     if not training.progress.finished:
-        workers = getattr(training.loader, "num_workers", 0)
-        training.run.say(start_line(training.device, training.precision, workers))
+        kind, workers = loader_kind(training.loader), training.loader.num_workers
+        training.run.say(start_line(training.device, training.precision, kind, workers))
     while not training.progress.finished:
         training.train_epoch()
         training.end_epoch(score)
@@ -111,7 +112,7 @@ class _Training:
 
     network: nn.Module
     loss: nn.Module
-    loader: DataLoader
+    loader: DataLoader | ResidentLoader
     run: RunFolder
     experiment: Experiment
     predict: Callable[[nn.Module, DataLoader, str], Any]
@@ -129,6 +130,7 @@ class _Training:
         self.precision = self.run.remember("precision", precision)
         self.run.remember("device", devices.device_name(self.device))
         self.run.remember("arithmetic", devices.arithmetic(self.device))
+        require_loader(self.run, loader_kind(self.loader))
         devices.placed(self.network, self.device)
         if self.experiment.compile_network and can_compile(self.device, self.run.say):
             self.network.compile()

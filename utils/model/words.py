@@ -11,14 +11,16 @@ from utils.model.recipe import computes_bf16
 from utils.system.console import duration
 
 
-def start_line(device: torch.device, precision: str, workers: int) -> str:
-    """What computes, how, and who loads the images."""
+def start_line(device: torch.device, precision: str, loader: str, workers: int) -> str:
+    """What computes, how, and where the images come from."""
     if precision == "fp32" and (products := arithmetic(device)) != "ieee":
         precision += f" ({products})"
     elif precision == "bf16" and not computes_bf16(device):
         precision += " (emulated here: precision='fp32' is faster)"
-    by = f"{workers} worker{'s' * (workers > 1)}" if workers else "this process"
-    return f"training on {device_name(device)} in {precision}; images are loaded by {by}"
+    by = f"loaded by {workers} worker{'s' * (workers > 1)}" if workers else "loaded by this process"
+    if loader == "resident":
+        by = "augmented there"
+    return f"training on {device_name(device)} in {precision}; images are {by}"
 
 
 def epoch_line(

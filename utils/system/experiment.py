@@ -89,6 +89,8 @@ class Experiment(Protocol):
     @property
     def workers(self) -> int | None: ...
     @property
+    def loader(self) -> str: ...  # "auto", "workers" or "resident"
+    @property
     def views(self) -> int: ...  # averaged for the final scores
 
     @property

@@ -103,6 +103,7 @@ class ARLLite0(Lite0):
         attention: str = "spatial",
         alpha: float = 0.001,
         train_alpha: bool = True,
+        float32_sum: bool = False,
     ) -> None:
         super().__init__(num_classes)
         for stage in self.blocks:
@@ -115,6 +116,7 @@ class ARLLite0(Lite0):
                         attention=attention,
                         alpha=alpha,
                         train_alpha=train_alpha,
+                        float32_sum=float32_sum,
                     )
 
 

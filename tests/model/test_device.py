@@ -67,7 +67,7 @@ OLD = "The NVIDIA driver on your system is too old (found version 12040). Please
 @pytest.mark.parametrize(
     ("reason", "visible", "kind", "said"),
     [
-        (OLD, False, RuntimeError, r"driver is too old: it supports CUDA 12\.4, and .* needs"),
+        (OLD, False, RuntimeError, r"driver is too old: it supports CUDA 12\.4, and .* built for"),
         ("Torch not compiled with CUDA enabled", True, AssertionError, r"GPU here \(Torch not"),
         ("Found no NVIDIA driver on your system. Please", True, RuntimeError, "Found no NVIDIA"),
     ],
@@ -77,7 +77,7 @@ def test_a_card_that_cannot_be_used_is_told_before_hours_on_the_cpu(
 ) -> None:
     no_card(reason, visible, kind)
     assert device.choose_device() == torch.device("cpu")
-    assert "The CPU is used instead: see 'GPUs' in README.md" in capsys.readouterr().out
+    assert ": see 'GPUs' in README.md. The CPU is used instead" in capsys.readouterr().out
     with pytest.raises(device.DeviceError, match=rf"device is 'cuda', but .*{said}.*: see 'GPUs'"):
         device.choose_device("cuda")
     assert device.choose_device("cpu") == torch.device("cpu")

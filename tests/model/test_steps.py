@@ -122,7 +122,7 @@ def test_only_what_draws_is_seeded(
     assert seeded == [(0, 0, 0)]
 
 
-def test_an_sgd_run_of_an_early_version_resumes(tmp_path: Path) -> None:
+def test_an_sgd_run_from_a_cpu_resumes_on_a_gpu(tmp_path: Path) -> None:
     """Its optimiser was not a fused one, and such a one cannot leave out a step."""
     network = SmallNet()
     old = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)

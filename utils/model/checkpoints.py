@@ -72,7 +72,7 @@ def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         for group in optimizer.param_groups:
-            group["fused"] = True  # SGD of early versions was not; the numbers are the same
+            group["fused"] = optimizer.defaults["fused"]  # as this device needs it
         return Progress(**state["progress"])
     except UnpicklingError as error:
         reason = "is damaged or no checkpoint"

@@ -24,7 +24,7 @@ _CHANGE_RESULTS = (
     "RANK", "LOCAL_RANK", "WORLD_SIZE",
 )  # fmt: skip
 _WHERE = ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE")
-_CURE = "see 'GPUs' in README.md, or use device='cpu', which is many times slower"
+_CURE = "see 'GPUs' in README.md"
 
 
 class DeviceError(RuntimeError):
@@ -42,11 +42,11 @@ def choose_device(wanted: str = "auto", say: Callable[[str], None] = say) -> tor
         raise ValueError(f"device is {wanted!r}; expected one of {', '.join(DEVICES)}.")
     if wanted == "auto":
         if fault := gpu_fault():
-            say(f"{fault}. The CPU is used instead: {_CURE}.")
+            say(f"{fault}: {_CURE}. The CPU is used instead, many times slower.")
             return torch.device("cpu")
         return accelerator().device
     if wanted == "cuda" and (fault := gpu_fault() or _no_cuda()):
-        raise DeviceError(f"device is 'cuda', but {fault}: {_CURE}.")
+        raise DeviceError(f"device is 'cuda', but {fault}: {_CURE}, or use device='cpu'.")
     if wanted == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("device is 'mps', but this is no Mac with Apple silicon; use 'auto'.")
     return torch.device(wanted)
@@ -66,7 +66,7 @@ def gpu_fault() -> str:
         found = int(driver[1])
         return (
             f"the NVIDIA driver is too old: it supports CUDA {found // 1000}.{found % 1000 // 10}, "
-            f"and torch {torch.__version__} needs {torch.version.cuda}"
+            f"and torch {torch.__version__} was built for {torch.version.cuda}"
         )
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")  # on purpose
     if hidden or not _has_nvidia_card():

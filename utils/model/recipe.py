@@ -122,9 +122,12 @@ def make_optimizer(network: nn.Module, experiment: Experiment) -> torch.optim.Op
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": experiment.weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
+    rate = experiment.learning_rate
     # Fused: one pass over the parameters instead of ten, and steps can be left out (`steps`).
     if experiment.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=experiment.learning_rate, fused=True)
+        return torch.optim.AdamW(groups, lr=rate, fused=True)
     if experiment.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=experiment.learning_rate, momentum=0.9, fused=True)
+        # On a CPU it rounds otherwise than SGD always did here.
+        on_gpu = all(parameter.is_cuda for parameter in trainable)
+        return torch.optim.SGD(groups, lr=rate, momentum=0.9, fused=on_gpu)
     raise ValueError(f"optimizer is {experiment.optimizer!r}; expected adamw or sgd.")

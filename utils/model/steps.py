@@ -35,17 +35,18 @@ class _Step(NamedTuple):
 
 
 class Steps:
-    """Watches the steps of an optimiser, which must be a fused one."""
+    """Watches the steps of an optimiser; at once where it is no fused one."""
 
     def __init__(
         self, network: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
     ) -> None:
         self.buffers = list(network.buffers())
         self.bad = torch.zeros((), device=device)
-        if device.type != "mps":
+        fused = all(group["fused"] for group in optimizer.param_groups)
+        self.every = READ_EVERY.get(device.type, OTHERS) if fused else 1
+        if fused and device.type != "mps":
             # Fused optimisers leave out a step where it is 1: torch made this for loss scaling.
             optimizer.found_inf = self.bad  # type: ignore[attr-defined]
-        self.every = READ_EVERY.get(device.type, OTHERS)
         self.unread: list[_Step] = []
         self.before = self._copied()
 

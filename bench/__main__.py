@@ -15,7 +15,9 @@ RESULTS = Path(__file__).parent / "results"
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser("python -m bench", description=__doc__)
-    parser.add_argument("--parts", nargs="+", choices=(*PARTS, GPU), default=PARTS, help="what to measure")
+    parser.add_argument(
+        "--parts", nargs="+", choices=(*PARTS, GPU), default=PARTS, help="what to measure"
+    )
     parser.add_argument("--data-dir", help="the set to train on (default: as in the notebook)")
     parser.add_argument(
         "--fullres",

@@ -3,11 +3,9 @@
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, schedule
@@ -54,8 +52,8 @@ def waiting(name: str, settings: Settings) -> Result:
     experiment = replace(settings.experiment(name), epochs=1, select_score="epoch")
     trained = training_set(experiment, before + watched + 1, settings)
     loader = _Watched(trained, experiment.batch_size, settings.device)
-    kinds = [ProfilerActivity.CPU]
-    kinds += [ProfilerActivity.CUDA] if settings.device.type == "cuda" else []
+    on_gpu = settings.device.type == "cuda"
+    kinds = [ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU]
     plan = schedule(wait=1, warmup=max(1, before - 1), active=max(1, watched - 1), repeat=1)
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -13,13 +13,14 @@ failed=0
 part() { # NAME SECONDS COMMAND...
   local name=$1 limit=$2 begun=$SECONDS
   shift 2
-  timeout --kill-after=10 "$limit" "$@" 2>&1 | tee "$out/$name.txt"
+  timeout --kill-after=10 "$((scale * limit))" "$@" 2>&1 | tee "$out/$name.txt"
   local status=${PIPESTATUS[0]}
   echo "$name: status $status, $((SECONDS - begun)) s" | tee -a "$out/summary.txt"
   [ "$status" = 0 ] || failed=1
 }
+scale=1
 if [ "${1:-}" = --quick ]; then
-  bench=(--quick) rows=(3-1 seg-6 --profile demo --data-dir demo -p epochs 1)
+  scale=4 bench=(--quick) rows=(3-1 seg-6 --profile demo --data-dir demo -p epochs 1)
 else
   bench=() rows=(3-1 1-3 seg-6 1-1 -p '1-1:weights' none)
 fi

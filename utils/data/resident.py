@@ -39,6 +39,8 @@ def training_loader(
     device = device or torch.device("cpu")
     if way == "resident" or (way == "auto" and device.type == "cuda" and room_for(dataset, device)):
         return ResidentLoader(dataset, batch_size, device)
+    if workers is None and device.type == "cpu":
+        workers = 0  # training leaves no core idle, though the machine may have a GPU
     return shuffled_loader(dataset, batch_size, workers)
 
 

@@ -8,13 +8,16 @@ from datetime import datetime
 from pathlib import Path
 
 PARTS = ("step", "loop", "data", "segmentation", "preparing", "memory")
+GPU = "gpu"  # only where it is asked for
 RESULTS = Path(__file__).parent / "results"
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser("python -m bench", description=__doc__)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
+    parser.add_argument(
+        "--parts", nargs="+", choices=(*PARTS, GPU), default=PARTS, help="what to measure"
+    )
     parser.add_argument("--data-dir", help="the set to train on (default: as in the notebook)")
     parser.add_argument(
         "--fullres",
@@ -45,14 +48,15 @@ def main(given: list[str] | None = None) -> Path:
     about |= {"settings": {k: str(v) for k, v in asdict(settings).items()}}
     started = time.monotonic()
     results = []
+    out = asked.out or RESULTS / f"{datetime.now():%Y-%m-%d-%H%M}.json"
     with tempfile.TemporaryDirectory() as cache:
         # Empty, so that compiling is measured and not the reading of an earlier result.
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
         for result in measures.measure(asked.parts, settings):
             results.append(result)
             say(report.line(result))
+            report.save(out, results, about)  # what is measured is kept, whatever ends the rest
     about |= {"load_after": measures.load(), "seconds": time.monotonic() - started}
-    out = asked.out or RESULTS / f"{datetime.now():%Y-%m-%d-%H%M}.json"
     report.save(out, results, about)
     say("")
     for name in ("processor", "cores", "memory_gb", "device", "torch_threads", "git"):

@@ -6,7 +6,7 @@ from typing import Any
 import psutil
 import torch
 
-from bench import images, memory, training
+from bench import gpu, images, memory, training
 from bench.report import Result
 from bench.settings import CLASSIFIERS, SEGMENTERS, Settings
 from utils import logger
@@ -36,6 +36,8 @@ def measure(parts: Sequence[str], settings: Settings) -> Iterator[Result]:
     if "preparing" in parts:
         for source in settings.sources():
             yield from images.preparing(source, settings)
+    if "gpu" in parts:
+        yield from gpu.all_of_it(settings)
     if "memory" in parts:
         yield from memory.against_number(settings)
 

@@ -24,13 +24,15 @@ CLASSIFIERS = {
     "arl18": Measured("ARL-CNN18", "1-5", aim=3.3),
     "arl50": Measured("ARL-CNN50", "1-5", aim=3.0),
 }
+LITE = {"lite0": Measured("EfficientNet-Lite0", "3-1")}
 SEGMENTERS = {  # the rows from scratch, where there are two
     "unet": Measured("UNet", "seg-1", rounds=3),
     "dense_unet": Measured("Dense-UNet", "seg-2", rounds=3),
     "arl_unet": Measured("ARL-UNet", "seg-5"),
     "lite_unet": Measured("Lite-UNet", "seg-6"),
 }
-NETWORKS = CLASSIFIERS | SEGMENTERS
+NETWORKS = CLASSIFIERS | LITE | SEGMENTERS
+ON_GPU = ("arl18", "arl50", "lite0", "unet", "lite_unet")  # in the part "gpu"
 
 
 class Source(NamedTuple):
@@ -65,6 +67,8 @@ class Settings:
     compile: bool = True
     loop_batches: int = 16  # in an epoch of the training loop
     mask_loop_batches: int = 4
+    watched: tuple[int, int] = (10, 40)  # batches before the profiler watches, and that it watches
+    worker_counts: tuple[int, ...] = (1, 4, 8, 16)
     images: int = 192  # in an epoch of the prepared set's data; training drops a part of a batch
     memory_counts: tuple[int, ...] = (2_000, 20_000, 100_000)
     device: torch.device = field(
@@ -99,6 +103,8 @@ QUICK: dict[str, Any] = {
     "compile": False,
     "loop_batches": 2,
     "mask_loop_batches": 2,
+    "watched": (1, 3),
+    "worker_counts": (1,),
     "images": 8,
     "memory_counts": (16, 64),
 }

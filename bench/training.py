@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pandas as pd
 import torch
@@ -78,19 +79,29 @@ def _against_earlier(
         yield compare(measure, pair, batch, aim=own_aim, note=note)
 
 
-def loop(name: str, count: int, settings: Settings) -> Result:
-    """`model.fit` on count batches of the prepared set; after each epoch as many of a ready one."""
+def training_set(experiment: Row, count: int, settings: Settings) -> data.loaders.TrainingSet:
+    """Enough images of the prepared set for count batches."""
+    images = data.read(settings.data_dir)
+    prepared = data.prepare(settings.data_dir, images, experiment.stored_size)
+    images = images[images["split"] == "train"].head(count * experiment.batch_size)
+    return task.of(experiment).training_set(experiment, prepared, images)
+
+
+def loop(name: str, count: int, settings: Settings, **way: Any) -> Result:
+    """`model.fit` on count batches of the prepared set; after each epoch as many of a ready one.
+
+    way: `loader` and `workers` of the experiment, by default its own.
+    """
     experiment = replace(
         settings.experiment(name),
         epochs=settings.rounds + 1,  # the first warms up
         select_score="epoch",
         compile_network=settings.compile and settings.device.type == "cuda",
+        **way,
     )
-    images, batch = data.read(settings.data_dir), experiment.batch_size
-    prepared = data.prepare(settings.data_dir, images, experiment.stored_size)
-    images = images[images["split"] == "train"].head(count * batch)
-    trained = task.of(experiment).training_set(experiment, prepared, images)
-    loader = data.training_loader(trained, batch, experiment.workers)
+    batch, trained = experiment.batch_size, training_set(experiment, count, settings)
+    given = experiment.workers, experiment.loader, settings.device
+    loader = data.training_loader(trained, batch, *given)
     torch.manual_seed(0)
     network = nets.build(name)
     ready: list[float] = []
@@ -109,7 +120,8 @@ def loop(name: str, count: int, settings: Settings) -> Result:
     times = {"ready batch": ready[1:], "loop": ours}
     note = f"{batch / median(ours):.1f} images/s, {1 - ratio(ready[1:], ours):.1%} of the time "
     note += f"not spent in steps, {loader.num_workers} workers"
-    measure = f"{name} training loop, share of the rate on a ready batch"
+    kind = data.resident.loader_kind(loader)
+    measure = f"{name} training loop ({kind}), share of the rate on a ready batch"
     return compare(measure, times, batch, aim=AIMS_LOOP.get(name), note=note)
 
 

@@ -10,7 +10,13 @@ from pydantic.dataclasses import dataclass
 from experiments.allowed import STRICT, ClassWeights, Name, Scales, Sides, between, worded
 from utils.system.size import LARGEST, SMALLEST, Size
 
-_NETWORKS_OWN = ("attention", "alpha", "train_alpha", "depth")  # of some networks only
+_NETWORKS_OWN = (
+    "attention",
+    "alpha",
+    "train_alpha",
+    "float32_sum",
+    "depth",
+)  # of some networks only
 SEGMENTATION_VIEWS = (1, 4, 8)  # plain; flips; flips and quarter turns, of squares only
 
 
@@ -58,6 +64,7 @@ class Shared:
     attention: Literal["spatial", "channel"] = "spatial"  # softmax over positions or channels
     alpha: Annotated[float, between(-1000, 1000)] = 0.001  # start value of every attention weight
     train_alpha: bool = True
+    float32_sum: bool = False  # of attention blocks, also in bf16
     # loss
     loss: str = ""
     class_weights: ClassWeights | None = None
@@ -83,9 +90,11 @@ class Shared:
     select_score: str = ""
     # how it runs
     seed: Annotated[int, between(0, 2**32 - 1)] = 0  # at most what scikit-learn takes
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile_network: bool = False
     workers: Annotated[int, between(0, 256)] | None = None
+    loader: Literal["auto", "workers", "resident"] = "auto"
 
     @classmethod
     def restore(cls, settings: dict[str, Any]) -> Self:

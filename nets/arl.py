@@ -106,6 +106,8 @@ class Attention(nn.Module):
         attention: a key of ATTENTIONS.
         alpha: its initial value.
         train_alpha: False freezes it (with alpha=0: the ablation, a plain network).
+        float32_sum: sum in float32, also inside bf16 autocast. A bf16 number has three digits: at
+            alpha = 0.001 the term changes one sum in a thousand, in float32 nearly all.
     """
 
     def __init__(
@@ -114,11 +116,13 @@ class Attention(nn.Module):
         attention: str = "spatial",
         alpha: float = 0.001,
         train_alpha: bool = True,
+        float32_sum: bool = False,
     ) -> None:
         super().__init__(*block)
         if attention not in ATTENTIONS:
             raise ValueError(f"got attention={attention!r}, expected one of {list(ATTENTIONS)}")
         self.attention = ATTENTIONS[attention]
+        self.float32_sum = float32_sum
         # A scalar keeps bf16 maps bf16, where shape (1,) would promote them to float32.
         self.alpha = nn.Parameter(torch.tensor(float(alpha)), requires_grad=train_alpha)
 
@@ -127,6 +131,8 @@ class Attention(nn.Module):
 
         Summed in this order, alpha = 0 adds exact zeros to the result of the plain block.
         """
+        if self.float32_sum:  # the next block's identity is float32, too; its convolutions cast
+            branch, identity = branch.float(), identity.float()
         # torch.compile fuses the formula itself; on a GPU alpha.item() would synchronise.
         if branch.device.type == "cpu" and not torch.compiler.is_compiling():
             return AttendOnCPU.apply(branch, identity, self.alpha, self.attention)
@@ -164,7 +170,14 @@ class ARLNet(ResNet):
         attention: str = "spatial",
         alpha: float = 0.001,
         train_alpha: bool = True,
+        float32_sum: bool = False,
     ) -> None:
         kind, _ = DEPTHS[depth]
-        block = partial(ARL_BLOCKS[kind], attention=attention, alpha=alpha, train_alpha=train_alpha)
+        block = partial(
+            ARL_BLOCKS[kind],
+            attention=attention,
+            alpha=alpha,
+            train_alpha=train_alpha,
+            float32_sum=float32_sum,
+        )
         super().__init__(depth, num_classes, block)

@@ -24,6 +24,13 @@ class ARLUNet(ResidualUNet):
         attention: str = "spatial",
         alpha: float = 0.001,
         train_alpha: bool = True,
+        float32_sum: bool = False,
     ) -> None:
-        family = partial(ARLNet, attention=attention, alpha=alpha, train_alpha=train_alpha)
+        family = partial(
+            ARLNet,
+            attention=attention,
+            alpha=alpha,
+            train_alpha=train_alpha,
+            float32_sum=float32_sum,
+        )
         super().__init__(family, depth, num_classes)

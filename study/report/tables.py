@@ -26,7 +26,9 @@ CONVENTIONS: dict[tuple[Task, str], str] = {
     **{("masks", name): title for name, title in MASK_TITLES.items()},
 }
 # Free to differ, or named elsewhere on the page.
-_NO_OVERRIDE = frozenset({"question", "published", "workers", "seed", "name", "profile"})
+_NO_OVERRIDE = frozenset(
+    {"question", "published", "device", "workers", "loader", "seed", "name", "profile"}
+)
 
 
 def number(value: float | None, digits: int = 3, sign: bool = False) -> str:

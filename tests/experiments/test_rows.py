@@ -307,16 +307,16 @@ def test_a_row_describes_itself():
 @pytest.mark.parametrize(
     ("name", "unused"),
     [
-        ("1-2", {"attention", "alpha", "train_alpha"}),
-        ("seg-1", {"attention", "alpha", "train_alpha", "depth"}),
-        ("seg-4", {"attention", "alpha", "train_alpha"}),
+        ("1-2", {"attention", "alpha", "train_alpha", "float32_sum"}),
+        ("seg-1", {"attention", "alpha", "train_alpha", "float32_sum", "depth"}),
+        ("seg-4", {"attention", "alpha", "train_alpha", "float32_sum"}),
         ("seg-5", set()),
     ],
 )
 def test_a_row_is_silent_about_what_its_network_does_not_have(name, unused):
     described = get(name).describe(nets.options(get(name).network))
     said = {line.split()[0] for line in described.splitlines()}
-    assert {"attention", "alpha", "train_alpha", "depth"} - said - unused == (
+    assert {"attention", "alpha", "train_alpha", "float32_sum", "depth"} - said - unused == (
         {"depth"} if name == "1-2" else set()
     )
     assert not said & unused

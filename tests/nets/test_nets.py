@@ -67,6 +67,37 @@ def test_the_same_seed_starts_from_torchvisions_weights(depth: int) -> None:
         assert all(torch.equal(ours[key], value) for key, value in theirs.items())
 
 
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_a_float32_sum_keeps_the_term_that_bf16_rounds_away(attention: str) -> None:
+    torch.manual_seed(0)
+    branch, identity = torch.randn(2, 2, 16, 14, 14).bfloat16()
+    sums = []
+    for alpha in (0.0, 0.001):
+        kinds = {"attention": attention, "alpha": alpha, "float32_sum": True}
+        block = ARLBasicBlock(16, 16, **kinds)
+        sums.append(block.attend(branch, identity))
+        block.float32_sum = False
+        sums.append(block.attend(branch, identity))
+    plain, plain_bf16, ours, ours_bf16 = sums
+    assert torch.equal(plain, branch.float() + identity.float())
+    assert (ours != plain).float().mean() > 0.5
+    assert (ours_bf16 != plain_bf16).float().mean() < 0.05
+    assert ours_bf16.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("name", ["arl18", "arl_lite0", "arl_unet"])
+def test_a_float32_sum_changes_nothing_in_fp32(name: str) -> None:
+    torch.manual_seed(0)
+    plain = nets.build(name).eval()
+    summed = nets.build(name, float32_sum=True).eval()
+    summed.load_state_dict(plain.state_dict())
+    images = pictures(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(summed(images), plain(images))
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not torch.equal(summed(images), plain(images))
+
+
 @pytest.mark.parametrize("name", slow_if_deep(ARL))
 def test_alpha_zero_is_the_plain_network_exactly(name: str) -> None:
     plain = settled(nets.build(name.replace("arl_", "").replace("arl", "resnet")))

@@ -55,7 +55,9 @@ def steps(name: str, settings: Settings) -> Iterator[Result]:
         if all(pair.values()):
             measure, note = f"ARL-CNN50 over ResNet-50, {how}", "compared with ResNet-50"
             size = experiment.batch_size
-            yield compare(measure, pair, size, aim=AIMS_ARL.get(device.type), at_most=True, note=note)
+            yield compare(
+                measure, pair, size, aim=AIMS_ARL.get(device.type), at_most=True, note=note
+            )
 
 
 def _against_earlier(

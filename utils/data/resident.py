@@ -72,16 +72,16 @@ class ResidentLoader:
         places = augmentation.places(recipe, drawn, width, height)
         levels = augmentation.halvings(places)
         order = np.array([index for _, index in sampler], dtype=np.int64)
-        moves = np.zeros_like(places)
+        moves = np.zeros_like(places, dtype=np.float32)  # Apple's GPUs have no float64
         for level in np.unique(levels):
             moves[levels == level] = augmentation.halved(places[levels == level], level)
-        on_device = [order, moves, augmentation.colours(recipe, drawn)]
-        indices, matrices, colours = (sent(array, self.device) for array in on_device)
+        jitter = augmentation.colours(recipe, drawn).astype(np.float32)
+        indices, matrices, colours = (sent(each, self.device) for each in (order, moves, jitter))
         size = (recipe.height, recipe.width)
         for batch in range(len(self)):
             part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             index, level = indices[part], levels[order[part]]
-            matrix, colour = matrices[index].float(), colours[index].float()
+            matrix, colour = matrices[index], colours[index]
             patches = _moved(self.images[index], matrix, level, size, "bilinear").round()
             if recipe.colour:
                 patches = recoloured(patches, colour).round().clamp(0, 255)

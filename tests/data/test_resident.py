@@ -56,6 +56,18 @@ def test_the_same_pixels_whoever_makes_them(task: str, side: int, demo_store: st
             assert (one["label"] != other["label"]).float().mean() < 0.01
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("task", ["labels", "masks"])
+@pytest.mark.parametrize("side", [48, 13])
+def test_a_batch_waits_for_nothing(task: str, side: int, demo_store: store.Store) -> None:
+    loader = resident.ResidentLoader(trained(demo_store, task, side), 8, DEVICE)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        assert len(list(loader)) == len(loader)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 def test_a_batch_of_one_is_dropped_unless_it_is_the_only_one(demo_store: store.Store) -> None:
     dataset = trained(demo_store, "labels")
     for size in (len(dataset) - 1, len(dataset), len(dataset) + 5):

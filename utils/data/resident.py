@@ -134,20 +134,21 @@ def _moved(
 def warp(images: Tensor, matrices: Tensor, size: tuple[int, int], mode: str) -> Tensor:
     """As `cv2.warpAffine` with an inverse matrix (2, 3) for each float image, mirrored outside."""
     height, width = images.shape[-2:]
-    rows, columns = (torch.arange(side, device=images.device).float() for side in size)
-    down, across = torch.meshgrid(rows, columns, indexing="ij")
-    points = torch.stack([across, down, torch.ones_like(down)], dim=-1)  # (h, w, 3): x, y, 1
-    places = torch.einsum("hwj,bij->bhwi", points, matrices)
-    extent = places.new_tensor([width - 1, height - 1])
-    grid = 2 * places / extent - 1
+    down = torch.arange(size[0], device=images.device).float()[:, None]
+    across = torch.arange(size[1], device=images.device).float()
+    # Not a product of matrices, which some devices round to three digits; each (B, h, w).
+    rows = matrices[..., None, None].unbind(1)
+    x, y = (row[:, 0] * across + row[:, 1] * down + row[:, 2] for row in rows)
+    grid = torch.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], dim=-1)
     return functional.grid_sample(images, grid, mode, "reflection", align_corners=True)
 
 
 def recoloured(patches: Tensor, colours: Tensor) -> Tensor:
     """Patches (B, 3, H, W) through the matrices (B, 3, 6) of `augmentation.colours`."""
     own, mean = colours.split(3, dim=2)
-    constant = mean @ patches.mean((2, 3))[:, :, None]  # (B, 3, 1)
-    return torch.einsum("bij,bjhw->bihw", own, patches) + constant[..., None]
+    constant = (mean * patches.mean((2, 3))[:, None]).sum(2)  # (B, 3)
+    channels = zip(own.unbind(2), patches.split(1, dim=1), strict=True)
+    return sum((row[..., None, None] * part for row, part in channels), constant[..., None, None])
 
 
 def room_for(dataset: TrainingSet, device: torch.device) -> bool:

@@ -57,6 +57,7 @@ def test_the_same_pixels_whoever_makes_them(task: str, side: int, demo_store: st
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("task", ["labels", "masks"])
 @pytest.mark.parametrize("side", [48, 13])
 def test_a_batch_waits_for_nothing(task: str, side: int, demo_store: store.Store) -> None:

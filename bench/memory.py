@@ -65,7 +65,7 @@ def work(folder: Path, count: int) -> dict[str, float]:
         prepared = store.prepare(folder, images, SIDE)
         transform = patches.training_transform(SIDE // 2, (0.5, 1.0))
         trained = patches.TrainingPatches(prepared, images, transform, 0)
-        loaded = sum(len(batch["label"]) for batch in loaders.training_loader(trained, 32, 0))
+        loaded = sum(len(batch["label"]) for batch in loaders.shuffled_loader(trained, 32, 0))
     return {"images": count, "loaded": loaded, "before_mb": peak.before, "peak_mb": peak.mb}
 
 

@@ -121,7 +121,7 @@ def test_a_batch_lies_ready_as_the_loader_gives_it(demo_set, demo_rows) -> None:
         prepared = store.prepare(demo_set, demo_rows, experiment.stored_size)
         count = experiment.batch_size
         images = task.of(experiment).training_set(experiment, prepared, demo_rows.head(count))
-        batch = next(iter(loaders.training_loader(images, count, 0)))
+        batch = next(iter(loaders.shuffled_loader(images, count, 0)))
         ready = training.ready_batch(experiment, CPU)
         for one, loaded in zip(ready, (batch["image"], batch["label"]), strict=True):
             for what in ("shape", "dtype"):

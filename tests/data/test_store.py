@@ -511,7 +511,7 @@ def run(folder, count, side, train, workers):
     if train:
         transform = patches.training_transform(32, (0.5, 1.0))
         seen = patches.TrainingPatches(opened, opened.index, transform, 0)
-        loader = loaders.training_loader(seen, 32, workers)
+        loader = loaders.shuffled_loader(seen, 32, workers)
         assert sum(len(batch["label"]) for batch in loader) == count // 32 * 32
 
 folder, side, train, workers = Path(sys.argv[1]), *map(int, sys.argv[2:])

@@ -70,7 +70,7 @@ def train(
     history = model.fit(
         network,
         loss.build(row.loss, row.class_weights, row.gamma),
-        loaders.training_loader(patches, row.batch_size, row.workers),
+        loaders.shuffled_loader(patches, row.batch_size, row.workers),
         lambda predict: evaluation.masks.official(predict(select_loader)),
         run,
         row,

@@ -1,3 +1,4 @@
+from . import augmentation as augmentation
 from . import crops as crops
 from . import decode as decode
 from . import demo as demo
@@ -5,15 +6,15 @@ from . import loaders as loaders
 from . import masks as masks
 from . import names as names
 from . import patches as patches
+from . import resident as resident
 from . import splits as splits
 from . import store as store
 from . import tables as tables
 from . import tree as tree
 from .loaders import LesionDataset as LesionDataset
 from .loaders import collate as collate
-from .loaders import draw_by as draw_by
 from .loaders import evaluation_loader as evaluation_loader
-from .loaders import training_loader as training_loader
+from .loaders import shuffled_loader as shuffled_loader
 from .masks import TestImages as TestImages
 from .masks import TrainingMasks as TrainingMasks
 from .masks import require_masks as require_masks
@@ -24,6 +25,7 @@ from .patches import VIEWS as VIEWS
 from .patches import TestViews as TestViews
 from .patches import TrainingPatches as TrainingPatches
 from .patches import view as view
+from .resident import training_loader as training_loader
 from .splits import CLASSES as CLASSES
 from .splits import HOLDOUT_SHARE as HOLDOUT_SHARE
 from .splits import SELECT_ON as SELECT_ON

@@ -6,64 +6,19 @@ Images stay uint8; the network normalises them on its own device.
 """
 
 import itertools
-import os
-import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it would check for updates online
-
-import albumentations as A
-import cv2
 import numpy as np
 import pandas as pd
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from utils.data.augmentation import Augmentation
 from utils.data.store import Store
 from utils.data.workers import AHEAD, PATIENCE, default_workers, faults_in_words, with_room
-
-
-class Turns(A.D4):
-    """The eight flips and quarter turns of `A.D4`, drawn alike, but done by OpenCV.
-
-    numpy would return a view with other strides, which the next step has to copy slowly.
-    """
-
-    def apply(self, img: np.ndarray, group_element: str, **_: object) -> np.ndarray:
-        return TURNS[group_element](img)
-
-
-TURNS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "e": lambda image: image,
-    "r90": partial(cv2.rotate, rotateCode=cv2.ROTATE_90_COUNTERCLOCKWISE),
-    "r180": partial(cv2.rotate, rotateCode=cv2.ROTATE_180),
-    "r270": partial(cv2.rotate, rotateCode=cv2.ROTATE_90_CLOCKWISE),
-    "v": partial(cv2.flip, flipCode=0),
-    "h": partial(cv2.flip, flipCode=1),
-    "t": cv2.transpose,
-    "hvt": lambda image: cv2.transpose(cv2.flip(image, -1)),
-}
-
-
-def colour_jitter(colour: float) -> A.ColorJitter:
-    """Brightness, contrast and saturation changed by up to this fraction, in 4 of 5 images."""
-    jitter = (1 - colour, 1 + colour)
-    return A.ColorJitter(jitter, jitter, jitter, (0.0, 0.0), p=0.8 if colour else 0.0)
-
-
-def draw_by(transform: A.Compose, *numbers: int) -> None:
-    """Make the transform's next draws a function of the numbers (seed, epoch, index).
-
-    albumentations repeats its random state in every worker and epoch, and its `set_random_seed`
-    seeds every step of a pipeline alike: contrast would correlate with the place of the crop. One
-    pair of generators shared by all steps gives independent draws.
-    """
-    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
-    transform.set_random_state(np.random.default_rng(seed), random.Random(seed))
 
 
 def collate(samples: list[dict]) -> dict[str, torch.Tensor]:
@@ -93,7 +48,9 @@ class LesionDataset(Dataset):
 class TrainingSet(LesionDataset):
     """Images of a prepared store that are augmented anew for each key (epoch, index)."""
 
-    def __init__(self, store: Store, images: pd.DataFrame, transform: A.Compose, seed: int) -> None:
+    def __init__(
+        self, store: Store, images: pd.DataFrame, transform: Augmentation, seed: int
+    ) -> None:
         super().__init__(store, images)
         self.transform, self.seed = transform, seed
 
@@ -120,7 +77,7 @@ class EpochSampler(Sampler):
             yield self.epoch, index
 
 
-def training_loader(dataset: TrainingSet, batch_size: int, workers: int | None) -> DataLoader:
+def shuffled_loader(dataset: TrainingSet, batch_size: int, workers: int | None) -> DataLoader:
     """Shuffled batches; the last, smaller one is dropped unless it is the only one.
 
     Batch norm has no statistics for a batch of one; the epoch's order changes, so no image is left

@@ -1,54 +1,29 @@
 """Datasets of images with their masks, for the loaders of `data.loaders`."""
 
-import albumentations as A
-import cv2
 import numpy as np
 import pandas as pd
 
+from utils.data.augmentation import Augmentation, Recipe
 from utils.data.decode import resized
-from utils.data.loaders import LesionDataset, TrainingSet, Turns, colour_jitter, draw_by
+from utils.data.loaders import LesionDataset, TrainingSet
 from utils.data.store import Store
 from utils.system.errors import DataError, listed
 from utils.system.size import Size
 
 Region = tuple[float, float, float, float]  # left, top, width, height as shares of the image
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
-_FLIPS = ("e", "r180", "v", "h")  # they keep the shape of an oblong image
 
 
-class Flips(Turns):
-    """The four of the eight turns that keep width and height."""
-
-    def get_params(self) -> dict[str, str]:
-        """One of them, equally likely."""
-        return {"group_element": self.random_generator.choice(_FLIPS)}
-
-
-def training_transform(size: Size, colour: float = 0.0) -> A.Compose:
+def training_transform(size: Size, colour: float = 0.0) -> Augmentation:
     """Image and mask alike: resized, flipped and turned, ±20° rotation, 0.7–1.4 zoom, shift.
 
     size is (width, height) in px; quarter turns are for squares only. The border is mirrored.
-    A mask shrinks by area, as nearest-pixel sampling would be up to half a pixel off, and is binary
-    again after `as_label`. colour is the strength of the jitter of brightness, contrast and
-    saturation of the image, 0 for none.
-    Maps (H, W, 3) uint8 RGB and (H, W) uint8 to the same; call `loaders.draw_by` before each use.
+    colour is the strength of the jitter of brightness, contrast and saturation of the image, 0 for
+    none.
     """
-    width, height = size
-    area = cv2.INTER_AREA
-    return A.Compose(
-        [
-            A.Resize(height, width, interpolation=area, mask_interpolation=area),
-            Turns(p=1.0) if width == height else Flips(p=1.0),
-            A.Affine(
-                rotate=(-20, 20),
-                scale=(0.7, 1.4),
-                keep_ratio=True,
-                translate_percent=(-0.1, 0.1),
-                border_mode=cv2.BORDER_REFLECT_101,
-                p=1.0,
-            ),
-            colour_jitter(colour),
-        ]
+    zoom = (0.7, 1.4)
+    return Augmentation(
+        Recipe(*size, degrees=20, zoom=zoom, keep_ratio=True, shift=0.1, colour=colour)
     )
 
 
@@ -65,14 +40,16 @@ def require_masks(images: pd.DataFrame) -> None:
 class TrainingMasks(TrainingSet):
     """A key (epoch, index) gives "image" (H, W, 3) uint8, "label" (H, W) uint8 of 0/1, "index"."""
 
-    def __init__(self, store: Store, images: pd.DataFrame, transform: A.Compose, seed: int) -> None:
+    def __init__(
+        self, store: Store, images: pd.DataFrame, transform: Augmentation, seed: int
+    ) -> None:
         require_masks(images)
         super().__init__(store, images, transform, seed)
 
     def __getitem__(self, key: tuple[int, int]) -> dict:
         epoch, index = key
         place = self.positions[index]
-        draw_by(self.transform, self.seed, epoch, index)
+        self.transform.draw(self.seed, epoch, index)
         seen = self.transform(image=self.store.image(place), mask=self.store.mask(place))
         return {"image": seen["image"], "label": as_label(seen["mask"]), "index": index}
 

@@ -1,12 +1,12 @@
 """Patches of images to train a classifier on, and the fixed views to test it on."""
 
-import albumentations as A
 import cv2
 import numpy as np
 import pandas as pd
 
+from utils.data.augmentation import Augmentation, Recipe
 from utils.data.decode import resized
-from utils.data.loaders import LesionDataset, TrainingSet, Turns, colour_jitter, draw_by
+from utils.data.loaders import LesionDataset, TrainingSet
 from utils.data.store import Store
 
 VIEW_NAMES = (
@@ -23,41 +23,19 @@ _CROP_SIDE = 0.8  # of the image, for the five cropped views
 
 def training_transform(
     image_size: int, patch_scales: tuple[float, ...], colour: float = 0.0
-) -> A.Compose:
+) -> Augmentation:
     """The paper's patches: a crop at one of the scales, flips, ±10° rotation, shift, 0.9–1.1 zoom.
 
     patch_scales are fractions of the stored side, 0 < s <= 1, equally likely (Zhang et al. use
     1/5 … 4/5 of full-size images; a store of 256 px has no detail left at 1/5).
     Deviation: we add quarter turns to the flips, since dermoscopy has no up and down.
     colour is the strength of the jitter of brightness, contrast and saturation, 0 for none.
-    Maps (H, W, 3) uint8 RGB to the same; call `draw_by` before each use.
     """
     if not patch_scales or not all(0 < scale <= 1 for scale in patch_scales):
         raise ValueError(f"patch_scales are {patch_scales}; expected fractions with 0 < s <= 1.")
-    crops = [
-        # An area fraction of s² at ratio 1 is a square of side s of a square image.
-        A.RandomResizedCrop(
-            (image_size, image_size),
-            scale=(s * s, s * s),
-            ratio=(1.0, 1.0),
-            interpolation=cv2.INTER_LINEAR,
-            area_for_downscale="image",
-        )
-        for s in patch_scales
-    ]
-    return A.Compose(
-        [
-            A.OneOf(crops, p=1.0),
-            Turns(p=1.0),
-            A.Affine(
-                rotate=(-10, 10),
-                scale=(0.9, 1.1),
-                translate_percent=(-0.1, 0.1),
-                border_mode=cv2.BORDER_REFLECT_101,
-                p=1.0,
-            ),
-            colour_jitter(colour),
-        ]
+    sides = tuple(patch_scales)
+    return Augmentation(
+        Recipe(image_size, image_size, sides, 10, zoom=(0.9, 1.1), shift=0.1, colour=colour)
     )
 
 
@@ -77,7 +55,7 @@ class TrainingPatches(TrainingSet):
 
     def __getitem__(self, key: tuple[int, int]) -> dict:
         epoch, index = key
-        draw_by(self.transform, self.seed, epoch, index)
+        self.transform.draw(self.seed, epoch, index)
         image = self.transform(image=self.store.image(self.positions[index]))["image"]
         return {"image": image, "label": int(self.labels[index]), "index": index}
 

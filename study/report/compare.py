@@ -13,7 +13,7 @@ import pandas as pd
 
 from study.report.entries import Entry, Study
 from utils.data.splits import CLASSES
-from utils.evaluation.conventions import Key
+from utils.evaluation.conventions import MASKS, Key, flattened
 from utils.evaluation.intervals import hanley_mcneil, unpaired_difference, wilson
 from utils.evaluation.published import SYNTHETIC, TEST_IMAGES, TEST_POSITIVES, reason, trained_on
 from utils.evaluation.significance import over_seeds
@@ -52,18 +52,7 @@ class Against(NamedTuple):
 
 def flat(scores: Mapping[str, Any]) -> dict[Key, dict[str, float | None]]:
     """The entries of a score file by path: ("official", "melanoma", "auc")."""
-    entries: dict[Key, dict[str, float | None]] = {}
-
-    def walk(path: Key, branch: Mapping[str, Any]) -> None:
-        if "value" in branch:
-            entries[path] = dict(branch)
-            return
-        for name, inner in branch.items():
-            walk((*path, name), inner)
-
-    for convention in ("official", "coursework", "lesion"):
-        walk((convention,), scores.get(convention, {}))
-    return entries
+    return flattened({name: scores[name] for name in MASKS if name in scores})
 
 
 def own_scores(entries: Sequence[Entry]) -> dict[Key, Own]:

@@ -1,10 +1,10 @@
 """Reads run folders for the report: each file once, with a note for each that is missing."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import pandas as pd
 
@@ -14,9 +14,9 @@ from utils.data.splits import CLASSES
 from utils.evaluation.labels import checked, classes_in
 from utils.logger.run import RunFolder
 from utils.system.experiment import Task
+from utils.task import TASKS
 
 NOTHING = pd.DataFrame()
-KINDS: dict[Task, str] = {"labels": "Classifiers", "masks": "Segmenters"}
 SEED, PROFILE = 0, "best"  # the defaults of `reproduce.py`
 
 
@@ -100,6 +100,24 @@ class Study:
     def of_task(self, task: Task) -> dict[str, list[Entry]]:
         """The runs of each experiment of this task."""
         return {row: runs for row, runs in self.rows.items() if runs[0].task == task}
+
+
+class OfTask(Protocol):
+    """What is about one of the two tasks."""
+
+    @property
+    def task(self) -> Task: ...
+
+
+T = TypeVar("T", bound=OfTask)
+
+
+def by_task(things: Iterable[T]) -> dict[Task, list[T]]:
+    """Those about classifiers, and those about segmenters; a task without any is left out."""
+    found: dict[Task, list[T]] = {task: [] for task in TASKS}
+    for thing in things:
+        found[thing.task].append(thing)
+    return {task: of_task for task, of_task in found.items() if of_task}
 
 
 def read(name: str, run: RunFolder, split: str, data_dir: str) -> Entry:

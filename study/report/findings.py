@@ -7,16 +7,14 @@ import pandas as pd
 
 from study.report import tables as tables
 from study.report.compare import HIGHER, LOWER, NOT_SHOWN, UNDEFINED, Against, own_scores
-from study.report.entries import KINDS, Entry, Study
+from study.report.entries import Entry, Study
 from study.report.page import Block, Items, Links, Section, Table, Text
 from study.report.pairs import PairedTest
-from utils.evaluation.conventions import Key
 from utils.evaluation.published import OTHER
 from utils.system.experiment import Task
+from utils.task import TASKS
 from utils.visualize.figures import alpha_columns
 
-RANKED: dict[Task, Key] = {"labels": ("official", "mean_auc"), "masks": ("official", "jaccard")}
-NAMES: dict[Task, str] = {"labels": "mean AUC", "masks": "mean Jaccard"}  # of what ranks
 HEADLINE = ("melanoma_auc", "seborrheic_keratosis_auc", "jaccard", "dice")
 FEW = 4
 
@@ -62,7 +60,7 @@ def _optimistic(study: Study) -> list[str]:
 
 
 def _what_ran(study: Study) -> str:
-    numbers = {task: len(study.of_task(task)) for task in KINDS}
+    numbers = {task: len(study.of_task(task)) for task in TASKS}
     kinds = [_of_kind(number, task) for task, number in numbers.items() if number]
     seeds = sorted({entry.seed for entry in study.entries})
     profiles = unique(entry.experiment.get("profile", "unknown") for entry in study.entries)
@@ -108,16 +106,14 @@ def _random_weights(study: Study) -> list[str]:
 
 def _best(study: Study) -> str:
     parts = []
-    for task in KINDS:
-        scores = {
-            row: own_scores(runs).get(RANKED[task]) for row, runs in study.of_task(task).items()
-        }
+    for task, of in TASKS.items():
+        scores = {row: own_scores(runs).get(of.rank) for row, runs in study.of_task(task).items()}
         ranked = {row: score for row, score in scores.items() if score}
         if ranked:
             row = max(ranked, key=lambda name: ranked[name].value)
             network = study.rows[row][0].experiment.get("network", "")
             parts.append(
-                f"The highest {NAMES[task]} of {_of_kind(len(ranked), task)} is that of row {row} "
+                f"The highest {of.rank_name} of {_of_kind(len(ranked), task)} is that of row {row} "
                 f"({network}): {tables.own(ranked[row])}."
             )
     return " ".join(parts)
@@ -233,7 +229,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def _of_kind(number: int, task: Task) -> str:
-    return counted(number, KINDS[task].lower().removesuffix("s"))
+    return counted(number, TASKS[task].plural.lower().removesuffix("s"))
 
 
 def unique(names: Iterable[Any]) -> list[Any]:

@@ -15,7 +15,7 @@ import pandas as pd
 import experiments
 from study.report import tables
 from study.report.compare import Against, beside_published
-from study.report.entries import KINDS, Study, read
+from study.report.entries import Study, by_task, read
 from study.report.findings import summary
 from study.report.page import render
 from study.report.pairs import PairedTest, paired_tests
@@ -25,6 +25,7 @@ from study.report.trust import trust
 from utils import data, logger
 from utils.system import errors
 from utils.system.files import write_atomic, write_table
+from utils.task import TASKS
 
 
 def write(
@@ -93,10 +94,11 @@ def _printed(
 ) -> dict[str, pd.DataFrame]:
     """The tables of results.tex by caption."""
     printed = {}
-    for task, kind in KINDS.items():
-        scores = tables.official(entry for entry in study.entries if entry.task == task)
+    for task, entries in by_task(study.entries).items():
+        scores = tables.official(entries)
         if not scores.empty:
-            printed[f"{kind}, official scores, {study.where}, 95 % intervals"] = scores
+            caption = f"{TASKS[task].plural}, official scores, {study.where}, 95 % intervals"
+            printed[caption] = scores
     if lines:
         columns = ["row", "published", "score", "ours", "theirs", "difference", "verdict"]
         caption = "Ours and the published numbers, each in the convention of the study"

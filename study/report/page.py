@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
@@ -24,7 +23,6 @@ class Text:
 
     text: str
     strong: bool = False
-    kind: ClassVar[str] = "text"
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,6 @@ class Items:
     """A list of sentences."""
 
     items: Sequence[str]
-    kind: ClassVar[str] = "items"
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,6 @@ class Links:
     """Links to files beside the page: (title, relative address)."""
 
     links: Sequence[tuple[str, str]]
-    kind: ClassVar[str] = "links"
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,6 @@ class Table:
     table: pd.DataFrame
     heads: int = 1
     quiet: Sequence[str] = ()
-    kind: ClassVar[str] = "table"
 
     @property
     def columns(self) -> list[tuple[str, str]]:
@@ -100,7 +95,6 @@ class Picture:
     height: int
     caption: str = ""
     wide: bool = False  # keeps a readable size on a phone, and scrolls in its own box
-    kind: ClassVar[str] = "picture"
 
 
 @dataclass(frozen=True)
@@ -108,7 +102,6 @@ class Pictures:
     """Small pictures side by side, as many as there is room for."""
 
     pictures: Sequence[Picture]
-    kind: ClassVar[str] = "pictures"
 
 
 @dataclass(frozen=True)
@@ -117,7 +110,6 @@ class Fold:
 
     summary: str
     blocks: Sequence["Block"]
-    kind: ClassVar[str] = "fold"
 
 
 Block = Text | Items | Links | Table | Picture | Pictures | Fold

@@ -3,19 +3,26 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from study.report.compare import HIGHER, LOWER, NOT_SHOWN
-from study.report.entries import KINDS, Entry
+from study.report.entries import Entry, by_task
 from utils.data.splits import CLASSES
 from utils.evaluation.conventions import Key
-from utils.evaluation.labels import both_answers, classes_in, official
-from utils.evaluation.paired import RESAMPLES, OtherImagesError, by_image, paired_difference
-from utils.evaluation.resampling import bootstrap, bootstrap_p_value, percentile_interval
-from utils.evaluation.significance import delong_test, holm, mcnemar, over_seeds, wilcoxon
+from utils.evaluation.labels import both_answers
+from utils.evaluation.paired import (
+    RESAMPLES,
+    OtherImagesError,
+    aligned,
+    by_image,
+    mean_difference,
+    paired_difference,
+)
+from utils.evaluation.score_files import area_name
+from utils.evaluation.significance import Difference, delong_test, holm, mcnemar, wilcoxon
 from utils.system.experiment import Task
 
 MISTAKES = 0.05  # adjusted p values below it are called a difference
@@ -80,8 +87,7 @@ def paired_tests(
             except OtherImagesError as error:
                 left_out.append(f"{row} against {other}: {error}")
     adjusted = []
-    for task in KINDS:
-        of_task = [test for test in tests if test.task == task]
+    for of_task in by_task(tests).values():
         p_values = holm([test.p_value for test in of_task]).tolist()
         adjusted += [t._replace(adjusted=p) for t, p in zip(of_task, p_values, strict=True)]
     return adjusted, left_out
@@ -101,53 +107,35 @@ def _pair(first: Sequence[Entry], second: Sequence[Entry]) -> list[PairedTest]:
 
 def _of_labels(test: Callable[..., PairedTest], *sides: list[pd.DataFrame]) -> list[PairedTest]:
     """The tests of classifiers, from the predictions of the seeds on either side."""
-    names = [n for n in CLASSES if all(n in table for side in sides for table in side)]
-    base = sides[0][0].set_index("id")
-    labels = base["label"].to_numpy()
-    tests = [_areas(test, sides, names)]
-    answers = [_mean_answer(side, base.index) for side in sides]
-    for name in names[:2]:
-        truth = labels == CLASSES.index(name)
-        area = delong_test(truth, answers[0][name], answers[1][name])
-        numbers = (area.first, area.second, area.low, area.high, area.p_value)
-        tests.append(test(f"AUC {name.replace('_', ' ')}", "DeLong", *numbers))
-    first, second = (_right(answer, labels, names) for answer in answers)
-    same = mcnemar(np.ones(len(base), dtype=bool), first, second)
+    labels, columns = aligned([table for side in sides for table in side])
+    one = min(probabilities.shape[1] for probabilities in columns) == 1  # melanoma alone
+    score: Key = ("official", CLASSES[0], "auc") if one else ("official", "mean_auc")
+    what = "AUC melanoma" if one else "mean AUC"
+    mean = paired_difference(sides[0], sides[1], score, RESAMPLES)
+    tests = [_of(mean, test, what, "bootstrap")]
+    seeds = columns[: len(sides[0])], columns[len(sides[0]) :]
+    answers = [np.mean(probabilities, axis=0) for probabilities in seeds]  # (n, C) each
+    for number, name in enumerate(CLASSES[: 1 if one else 2]):
+        area = delong_test(labels == number, answers[0][:, number], answers[1][:, number])
+        tests.append(_of(area, test, area_name(name), "DeLong"))
+    first, second = (_right(answer, labels, one) for answer in answers)
+    same = mcnemar(np.ones(len(labels), dtype=bool), first, second)
     note = f"right alone: {same.only_first} against {same.only_second} images"
-    what = "accuracy" if len(names) > 1 else "accuracy melanoma"
+    what = "accuracy melanoma" if one else "accuracy"
     numbers = (float(first.mean()), float(second.mean()), same.low, same.high, same.p_value)
     return [*tests, test(what, "McNemar", *numbers, note=note)]
 
 
-def _areas(
-    test: Callable[..., PairedTest], sides: Sequence[list[pd.DataFrame]], names: Sequence[str]
-) -> PairedTest:
-    """The test of the score that ranks: the mean AUC, or melanoma's where no more is known."""
-    one = len(names) == 1
-    score: Key = ("official", CLASSES[0], "auc") if one else ("official", "mean_auc")
-    difference = paired_difference(sides[0], sides[1], score, RESAMPLES)
-    numbers = (difference.first, difference.second, difference.low, difference.high)
-
-    def area(table: pd.DataFrame) -> float:
-        scores: dict[str, Any] = official(table["label"], table[names].to_numpy())
-        return scores[CLASSES[0]]["auc"] if one else scores["mean_auc"]
-
-    first, second = (over_seeds([area(table) for table in side]).deviation for side in sides)
-    what = "AUC melanoma" if one else "mean AUC"
-    return test(what, "bootstrap", *numbers, difference.p_value, spread=(first, second))
+def _of(found: Difference, test: Callable[..., PairedTest], what: str, by: str) -> PairedTest:
+    """The line of a difference of scores."""
+    numbers = (found.first, found.second, found.low, found.high, found.p_value)
+    return test(what, by, *numbers, spread=found.spread)
 
 
-def _mean_answer(tables: Sequence[pd.DataFrame], ids: pd.Index) -> pd.DataFrame:
-    """The mean of the probabilities of all seeds, in the order of the ids."""
-    names = classes_in(tables[0])
-    first, *others = (table.set_index("id").loc[ids, names] for table in tables)
-    return sum(others, start=first) / len(tables)
-
-
-def _right(answer: pd.DataFrame, labels: np.ndarray, names: Sequence[str]) -> np.ndarray:
+def _right(answer: np.ndarray, labels: np.ndarray, one: bool) -> np.ndarray:
     """Whether each answer is right: of all classes, or of melanoma where one side knows no more."""
-    predicted = both_answers(answer.to_numpy()).argmax(axis=1)
-    return predicted == labels if len(names) > 1 else (predicted == 0) == (labels == 0)
+    predicted = both_answers(answer).argmax(axis=1)
+    return (predicted == 0) == (labels == 0) if one else predicted == labels
 
 
 def _of_masks(test: Callable[..., PairedTest], *sides: list[pd.DataFrame]) -> list[PairedTest]:
@@ -155,15 +143,10 @@ def _of_masks(test: Callable[..., PairedTest], *sides: list[pd.DataFrame]) -> li
     tables = by_image([table for side in sides for table in side])
     jaccards = np.stack([table["jaccard"].to_numpy() for table in tables])
     seeds = (jaccards[: len(sides[0])], jaccards[len(sides[0]) :])
-    columns = [side.mean(axis=0) for side in seeds]
-    gains, n = columns[0] - columns[1], len(columns[0])
-    resampled = bootstrap(lambda weights: weights @ gains / n, np.zeros(n), RESAMPLES)
-    means = [float(column.mean()) for column in columns]
-    first, second = (over_seeds(side.mean(axis=1)).deviation for side in seeds)
-    ranks = wilcoxon(*columns)
-    numbers = (*means, *percentile_interval(resampled), bootstrap_p_value(resampled))
+    mean, ranks = mean_difference(*seeds, RESAMPLES), wilcoxon(*(s.mean(axis=0) for s in seeds))
+    numbers = (mean.first, mean.second, math.nan, math.nan, ranks.p_value)
     note = f"higher on {ranks.higher}, lower on {ranks.lower} images"
     return [
-        test("mean Jaccard", "bootstrap", *numbers, spread=(first, second)),
-        test("Jaccard", "Wilcoxon", *means, math.nan, math.nan, ranks.p_value, note=note),
+        _of(mean, test, "mean Jaccard", "bootstrap"),
+        test("Jaccard", "Wilcoxon", *numbers, note=note),
     ]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from study.report import figures as figures
 from study.report import tables as tables
 from study.report.compare import Against
-from study.report.entries import KINDS, Entry, Study
+from study.report.entries import Entry, Study, by_task
 from study.report.findings import HEADLINE, ablations, counted, listed, trained_unlike
 from study.report.page import Block, Fold, Items, Pictures, Section, Table, Text
 from study.report.pairs import PairedTest
@@ -52,8 +52,8 @@ def published(study: Study, lines: Sequence[Against]) -> Section:
         words = "These images are synthetic: no published number is comparable, so none is shown."
         return Section("published", "Beside the published tables", [Text(words)])
     blocks: list[Block] = [Text(words)]
-    for task, kind in KINDS.items():
-        of_task = [line for line in lines if line.task == task]
+    for task, of_task in by_task(lines).items():
+        kind = TASKS[task].plural
         head = [line for line in of_task if line.metric in HEADLINE]
         rest = [line for line in of_task if line.metric not in HEADLINE]
         if head:
@@ -78,10 +78,9 @@ def paired(study: Study, tests: Sequence[PairedTest], left_out: Sequence[str]) -
         "the table; a verdict needs p < 0.05 after it."
     )
     blocks: list[Block] = [Text(words)]
-    for task, kind in KINDS.items():
-        if of_task := [test for test in tests if test.task == task]:
-            caption = f"{kind}: {len(of_task)} paired tests"
-            blocks.append(Table(caption, tables.paired(of_task), heads=3))
+    for task, of_task in by_task(tests).items():
+        caption = f"{TASKS[task].plural}: {len(of_task)} paired tests"
+        blocks.append(Table(caption, tables.paired(of_task), heads=3))
     if not tests:
         blocks.append(Text("No two of these rows are to be compared, or answers are missing."))
     if unlike := trained_unlike(study, tests):
@@ -98,10 +97,8 @@ def paired(study: Study, tests: Sequence[PairedTest], left_out: Sequence[str]) -
 def forest(study: Study) -> Section:
     """Forest plots of the main scores of all runs."""
     blocks: list[Block] = []
-    for task, kind in KINDS.items():
-        entries = [e for e in study.entries if e.task == task and e.scores]
-        if not entries:
-            continue
+    for task, entries in by_task(e for e in study.entries if e.scores).items():
+        kind = TASKS[task].plural
         scores = {entry.name: entry.scores for entry in entries}
         recipes = {entry.name: entry.recipe for entry in entries if entry.recipe}
         points = TASKS[task].points(scores, recipes)
@@ -118,16 +115,17 @@ def curves(study: Study) -> Section:
     """Learning curves, confusion matrices, ROC, Jaccard of each image."""
     note = study.where
     trained = [entry for entry in study.entries if len(entry.history)]
-    answered = [e for e in study.entries if e.task == "labels" and len(e.results)]
+    answered = by_task(e for e in study.entries if len(e.results))
+    classifiers = answered.get("labels", [])
     blocks = [
         *_pictures("Learning curves", {e.name: _learning(e) for e in trained}, wide=True),
         *_pictures("Confusion matrix", {
             e.name: visualize.confusion_matrices(visualize.confusion(e.results), "", note)
-            for e in answered
+            for e in classifiers
         }),
-        *_pictures("ROC", {e.name: _roc(e, note) for e in answered}),
+        *_pictures("ROC", {e.name: _roc(e, note) for e in classifiers}),
     ]  # fmt: skip
-    if masks := {e.name: e.results for e in study.entries if e.task == "masks" and len(e.results)}:
+    if masks := {e.name: e.results for e in answered.get("masks", [])}:
         figure = visualize.jaccard_distributions(masks, "", study.where)
         alt = f"Jaccard of each image of {listed(masks)}"
         blocks += [
@@ -180,10 +178,10 @@ def galleries(study: Study) -> Section:
         "labels": (_mistakes, "most confident mistakes of each run"),
         "masks": (_failures, f"worst images with a Jaccard below {THRESHOLD}"),
     }
-    for task, (lines_of, what) in listings.items():
-        entries = [entry for entry in study.entries if entry.task == task and len(entry.results)]
-        if lines := [lines_of(entry) for entry in entries]:
-            blocks.append(Table(f"{KINDS[task]}: the {LISTED} {what}", pd.DataFrame(lines)))
+    for task, entries in by_task(e for e in study.entries if len(e.results)).items():
+        lines_of, what = listings[task]
+        table = pd.DataFrame([lines_of(entry) for entry in entries])
+        blocks.append(Table(f"{TASKS[task].plural}: the {LISTED} {what}", table))
     return Section("cases", "Galleries and failures", blocks)
 
 
@@ -198,9 +196,9 @@ def _mistakes(entry: Entry) -> dict[str, str]:
 
 
 def _failures(entry: Entry) -> dict[str, str]:
-    below = entry.results[entry.results["jaccard"] < THRESHOLD]
-    worst = below.sort_values(["jaccard", "id"], kind="stable").head(LISTED)
-    named = ", ".join(f"{case['id']} ({case['jaccard']:.2f})" for case in worst.to_dict("records"))
+    below = ranking.failures(entry.results)
+    worst = below.head(LISTED).to_dict("records")
+    named = ", ".join(f"{case['id']} ({case['jaccard']:.2f})" for case in worst)
     return {
         "run": entry.name,
         "below": f"{len(below)} of {len(entry.results)}",

@@ -12,6 +12,7 @@ from study.report.compare import Against, Own, flat
 from study.report.entries import Entry
 from study.report.pairs import PairedTest
 from utils.evaluation.masks import TABLE_NAMES
+from utils.evaluation.score_tables import LABEL_METRICS, MASK_TITLES
 from utils.system.experiment import Task
 
 NOT_RECORDED = "not recorded"
@@ -22,11 +23,8 @@ CONVENTIONS: dict[tuple[Task, str], str] = {
     ("labels", "official"): "official (> 0.5)",
     ("labels", "coursework"): "coursework (argmax)",
     ("labels", "unstated"): "theirs not stated; ours: coursework (argmax)",
-    ("masks", "official"): "official (mean of images)",
-    ("masks", "coursework"): "coursework (pooled, with background)",
-    ("masks", "lesion"): "lesion (pooled)",
+    **{("masks", name): title for name, title in MASK_TITLES.items()},
 }
-_SHORT = {"auc": "AUC", "accuracy": "ACC", "sensitivity": "SE", "specificity": "SP"}
 # Free to differ, or named elsewhere on the page.
 _NO_OVERRIDE = frozenset({"question", "published", "workers", "seed", "name", "profile"})
 
@@ -79,7 +77,7 @@ def metric_name(metric: str) -> str:
         return TABLE_NAMES[metric]
     name, _, kind = metric.rpartition("_")
     short = {"melanoma": "M", "seborrheic_keratosis": "SK"}.get(name, name)
-    return f"{short} {_SHORT.get(kind, kind)}".strip()
+    return f"{short} {LABEL_METRICS.get(kind, kind)}".strip()
 
 
 def results(entries: Iterable[Entry], split: str) -> pd.DataFrame:

@@ -269,10 +269,9 @@ def test_default_workers(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert processes.default_workers() == 0
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    assert processes.default_workers() == 4
-    monkeypatch.setattr(os, "cpu_count", lambda: 64)
-    assert processes.default_workers() == 8
+    for cores, workers in ((4, 4), (64, 8)):
+        monkeypatch.setattr(processes, "cores", lambda cores=cores: cores)
+        assert processes.default_workers() == workers
 
 
 BATCH = 8 * (32 * 32 * 3 + 2 * 8)  # bytes of eight patches with label and index

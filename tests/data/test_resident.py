@@ -1,12 +1,19 @@
 """Patches made on the device are those that workers make."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors.torch import load_file
+from small_run import CONFIG, train
 
 from utils import data
 from utils.data import loaders, resident, store
 from utils.data.masks import TrainingMasks
 from utils.data.patches import TrainingPatches
+from utils.logger import RunFolder
+from utils.system.errors import RunError
 from utils.system.size import Size
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -77,3 +84,40 @@ def test_it_stays_resident_where_there_is_room(
 def test_an_unknown_way_is_refused(demo_store: store.Store) -> None:
     with pytest.raises(ValueError, match="loader is 'gpu'; expected one of auto, workers, resid"):
         data.training_loader(trained(demo_store, "labels"), 8, 0, "gpu")
+
+
+RESIDENT = replace(CONFIG, loader="resident", epochs=2)
+
+
+def test_a_run_goes_on_as_if_nothing_had_happened(
+    demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    history = train(demo_set, tmp_path / "whole", RESIDENT)
+    made, count = resident.recoloured, iter(range(10))
+
+    def ends(*given: torch.Tensor) -> torch.Tensor:
+        if next(count) == 4:  # in the second epoch
+            raise KeyboardInterrupt
+        return made(*given)
+
+    monkeypatch.setattr(resident, "recoloured", ends)
+    with pytest.raises(KeyboardInterrupt):
+        train(demo_set, tmp_path / "ended", RESIDENT)
+    monkeypatch.undo()
+    assert len((tmp_path / "ended/history.csv").read_text().splitlines()) == 2
+    resumed = train(demo_set, tmp_path / "ended", RESIDENT)
+    assert resumed.equals(history)
+    weights = [load_file(tmp_path / name / "best.safetensors") for name in ("whole", "ended")]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+
+
+def test_a_run_that_was_begun_otherwise_is_not_mixed(demo_set: Path, tmp_path: Path) -> None:
+    train(demo_set, tmp_path, RESIDENT)
+    run = RunFolder(tmp_path)
+    assert run.config["loader"] == "resident"
+    assert "images are augmented there" in (run / "run.log").read_text(encoding="utf-8")
+    other = replace(RESIDENT, loader="workers")
+    train(demo_set, tmp_path, other)  # it is finished, nothing is mixed
+    run.save_json("config.json", {k: v for k, v in run.config.items() if k != "finished"})
+    with pytest.raises(RunError, match=r"begun with loader='resident', .* it with loader='resi"):
+        train(demo_set, tmp_path, other)

@@ -132,13 +132,6 @@ def test_temperature_is_found_where_a_grid_finds_it(columns):
     assert loss == pytest.approx(min(losses), abs=1e-7)
 
 
-def test_temperature_undoes_what_made_the_network_too_sure():
-    labels, probabilities = study(20000, sureness=2.5)
-    assert calibration.fit_temperature(labels, probabilities) == pytest.approx(2.5, rel=0.05)
-    labels, probabilities = study(20000, sureness=0.5)
-    assert calibration.fit_temperature(labels, probabilities) == pytest.approx(0.5, rel=0.05)
-
-
 def test_temperature_ends_where_the_images_do_not_determine_it():
     right = np.full((3, 3), 0.2) + 0.4 * np.eye(3)
     coldest = calibration.fit_temperature([0, 1, 2], right)

@@ -139,16 +139,9 @@ def test_table_of_labels():
         *(("official (score > 0.5)", name) for name in (*names, "mean")),
         *(("coursework (argmax)", name) for name in (*names, "benign", "all classes")),
     ]
-    mean = scores["official"]["mean_auc"]
-    assert cells.loc[("official (score > 0.5)", "mean")].tolist() == [
-        interval_text(**mean, digits=2),
-        "",
-        "",
-        "",
-    ]
+    mean = interval_text(**scores["official"]["mean_auc"], digits=2)
+    assert cells.loc[("official (score > 0.5)", "mean")].tolist() == [mean, "", "", ""]
     assert cells.loc[("coursework (argmax)", "all classes")].tolist()[::2] == ["", ""]
-    # The table is made from the file as well as from the scores in memory.
-    assert score_tables.label_table(json.loads(json.dumps(scores)), digits=2).equals(cells)
 
 
 # --- masks ---
@@ -191,6 +184,3 @@ def test_table_of_masks():
     assert cells.loc["DSC"].iloc[1] == interval_text(**leaf, digits=2)
     assert cells.loc["TJI"].iloc[2] == ""
     assert (cells.iloc[:, :2] != "").all(axis=None)
-    # The table is made from the file as well as from the scores in memory.
-    assert score_tables.mask_table(json.loads(json.dumps(scores)), digits=2).equals(cells)
-    assert len(score_tables.mask_table(scores).loc["ACC"].iloc[0]) == len("0.900 [0.800, 0.950]")

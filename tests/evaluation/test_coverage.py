@@ -47,9 +47,14 @@ def covered(truth: float, study: Callable[[np.random.Generator], tuple[float, fl
     return told("coverage", float(np.mean((ends[:, 0] <= truth) & (truth <= ends[:, 1]))))
 
 
-def alarms(study: Callable[[np.random.Generator], float]) -> float:
-    """Share of the studies with p < 0.05."""
-    return told("alarms", float(np.mean([study(rng) < 0.05 for rng in rngs()])))
+def check_coverage(truth: float, study: Callable, most: float = 0.97) -> None:
+    assert 0.93 <= covered(truth, study) <= most
+
+
+def check_alarms(study: Callable[[np.random.Generator], float]) -> None:
+    """About one study in twenty has p < 0.05."""
+    share = told("alarms", float(np.mean([study(rng) < 0.05 for rng in rngs()])))
+    assert 0.025 <= share <= 0.075
 
 
 def told(what: str, share: float) -> float:
@@ -99,10 +104,6 @@ def lesions(rng: np.random.Generator, images: int = IMAGES) -> Counts:
 # --- intervals ---
 
 
-def area_of(rng: np.random.Generator, area: float) -> float:
-    return auc(TRUTH, scores(rng, area)[0])
-
-
 def resampled_areas(rng: np.random.Generator, area: float) -> tuple[float, np.ndarray]:
     """The AUC of a study, and what resamples of its images give."""
     (score,) = scores(rng, area)
@@ -112,8 +113,7 @@ def resampled_areas(rng: np.random.Generator, area: float) -> tuple[float, np.nd
 
 @pytest.mark.parametrize("area", [0.87, 0.96])
 def test_area_by_bootstrap(area):
-    found = covered(area, lambda rng: area_interval(*resampled_areas(rng, area)))
-    assert 0.93 <= found <= 0.97
+    check_coverage(area, lambda rng: area_interval(*resampled_areas(rng, area)))
 
 
 def test_mean_area_by_bootstrap():
@@ -134,7 +134,7 @@ def test_mean_area_by_bootstrap():
         parts = [area_interval(area, column) for area, column in zip(areas, values.T, strict=True)]
         return mean_area_interval(float(np.mean(areas)), values.mean(axis=1), areas, parts)
 
-    assert 0.93 <= covered(0.9, study) <= 0.97
+    check_coverage(0.9, study)
 
 
 def test_why_areas_do_without_percentiles():
@@ -149,18 +149,13 @@ def delong_interval(score: np.ndarray) -> np.ndarray:
     return scipy.special.expit(scipy.special.logit(found.first) + reach * np.array([-1, 1]))
 
 
-@pytest.mark.parametrize("area", [0.75, 0.87, 0.96])
-def test_area_by_formula(area):
-    assert 0.93 <= covered(area, lambda rng: delong_interval(*scores(rng, area))) <= 0.97
-
-
 @pytest.mark.parametrize(("area", "most"), [(0.75, 0.97), (0.87, 0.97), (0.96, 0.99)])
 def test_published_area(area, most):
     # Without the scores their shape is not known: it is on the safe side near 1.
-    found = covered(
-        area, lambda rng: hanley_mcneil(area_of(rng, area), POSITIVES, IMAGES - POSITIVES)
-    )
-    assert 0.93 <= found <= most
+    def study(rng: np.random.Generator) -> tuple[float, float]:
+        return hanley_mcneil(auc(TRUTH, scores(rng, area)[0]), POSITIVES, IMAGES - POSITIVES)
+
+    check_coverage(area, study, most)
 
 
 def test_difference_of_areas():
@@ -171,8 +166,8 @@ def test_difference_of_areas():
     def delong(rng: np.random.Generator) -> tuple[float, float]:
         return delong_test(TRUTH, *scores(rng, 0.88, 0.85))[1:3]
 
-    found = [covered(0.03, way) for way in (bootstrapped, delong)]
-    assert 0.93 <= min(found) <= max(found) <= 0.97
+    check_coverage(0.03, bootstrapped)
+    check_coverage(0.03, delong)
 
 
 def test_difference_from_a_published_area():
@@ -186,25 +181,13 @@ def test_difference_from_a_published_area():
             hanley_mcneil(published, POSITIVES, IMAGES - POSITIVES),
         )[1:]
 
-    found = covered(0.03, study)
-    assert 0.93 <= found <= 0.97
+    check_coverage(0.03, study)
 
 
 @pytest.mark.parametrize("n", [POSITIVES, IMAGES - POSITIVES, IMAGES])
 @pytest.mark.parametrize("share", [0.6, 0.85, 0.95])
 def test_share(n, share):
-    found = covered(share, lambda rng: wilson(rng.binomial(n, share), n))
-    assert 0.93 <= found <= 0.97
-
-
-def test_mean_jaccard():
-    # The mean of beta(6, 1.5).
-    def study(rng: np.random.Generator) -> tuple[float, float]:
-        score = segmentation_scores(masks(rng, 0)[0], RESAMPLES)["official"]["jaccard"]
-        return score["low"], score["high"]
-
-    found = covered(0.8, study)
-    assert 0.93 <= found <= 0.97
+    check_coverage(share, lambda rng: wilson(rng.binomial(n, share), n))
 
 
 def test_every_score_of_masks():
@@ -227,10 +210,10 @@ def test_every_score_of_masks():
 
 def test_difference_of_jaccards():
     # Next to no Jaccard is so low that 0.02 less would be below 0.
-    found = covered(
-        0.02, lambda rng: jaccard_difference(*masks(rng, 0, 0.02), resamples=RESAMPLES)[1:3]
-    )
-    assert 0.93 <= found <= 0.97
+    def study(rng: np.random.Generator) -> tuple[float, float]:
+        return jaccard_difference(*masks(rng, 0, 0.02), resamples=RESAMPLES)[1:3]
+
+    check_coverage(0.02, study)
 
 
 # --- false alarms ---
@@ -244,7 +227,7 @@ def test_difference_of_accuracies(gain):
         found = mcnemar(np.ones(IMAGES, bool), first, second)
         return found.low, found.high
 
-    assert 0.93 <= covered(gain, study) <= 0.97
+    check_coverage(gain, study)
 
 
 def test_areas_that_do_not_differ():
@@ -252,9 +235,8 @@ def test_areas_that_do_not_differ():
         tables = [predictions(score) for score in scores(rng, 0.87, 0.87)]
         return paired_difference(*tables, ("official", "melanoma", "auc"), RESAMPLES).p_value
 
-    found = [alarms(lambda rng: delong_test(TRUTH, *scores(rng, 0.87, 0.87)).p_value)]
-    found.append(alarms(bootstrapped))
-    assert 0.025 <= min(found) <= max(found) <= 0.075
+    check_alarms(bootstrapped)
+    check_alarms(lambda rng: delong_test(TRUTH, *scores(rng, 0.87, 0.87)).p_value)
 
 
 def test_jaccards_that_do_not_differ():
@@ -264,8 +246,8 @@ def test_jaccards_that_do_not_differ():
     def ranked(rng: np.random.Generator) -> float:
         return wilcoxon(*(counts.tp / PIXELS for counts in masks(rng, 0, 0))).p_value
 
-    found = [alarms(bootstrapped), alarms(ranked)]
-    assert 0.025 <= min(found) <= max(found) <= 0.075
+    check_alarms(bootstrapped)
+    check_alarms(ranked)
 
 
 def test_accuracies_that_do_not_differ():
@@ -274,5 +256,4 @@ def test_accuracies_that_do_not_differ():
         hard = rng.beta(2, 0.5, IMAGES)
         return mcnemar(np.ones(IMAGES, bool), *(rng.random((2, IMAGES)) < hard)).p_value
 
-    found = alarms(study)
-    assert 0.025 <= found <= 0.075
+    check_alarms(study)

@@ -1,4 +1,4 @@
-"""Curves and operating points: against scikit-learn, a loop over the same images, and by hand."""
+"""Curves: against scikit-learn, and a loop of it over the same images."""
 
 import math
 import warnings
@@ -42,24 +42,6 @@ def decisions(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, tuple]
 
 
 # --- the curve itself ---
-
-
-def test_roc_by_hand():
-    # Melanomas score .9 and .4, the others .4 and .1: the tie is one slanted line.
-    found = curves.roc_curves([0, 0, 2, 2], [[0.9], [0.4], [0.4], [0.1]], 50)
-    (curve,) = found
-    assert curve.name == MELANOMA
-    assert curve.x.tolist() == [0, 0, 0.5, 1]
-    assert curve.y.tolist() == [0, 0.5, 1, 1]
-    assert curve.area == 7 / 8  # of the four pairs three are right, one is a tie
-    assert curve.prevalence == 0.5
-
-
-def test_precision_recall_by_hand():
-    (curve,) = curves.precision_recall_curves([0, 0, 2, 2], [[0.9], [0.3], [0.4], [0.1]], 50)
-    assert curve.x.tolist() == [0, 0.5, 0.5, 1, 1]
-    assert curve.y == pytest.approx([1, 1, 1 / 2, 2 / 3, 1 / 2])
-    assert curve.area == pytest.approx((1 + 2 / 3) / 2)
 
 
 @pytest.mark.parametrize("digits", [2, 9], ids=["ties", "no ties"])
@@ -154,28 +136,22 @@ def test_precision_band_against_a_loop_of_scikit_learn(name):
     check_band(found, heights, areas)
 
 
-def test_the_intervals_are_those_of_the_scores_to_the_last_bit():
+@pytest.mark.parametrize("perfect", [False, True])
+def test_the_intervals_are_those_of_the_scores_to_the_last_bit(perfect):
     labels, probabilities = study(200)
+    if perfect:  # areas of 1
+        probabilities = np.eye(3)[labels]
     found = by_name(curves.roc_curves(labels, probabilities))
     scores = conventions.classification_scores(labels, probabilities)
     for name in CLASSES:
         area = scores["coursework"][name]["auc"]
         assert (found[name].area, *found[name].interval) == tuple(area.values())
-    alone = curves.roc_curves(labels, probabilities[:, :1])[0]
-    assert alone.interval == found[MELANOMA].interval
-
-
-def test_the_intervals_of_areas_of_1_are_those_of_the_scores_and_have_a_width():
-    labels = np.array([0, 0, 1, 1, 2, 2, 2])
-    found = by_name(curves.roc_curves(labels, np.eye(3)[labels], 20))
-    scores = conventions.classification_scores(labels, np.eye(3)[labels], 20)
-    for name in CLASSES:
-        area = scores["coursework"][name]["auc"]
-        assert (found[name].area, *found[name].interval) == tuple(area.values())
-    lows = [found[name].interval.low for name in CLASSES]
-    assert found["macro"].interval.low == pytest.approx(np.mean(lows), abs=1e-15)
-    # Seven images with one decision each that is positive, and two that are negative.
-    assert found["micro"].interval == hanley_mcneil(1, 7, 7)
+        assert found[name].interval.low < found[name].area
+    if perfect:
+        lows = [found[name].interval.low for name in CLASSES]
+        assert found["macro"].interval.low == pytest.approx(np.mean(lows), abs=1e-15)
+        # All images have one decision that is positive, and two that are negative.
+        assert found["micro"].interval == hanley_mcneil(1, 200, 200)
 
 
 # --- what is not there ---
@@ -216,6 +192,3 @@ def test_melanoma_alone(function):
     among = function(labels, probabilities, 30)[0]
     for one, other in zip(alone, among, strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-# --- operating points ---

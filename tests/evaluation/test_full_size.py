@@ -13,7 +13,7 @@ import experiments
 from utils import data, evaluation, model, visualize
 from utils.data import loaders
 from utils.evaluation import full_size
-from utils.evaluation.settings import MaskSettings
+from utils.evaluation.counts import count
 from utils.model.forward import VIEWS
 from utils.system.errors import DataError
 
@@ -48,6 +48,13 @@ def tested(demo_rows):
     return demo_rows[demo_rows["split"] == "test"].reset_index(drop=True)
 
 
+def ways(**changes):
+    """How masks are made: plainly, four images at once, but for the changes."""
+    plain = {"views": 1, "threshold": 0.5, "clean_up": False}
+    row = experiments.get("seg-6", "demo", batch_size=4, workers=0)
+    return evaluation.mask_settings(row, "fp32", **plain | changes)
+
+
 def images_of(store, rows, size=(64, 64), test_image="whole"):
     return data.masks.TestImages(store, rows, size, test_image)
 
@@ -60,11 +67,7 @@ def test_counts_of_an_epoch_are_those_of_the_pixels(demo_store, tested):
     for index in range(len(images)):
         truth = images[index]["label"] > 0
         said = images[index]["image"][..., 0] < 128
-        expected = [
-            (truth & said).sum(), (~truth & said).sum(), (truth & ~said).sum(),
-            (~truth & ~said).sum(),
-        ]  # fmt: skip
-        assert [column[index] for column in counts] == expected
+        assert [column[index] for column in counts] == [*count(truth.ravel(), said.ravel())]
 
 
 @pytest.mark.parametrize("number", ["nan", "inf"])
@@ -73,12 +76,11 @@ def test_answers_that_are_no_numbers_are_no_empty_masks(demo_store, tested, numb
     with torch.no_grad():
         network.scale.fill_(float(number))
     loader = loaders.evaluation_loader(images, 3, 0)
-    names = ", ".join(tested["id"][:3])
-    message = rf"nan or infinite numbers for the images {names}; .*: scale\. They cannot be scored"
+    message = rf"nan or infinite .* the images {tested['id'][0]}, .*: scale\. They cannot be scored"
     with pytest.raises(model.forward.OutputError, match=message):
         full_size.pixel_counts(network, loader)
     with pytest.raises(model.forward.OutputError, match=message):
-        full_size.evaluate(network, images, tested, MaskSettings(batch_size=3, workers=0))
+        full_size.evaluate(network, images, tested, ways())
     assert network.training
 
 
@@ -169,8 +171,7 @@ def test_clean_up_keeps_the_largest_part_and_fills_it():
 
 def test_masks_are_judged_at_the_original_size(demo_store, tested, tmp_path):
     images = images_of(demo_store, tested, (32, 32))
-    settings = MaskSettings(batch_size=4, workers=0)
-    found = full_size.evaluate(Darkness(), images, tested, settings, tmp_path / "masks")
+    found = full_size.evaluate(Darkness(), images, tested, ways(), tmp_path / "masks")
     assert found.per_image["id"].tolist() == tested["id"].tolist()
     assert set(found.per_image["width"]) == {96}
     assert set(found.per_image["height"]) == {72}
@@ -192,16 +193,12 @@ def test_masks_are_judged_at_the_original_size(demo_store, tested, tmp_path):
 
 def test_settings_may_clean_up_and_cut_elsewhere(demo_store, tested):
     images = images_of(demo_store, tested, (32, 32))
-    ways = {"plain": {}, "high": {"threshold": 0.9}, "clean": {"clean_up": True}}
-    found = {
-        name: full_size.evaluate(Darkness(), images, tested, MaskSettings(4, 0, **way))
-        for name, way in ways.items()
-    }
-    said = {
-        name: (each.per_image["tp"] + each.per_image["fp"]).sum() for name, each in found.items()
-    }
-    assert said["high"] < said["plain"]
-    assert not found["clean"].per_image["fp"].equals(found["plain"].per_image["fp"])
+    plain, high, clean = (
+        full_size.evaluate(Darkness(), images, tested, ways(**changes)).per_image
+        for changes in ({}, {"threshold": 0.9}, {"clean_up": True})
+    )
+    assert (high["tp"] + high["fp"]).sum() < (plain["tp"] + plain["fp"]).sum()
+    assert not clean["fp"].equals(plain["fp"])
 
 
 def test_a_mask_that_cannot_be_read_is_named(demo_store, tested, tmp_path):
@@ -210,7 +207,7 @@ def test_a_mask_that_cannot_be_read_is_named(demo_store, tested, tmp_path):
     rows = tested.copy()
     rows.loc[0, "mask"] = str(broken)
     with pytest.raises(DataError, match=r"the mask .*broken_segmentation.png cannot be read"):
-        full_size.evaluate(Darkness(), images_of(demo_store, rows), rows, MaskSettings(4, 0))
+        full_size.evaluate(Darkness(), images_of(demo_store, rows), rows, ways())
 
 
 @pytest.mark.parametrize(
@@ -224,9 +221,8 @@ def test_settings_that_no_experiment_could_have_are_refused(changes, message):
 
 def test_files_are_named_by_what_was_changed():
     assert evaluation.suffix(views=None, threshold=None, clean_up=None) == ""
-    assert (
-        evaluation.suffix(views=8, threshold=0.4, clean_up=True) == "-8-views-threshold-0.4-clean"
-    )
+    named = evaluation.suffix(views=8, threshold=0.4, clean_up=True)
+    assert named == "-8-views-threshold-0.4-clean"
 
 
 @pytest.mark.parametrize("original", [(542, 722), (767, 1022), (1129, 1504)])
@@ -262,9 +258,8 @@ def test_strips_count_what_whole_masks_count(shape):
     probability = rng.choice([*full_size.THRESHOLDS, 0.0, 0.333, 1.0], shape).astype(np.float32)
     truth = rng.random(shape) < 0.4
     for clean_up in (False, True):
-        settings = MaskSettings(4, clean_up=clean_up)
         expected = [
             full_size.pixels(truth, full_size.lesion(probability, at, clean_up))
             for at in full_size.THRESHOLDS
         ]
-        assert full_size.over_thresholds(truth, probability, settings) == expected
+        assert full_size.over_thresholds(truth, probability, clean_up) == expected

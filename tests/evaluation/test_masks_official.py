@@ -1,4 +1,4 @@
-"""Masks that `segment.evaluate` writes, handed to the organisers' own scorer as a folder.
+"""Masks that `evaluation.evaluate` writes, handed to the organisers' own scorer as a folder.
 
 Needs the scorer (`make referee`); without it these tests are skipped, and say so.
 """
@@ -17,11 +17,11 @@ import pytest
 import torch
 from torch import nn
 
-from utils import data
+import experiments
+from utils import data, evaluation
 from utils.data import store
 from utils.evaluation import full_size, results, score_files
 from utils.evaluation.masks import METRICS
-from utils.evaluation.settings import MaskSettings
 from utils.logger.run import RunFolder
 from utils.system.project import PROJECT
 
@@ -106,7 +106,8 @@ def ours(given: Given, way: str, folder: Path) -> dict[str, float]:
     """Our official scores of masks that are written to folder / "masks"."""
     test_image, changes = WAYS[way]
     images = data.masks.TestImages(given.prepared, given.rows, SIZE, test_image)
-    settings = MaskSettings(batch_size=4, workers=0, **changes)
+    row = experiments.get("seg-6", "demo", batch_size=4, workers=0, views=1)
+    settings = evaluation.mask_settings(row, "fp32", **changes)
     work = (Darkness(), images, given.rows, settings, folder / "masks")
     run = RunFolder(folder / "run")
     found = results.per_image(run, "test", given.rows, lambda: full_size.evaluate(*work))

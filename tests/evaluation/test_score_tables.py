@@ -1,6 +1,7 @@
 """Score files: written and read by one pair of functions, shown beside published numbers."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -17,12 +18,11 @@ from utils.evaluation.counts import counts_of
 from utils.evaluation.intervals import interval_text
 from utils.evaluation.paired import label_differences, mask_differences, paired_difference
 from utils.evaluation.published import OTHER, SYNTHETIC, comparable, reason, trained_on
-from utils.evaluation.settings import MaskSettings
 from utils.logger.run import RunFolder
 from utils.system.errors import RunError
 
 IDS = [f"ISIC_{k}" for k in range(30)]
-SETTINGS = MaskSettings(batch_size=4)
+SETTINGS = experiments.get("seg-6", image_size=(64, 64), views=1, clean_up=False)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_scores_on_the_images_that_chose_the_epoch_say_so(run, make):
 
 
 def test_another_way_to_make_masks_says_so(run):
-    settings = MaskSettings(batch_size=4, views=8, threshold=0.4, clean_up=True)
+    settings = replace(SETTINGS, views=8, threshold=0.4, clean_up=True)
     scores = of_masks(run, "validation-8-views", settings=settings)
     assert (scores["split"], scores["views"], scores["threshold"]) == ("validation", 8, 0.4)
     first, jaccard, *_ = evaluation.summary(scores).splitlines()
@@ -147,7 +147,6 @@ DEMO = OFFICIAL_TEST | {"data": "synthetic demo data"}
         ({}, ""),
         ({"counts": {}}, OTHER),
         ({"split": "test-1-views"}, ""),
-        ({"data": "synthetic demo data"}, SYNTHETIC),
         ({"data": "synthetic demo data", "split": "validation"}, SYNTHETIC),
         ({"split": "validation"}, OTHER),
         ({"n": 599}, OTHER),
@@ -248,16 +247,14 @@ def test_no_two_studies_of_a_segmenter_have_one_name(name):
 def test_points_of_classifiers_with_each_study_once(run):
     first, second = of_labels(run), of_labels(run, columns=1)
     runs = {"a": first | OFFICIAL_TEST, "b": second | OFFICIAL_TEST, "c": second | OFFICIAL_TEST}
-    names = {"a": "1-3", "b": "2-4", "c": "1-4"}
-    known = {run: experiments.get(name) for run, name in names.items()}
+    known = dict(zip("abc", map(experiments.get, ("1-3", "2-4", "1-4")), strict=True))
     table = score_tables.label_points(runs, known)
     assert table.columns.tolist() == ["run", "metric", "value", "low", "high", "published"]
     for metric, score in score_files.headline(first).items():
         ours = table[(table["run"] == "a") & (table["metric"] == metric)]
         assert ours[["value", "low", "high"]].to_numpy().tolist() == [list(score.values())]
-    assert list(score_files.headline(first)) == [
-        "AUC melanoma", "AUC seborrheic keratosis", "mean AUC",
-    ]  # fmt: skip
+    names = ["AUC melanoma", "AUC seborrheic keratosis", "mean AUC"]
+    assert list(score_files.headline(first)) == names
     assert table[table["run"] == "b"]["metric"].tolist() == ["AUC melanoma"]
     assert table[~table["published"]]["run"].unique().tolist() == ["a", "b", "c"]
     studies = table[table["published"]]
@@ -270,14 +267,6 @@ def test_points_of_classifiers_with_each_study_once(run):
     for other in ({"n": 150}, {"split": "validation"}, {"data": "synthetic demo data"}):
         elsewhere = {name: scores | other for name, scores in runs.items()}
         assert not score_tables.label_points(elsewhere, known)["published"].any()
-
-
-def test_points_where_a_class_is_missing(run):
-    table = predictions_of(IDS).query("label != 1")
-    scores = score_files.label_scores(run, "test", table, "ISIC 2017")
-    points = score_tables.label_points({"a": scores}, {})
-    assert points["value"].isna().tolist() == [False, True, True]
-    assert points["value"].dtype == points["low"].dtype == float
 
 
 def test_points_of_segmenters(run):
@@ -297,6 +286,17 @@ def test_points_of_segmenters(run):
 # --- differences ---
 
 
+def test_a_class_that_is_missing_is_undefined(run):
+    tables = {n: predictions_of(IDS, seed=k).query("label != 1") for k, n in enumerate("ab")}
+    found = label_differences(tables)
+    assert found.loc["b"].tolist()[1:] == ["undefined", "undefined"]
+    assert found.loc["b", "AUC melanoma"] != "undefined"
+    scores = score_files.label_scores(run, "test", tables["a"], "ISIC 2017")
+    points = score_tables.label_points({"a": scores}, {})
+    assert points["value"].isna().tolist() == [False, True, True]
+    assert points["value"].dtype == points["low"].dtype == float
+
+
 def test_differences_of_classifiers_are_those_of_the_paired_comparison():
     tables = {name: predictions_of(IDS, seed=seed) for seed, name in enumerate("ab")}
     tables["c"] = predictions_of(IDS, columns=1, seed=2)
@@ -310,13 +310,6 @@ def test_differences_of_classifiers_are_those_of_the_paired_comparison():
     areas = [roc_auc_score(tables[r]["label"] == 0, tables[r]["melanoma"]) for r in "ca"]
     assert found.loc["c", "AUC melanoma"].startswith(f"{areas[0] - areas[1]:+.3f} [")
     assert found.loc["c"].tolist()[1:] == ["", ""]
-
-
-def test_differences_of_classifiers_that_are_undefined():
-    tables = {n: predictions_of(IDS, seed=k).query("label != 1") for k, n in enumerate("ab")}
-    found = label_differences(tables)
-    assert found.loc["b"].tolist()[1:] == ["undefined", "undefined"]
-    assert found.loc["b", "AUC melanoma"] != "undefined"
 
 
 def test_differences_of_segmenters_are_paired():

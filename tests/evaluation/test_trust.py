@@ -148,9 +148,8 @@ def test_other_classes_or_none_are_refused():
     with pytest.raises(ValueError, match=words):
         evaluation.trust.assess(one_column(FITTED), REPORTED)
     benign = FITTED[FITTED["label"] == 2]
-    assert "all melanomas, or none" in evaluation.trust.refusal(
-        one_column(benign), one_column(REPORTED)
-    )
+    why = evaluation.trust.refusal(one_column(benign), one_column(REPORTED))
+    assert "all melanomas, or none" in why
 
 
 # --- to look at ---
@@ -171,11 +170,8 @@ def test_readable_cells_by_hand():
     assert shown.columns.tolist() == ["class", "n", "auc", "threshold"]
     assert shown["auc"].tolist() == ["0.812 [0.700, 0.900]", "0.500 [too few]", "undefined"]
     assert shown["threshold"].tolist() == [0.123, 0.5, 1]
-    assert (
-        evaluation.trust.readable(FOUND.read_off)["value"]
-        .str.fullmatch(r"[01]\.\d+ \[.*, .*\]")
-        .all()
-    )
+    rates = evaluation.trust.readable(FOUND.read_off)["value"]
+    assert rates.str.fullmatch(r"[01]\.\d+ \[.*, .*\]").all()
 
 
 # --- which images chose the epoch ---

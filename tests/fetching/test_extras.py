@@ -184,27 +184,55 @@ def test_the_tool_is_found_beside_python(tree, enlarged, log, monkeypatch):
     assert fetch_extras(tree, enlarged) == 5
 
 
-def test_a_call_that_fails_half_way_is_told_and_gone_on_with(tree, enlarged, archive, log, behave):
-    behave(fail_after=3)
-    with pytest.raises(
-        DataError, match=r"isic-cli failed with exit status 1. What was fetched is kept"
-    ) as e:
+HOSTILE = {
+    "a call that fails half way": (
+        {"fail_after": 3},
+        r"isic-cli failed with exit status 1. What was fetched is kept: run the same command again",
+    ),
+    "a call without end": ({"hang_after": 2}, r"has not ended after .*What was fetched is kept"),
+    "damaged images": (
+        {"truncate": [FURTHER[1], FURTHER[3]]},
+        rf"are missing or damaged: {FURTHER[1]}, {FURTHER[3]}; the others are kept",
+    ),
+    "missing images": (
+        {"withhold": [FURTHER[1], FURTHER[3]]},
+        rf"are missing or damaged: {FURTHER[1]}, {FURTHER[3]}; the others are kept",
+    ),
+    "no images": (
+        {"withhold": FURTHER, "no_notes": True},
+        rf"damaged: {', '.join(FURTHER)}; .*withdrawn them: remove their rows",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_whatever_goes_wrong_is_told_and_gone_on_with(
+    tree, enlarged, archive, log, behave, monkeypatch, case
+):
+    how, message = HOSTILE[case]
+    monkeypatch.setattr(extras, "PATIENCE", 2)
+    behave(**how)
+    with pytest.raises(DataError, match=message):
         fetch_extras(tree, enlarged)
-    assert "run the same command again" in str(e.value)
-    said = str(e.value).partition("Its output:")[2].splitlines()
-    assert [line.strip()[:14] for line in said if line] == [
-        "line one",
-        "Traceback",
-        "HTTPError: 503",
-    ]
-    assert max(map(len, said)) < 220
     assert not (tree / EXTENDED_LABELS).exists()
+    assert not (tree / "Aug_Training_Data").exists()
     assert len(data.read(tree)) == 15  # the official images are read as before
     behave()
     assert fetch_extras(tree, enlarged) == 5
-    second = json.loads(log.read_text().splitlines()[1])
-    assert second[1] == FURTHER[:3]  # isic-cli passes over what lies there with the right size
+    if case.endswith("images"):
+        assert asked(log)[1] == how.get("withhold", how.get("truncate"))  # nothing comes twice
     assert_complete(tree, archive, enlarged)
+
+
+@pytest.mark.usefixtures("log")
+def test_its_last_lines_are_shown(tree, enlarged, behave):
+    behave(fail_after=3)
+    with pytest.raises(DataError, match="Its output:") as e:
+        fetch_extras(tree, enlarged)
+    said = str(e.value).partition("Its output:")[2].splitlines()
+    starts = [line.strip()[:14] for line in said if line]
+    assert starts == ["line one", "Traceback", "HTTPError: 503"]
+    assert max(map(len, said)) < 220
 
 
 def test_batches_that_came_before_a_failure_are_kept(tree, enlarged, archive, log, monkeypatch):
@@ -216,40 +244,6 @@ def test_batches_that_came_before_a_failure_are_kept(tree, enlarged, archive, lo
     fetch_extras(tree, enlarged)
     assert asked(log) == [FURTHER[:2], FURTHER[2:4], FURTHER[4:], FURTHER[4:]]
     assert_complete(tree, archive, enlarged)
-
-
-@pytest.mark.parametrize("fault", ["truncate", "withhold"])
-def test_images_that_come_damaged_or_not_at_all_are_named(
-    tree, enlarged, archive, log, behave, fault
-):
-    behave(**{fault: [FURTHER[1], FURTHER[3]]})
-    message = rf"are missing or damaged: {FURTHER[1]}, {FURTHER[3]}; the others are kept"
-    with pytest.raises(DataError, match=message):
-        fetch_extras(tree, enlarged)
-    assert not (tree / EXTENDED_LABELS).exists()
-    assert not (tree / "Aug_Training_Data").exists()
-    assert len(data.read(tree)) == 15
-    behave()
-    fetch_extras(tree, enlarged)
-    assert asked(log)[1] == [FURTHER[1], FURTHER[3]]
-    assert_complete(tree, archive, enlarged)
-
-
-@pytest.mark.usefixtures("log")
-def test_nothing_delivered_is_told(tree, enlarged, behave):
-    behave(withhold=FURTHER, no_notes=True)
-    with pytest.raises(DataError, match=rf"damaged: {', '.join(FURTHER)}; .*withdrawn them"):
-        fetch_extras(tree, enlarged)
-
-
-@pytest.mark.usefixtures("log")
-def test_a_call_without_end_is_ended(tree, enlarged, behave, monkeypatch):
-    behave(hang_after=2)
-    monkeypatch.setattr(extras, "PATIENCE", 1)
-    with pytest.raises(DataError, match=r"has not ended after .*What was fetched is kept"):
-        fetch_extras(tree, enlarged)
-    behave()
-    assert fetch_extras(tree, enlarged) == 5
 
 
 @pytest.mark.usefixtures("log")

@@ -11,9 +11,11 @@ import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
+LATEST = "Fri, 31 Dec 2100 23:59:59 GMT"
 PIECE = 2000  # bytes sent at once
 
 
@@ -28,8 +30,7 @@ class Step:
     drop_at: int | None = None  # the connection ends after so many bytes of the answer
     reset: bool = False  # and not politely
     ranges: bool = True
-    if_range: bool = True
-    etag: str | None = '"one"'
+    modified: float | None = None  # when the file last changed, in seconds since 1970
     chunked: bool = False
     piece: int | None = None  # of what a range asks for, so many bytes at most
     shift: int = 0  # the rest that is sent starts so many bytes too late
@@ -42,13 +43,9 @@ class Step:
 class Request:
     """What was asked, and how it was answered."""
 
-    method: str
     path: str
     start: int  # the first byte that was asked for
-    if_range: str | None
-    encoding: str | None
     status: int = 0
-    promised: int = 0  # bytes of the body, as the head of the answer says
     sent: int = 0  # bytes of the body; whoever reads the head only may be gone before
 
 
@@ -59,7 +56,6 @@ class Hostile:
         self.files = files
         self.script: dict[str, list[Step]] = {}
         self.usual: dict[str, Step] = {}
-        self.heads: dict[str, Step] = {}
         self.log: list[Request] = []
         self.closing = threading.Event()
         handler = type("Handler", (_Handler,), {"hostile": self})
@@ -77,10 +73,6 @@ class Hostile:
         self.server.server_close()
         self.thread.join()
 
-    def gets(self, path: str) -> list[Request]:
-        """All GET requests of the path."""
-        return [entry for entry in self.log if (entry.method, entry.path) == ("GET", path)]
-
 
 class _Handler(BaseHTTPRequestHandler):
     hostile: Hostile
@@ -89,48 +81,36 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
-    def do_HEAD(self) -> None:
-        self.answer_while_asked(self.hostile.heads.get(self.path, Step()))
-
     def do_GET(self) -> None:
         script = self.hostile.script.get(self.path)
-        self.answer_while_asked(
-            script.pop(0) if script else self.hostile.usual.get(self.path, Step())
-        )
-
-    def answer_while_asked(self, step: Step) -> None:
+        step = script.pop(0) if script else self.hostile.usual.get(self.path, Step())
         with contextlib.suppress(ConnectionError):  # the other side is gone
             self.answer(step)
 
     def answer(self, step: Step) -> None:
         """Log the request, and answer it as the step says."""
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        start, end = (int(asked[1]), asked[2]) if asked else (0, "")
-        if_range = self.headers.get("If-Range")
-        encoding = self.headers.get("Accept-Encoding")
-        entry = Request(self.command, self.path, start, if_range, encoding)
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(asked[1]) if asked else 0
+        entry = Request(self.path, start)
         self.hostile.log.append(entry)
         body = self.hostile.files.get(self.path) if step.body is None else step.body
         entry.status = step.status or (404 if body is None else 200)
         whole = body if entry.status == 200 else b"no such luck"
         body, headers = whole, dict(step.headers)
-        stale = step.if_range and if_range not in (None, step.etag)
-        if entry.status == 200 and asked and step.ranges and not stale:
+        since = parsedate_to_datetime(self.headers.get("If-Unmodified-Since", LATEST)).timestamp()
+        if step.modified is not None and since < step.modified:
+            entry.status, body = 412, b"another file"
+        elif entry.status == 200 and asked and step.ranges:
             if start >= len(whole):
                 entry.status, body = 416, b"nothing left"
-                headers["Content-Range"] = f"bytes */{len(whole)}"
             else:
                 first = start + step.shift
-                body = whole[first : int(end) + 1 if end else None][: step.piece]
-                entry.status = 206
+                entry.status, body = 206, whole[first:][: step.piece]
                 headers["Content-Range"] = f"bytes {first}-{first + len(body) - 1}/{len(whole)}"
-        if step.etag and entry.status < 300:
-            headers["ETag"] = step.etag
         self.send(step, entry, body, headers)
 
     def send(self, step: Step, entry: Request, body: bytes, headers: dict[str, str]) -> None:
         """The head of the answer, and as much of the body as the step allows."""
-        entry.promised = len(body)
         self.send_response(entry.status)
         self.send_header("Connection", "close")
         for name, value in headers.items():
@@ -140,8 +120,6 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.send_header("Content-Length", str(step.length or len(body)))
         self.end_headers()
-        if self.command == "HEAD":
-            return
         last = min([len(body), *(at for at in (step.drop_at, step.stall_at) if at is not None)])
         self.send_pieces(step, entry, body[:last])
         if step.stall_at is not None:

@@ -76,7 +76,7 @@ def train(
     return model.fit(
         network or SmallNet(config.num_classes),
         loss.build(config.loss, config.class_weights, config.gamma),
-        loaders.shuffled_loader(trained, config.batch_size, config.workers),
+        data.training_loader(trained, config.batch_size, config.workers, config.loader),
         lambda predict: evaluation.labels.epoch_scores(select["label"], predict(select_loader)),
         run,
         config,

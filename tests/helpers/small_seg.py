@@ -70,7 +70,7 @@ def train(
     history = model.fit(
         network,
         loss.build(row.loss, row.class_weights, row.gamma),
-        loaders.shuffled_loader(patches, row.batch_size, row.workers),
+        data.training_loader(patches, row.batch_size, row.workers, row.loader),
         lambda predict: evaluation.masks.official(predict(select_loader)),
         run,
         row,

@@ -28,6 +28,8 @@ def test_it_is_read_and_resumed(demo_set: Path, tmp_path: Path) -> None:
     train(demo_set, run.path, experiment)
     after = (run / "history.csv").read_text().splitlines()
     assert (after[:2], len(after)) == (before, 3)
-    assert "resuming epoch 2 at batch 1" in (run / "run.log").read_text(encoding="utf-8")
+    log = (run / "run.log").read_text(encoding="utf-8")
+    assert "resuming epoch 2 at batch 1" in log
+    assert "was begun by a version that cut patches in three steps" in log
     assert run.finished
     assert json.loads((run / "config.json").read_text())["row"] == settings

@@ -101,7 +101,8 @@ def test_fields_that_change_no_result_are_free(tmp_path):
     trained_run(tmp_path / "run")
     other = Row(question="reworded", published=("a study",), workers=4)
     assert start_run(tmp_path / "run", other, DATA).config["row"]["workers"] is None
-    assert {"question", "published", "workers"} == logger.run.FREE_FIELDS
+    free = {"question", "published", "device", "workers", "loader"}
+    assert free == logger.run.FREE_FIELDS
 
 
 def test_field_that_a_run_does_not_know_yet(tmp_path):

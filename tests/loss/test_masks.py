@@ -269,7 +269,7 @@ def test_weights_are_buffers_outside_the_checkpoint(name):
     assert {b.device.type for b in criterion.to("meta").buffers()} == {"meta"}
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.gpu
 @pytest.mark.parametrize("criterion", criteria())
 def test_on_the_gpu(criterion):
     logits, masks = batch()
@@ -338,3 +338,15 @@ LOGITS, MASKS = torch.zeros(2, 1, 4, 5), torch.zeros(2, 4, 5, dtype=torch.uint8)
 def test_forward_refuses(name, logits, masks, message):
     with pytest.raises(ValueError, match=message):
         loss.build(name)(logits, masks)
+
+
+@pytest.mark.parametrize("name", MASK_LOSSES)
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_where_a_look_would_wait_wrong_masks_make_the_loss_nan(name, weights, monkeypatch):
+    criterion = loss.build(name, weights)
+    logits, masks = batch()
+    expected = criterion(logits, masks)
+    monkeypatch.setattr(loss.masks, "_LOOKED_AT", ())  # as on a GPU
+    assert torch.equal(criterion(logits, masks), expected)
+    masks[2, 3, 3] = 255
+    assert criterion(logits, masks).isnan()

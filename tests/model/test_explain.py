@@ -475,7 +475,7 @@ def test_any_number_of_images_runs_in_portions(
 
 
 @each_method
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_network_on_a_gpu_gives_the_same(method: Callable) -> None:
     network, images = build("arl14").double(), pictures(3)
     expected = method(network, images)

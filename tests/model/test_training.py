@@ -24,7 +24,7 @@ from torch import nn
 import nets
 from utils import evaluation, logger, model
 from utils.data import loaders, patches
-from utils.model import checkpoints, inspection, recipe
+from utils.model import checkpoints, device, inspection, recipe
 from utils.system import errors
 
 
@@ -430,7 +430,7 @@ ELSEWHERE = {
 
 class TestTheRowDecides:
     def check(self) -> None:
-        made = recipe.accelerator()
+        made = device.accelerator()
         assert made.mixed_precision == "no"
         assert made.gradient_accumulation_steps == 1
         assert made.state.dynamo_plugin.backend.value == "NO"
@@ -466,9 +466,14 @@ class TestTheRowDecides:
     ) -> None:
         assert logger.RunFolder(finished).config["arithmetic"] == "ieee"
         gpu = torch.device("cuda")
-        assert recipe.arithmetic(gpu) == "convolutions tf32, the rest ieee"
+        for capability, expected in (
+            ((7, 5), "ieee"),
+            ((9, 0), "convolutions tf32, the rest ieee"),
+        ):
+            monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_, c=capability: c)
+            assert device.arithmetic(gpu) == expected
         monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
-        assert recipe.arithmetic(gpu) == "as NVIDIA_TF32_OVERRIDE=0 says"
+        assert device.arithmetic(gpu) == "as NVIDIA_TF32_OVERRIDE=0 says"
 
 
 class TestRecipe:
@@ -520,17 +525,44 @@ class TestRecipe:
         assert "fc.bias" in names
         assert len(decayed) + len(spared) == len(named)
 
-    def test_auto_precision_follows_device_and_network(
-        self, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize(
+        ("amx", "avx512_bf16", "made_by", "dense", "depthwise"),
+        [
+            (True, True, "Intel", "bf16", "bf16"),  # Sapphire Rapids and later
+            (False, True, "AMD", "bf16", "bf16"),  # Zen 4 and 5
+            (False, True, "Intel", "fp32", "bf16"),  # Cooper Lake, or a machine that hides AMX
+            (False, True, "", "fp32", "bf16"),
+            (False, False, "AMD", "fp32", "fp32"),
+            (False, False, "Intel", "fp32", "fp32"),
+        ],
+    )
+    def test_auto_precision_follows_the_processor_and_the_network(
+        self,
+        amx: bool,
+        avx512_bf16: bool,
+        made_by: str,
+        dense: str,
+        depthwise: str,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         cpu = torch.device("cpu")
-        resnet, lite = nets.build("arl14"), nets.build("lite0")
-        monkeypatch.setattr(recipe, "_cpu_has_amx", lambda: True)
-        assert recipe.choose_precision("auto", resnet, cpu) == "bf16"
-        assert recipe.choose_precision("auto", lite, cpu) == "fp32"
-        assert recipe.choose_precision("bf16", lite, cpu) == "bf16"
-        monkeypatch.setattr(recipe, "_cpu_has_amx", lambda: False)
-        assert recipe.choose_precision("auto", resnet, cpu) == "fp32"
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx, raising=False)
+        bf16 = lambda: avx512_bf16  # noqa: E731
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", bf16, raising=False)
+        monkeypatch.setattr(recipe, "vendor", lambda: made_by)
+        with torch.device("meta"):
+            networks = [nets.build(name) for name in ("arl14", "unet", "lite_unet", "lite0")]
+        chosen = [recipe.choose_precision("auto", network, cpu) for network in networks]
+        assert chosen == [dense, dense, dense, depthwise]
+        assert recipe.choose_precision("bf16", networks[0], cpu) == "bf16"
+        assert recipe.choose_precision("auto", networks[0], torch.device("mps")) == "fp32"
+
+    def test_auto_precision_follows_the_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        gpu = torch.device("cuda")
+        for supported, expected in ((True, "bf16"), (False, "fp32")):  # an H100, a T4
+            monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_, s=supported, **__: s)
+            assert recipe.choose_precision("auto", SmallNet(), gpu) == expected
+            assert recipe.choose_precision("bf16", SmallNet(), gpu) == "bf16"
 
     def test_compiling_falls_back_where_it_cannot_work(
         self, monkeypatch: pytest.MonkeyPatch
@@ -573,11 +605,3 @@ def test_a_compiled_network_trains_like_an_eager_one(
     eager = train(demo_set, tmp_path / "eager")
     compiled = train(demo_set, tmp_path / "compiled", replace(CONFIG, compile_network=True))
     np.testing.assert_allclose(compiled["loss"], eager["loss"], rtol=1e-4)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
-def test_training_on_a_gpu_learns_and_resumes(demo_set: Path, tmp_path: Path) -> None:
-    config = replace(CONFIG, precision="auto", epochs=4)
-    history = train(demo_set, tmp_path / "run", config)
-    assert history["loss"].iloc[-1] < history["loss"].iloc[0]
-    assert len(train(demo_set, tmp_path / "run", config)) == 4

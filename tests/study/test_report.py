@@ -25,19 +25,9 @@ from utils.logger.run import RunFolder
 from utils.system.project import PROJECT
 
 SECTIONS = (
-    "summary",
-    "published",
-    "paired",
-    "forest",
-    "curves",
-    "cases",
-    "attention",
-    "trust",
-    "record",
-    "cost",
+    *("summary", "published", "paired", "forest", "curves"),
+    *("cases", "attention", "trust", "record", "cost"),
 )
-
-
 OUT = Path("model", "report-test")
 
 
@@ -88,13 +78,8 @@ def study(tmp_path_factory: pytest.TempPathFactory, demo_set: Path) -> Path:
     study_folders.study(folder / "model")
     (folder / "run.html").write_text("evaluated")
     pages = {"cls & 'x'": folder / "run.html"}
-    write(
-        folder,
-        demo_set,
-        failed=["row 9-9: no <b>bold</b>"],
-        pages=pages,
-        same={"2-4-s0": "1-3-s0"},
-    )
+    failed, same = ["row 9-9: no <b>bold</b>"], {"2-4-s0": "1-3-s0"}
+    write(folder, demo_set, failed=failed, pages=pages, same=same)
     return folder
 
 
@@ -134,10 +119,6 @@ def test_every_section_is_there_in_order_and_linked(page: Page) -> None:
     assert tuple(ids) == SECTIONS
     links = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
     assert {f"#{name}" for name in SECTIONS} < set(links)
-
-
-def test_rows_that_are_one_run_are_named(page: Page) -> None:
-    assert "shown under one name: 2-4 is the same run as 1-3." in page.texts["summary"]
 
 
 def test_nothing_is_fetched_or_executed(page: Page, text: str) -> None:
@@ -214,6 +195,7 @@ def test_the_summary_says_what_ran_and_what_began_from_random_weights(page: Page
     assert "From random weights: 1-1, 1-2, 1-3, 1-4, 4-1 and seg-1." in words
     assert "Of these, 1-1, 1-2 and 1-4 should start from pretrained weights" in words
     assert "seg-6 higher than seg-1" in words
+    assert "shown under one name: 2-4 is the same run as 1-3." in words
     assert "Not shown either way: 1-4 against 1-1." in words
     # 1-1 was started without the weights that its recipe has, as were 1-2 and 1-4.
     assert "Not trained alike, so that more differs: 1-3 against 1-1." in words

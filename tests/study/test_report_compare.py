@@ -17,8 +17,7 @@ from study.report.entries import Entry, Study, read
 from study.report.page import Table
 from study.report.pairs import PairedTest, paired_tests
 from utils import evaluation
-from utils.evaluation.counts import Counts
-from utils.evaluation.paired import jaccard_difference, label_differences, mask_differences
+from utils.evaluation.paired import label_differences, mask_differences
 from utils.evaluation.published import OTHER
 from utils.logger.run import RunFolder
 
@@ -107,9 +106,6 @@ class TestAgainstPublished:
         assert line.difference == pytest.approx(0.05)
         assert line.verdict == "theirs: convention not stated"
         assert self.one(ours, "melanoma_auc", convention="unstated").verdict != line.verdict
-        ours = of_scores(0.9, 0.89, 0.91, split="validation")
-        other = self.one(ours, "melanoma_accuracy", convention="unstated")
-        assert other.verdict == OTHER
 
     def test_a_sensitivity_is_about_the_positives_alone(self) -> None:
         line = self.one(of_scores(0.658, 0.658, 0.658), "melanoma_sensitivity")
@@ -156,9 +152,8 @@ class TestAgainstPublished:
 def test_the_page_sets_ours_beside_theirs_unless_the_images_are_synthetic(rows: dict) -> None:
     study = Study(real(rows["1-1"]), "test", "ISIC 2017")
     _, head, *_ = sections.published(study, beside_published(study)).blocks
-    shown = head.table.set_index(["published", "score"]).loc[
-        ("Zhang et al. 2019, ARL-CNN50", "M AUC")
-    ]
+    table = head.table.set_index(["published", "score"])
+    shown = table.loc[("Zhang et al. 2019, ARL-CNN50", "M AUC")]
     score = study.entries[0].scores["coursework"]["melanoma"]["auc"]
     assert shown["ours"] == "{value:.3f} [{low:.3f}, {high:.3f}]".format(**score)
     assert shown["theirs"] == "0.875"
@@ -170,9 +165,8 @@ def test_the_page_sets_ours_beside_theirs_unless_the_images_are_synthetic(rows: 
 
 def test_the_brier_score_has_the_interval_that_the_notebook_shows(rows: dict) -> None:
     run = rows["1-1"][0]
-    shown = evaluation.trust.readable(
-        evaluation.trust.assess(run.selection, run.results).calibration
-    )
+    assessed = evaluation.trust.assess(run.selection, run.results)
+    shown = evaluation.trust.readable(assessed.calibration)
     study = Study([run], "test", study_folders.NOTE)
     found = next(block for block in trust.trust(study).blocks if isinstance(block, Table))
     first = shown[shown["probabilities"] == evaluation.trust.BEFORE]
@@ -197,9 +191,8 @@ class TestPairedTests:
         names = ["melanoma", "seborrheic_keratosis", "benign"]
         right = [t[names].to_numpy().argmax(1) == t["label"] for t in (first, second)]
         alone = [int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())]
-        assert accuracy.p_value == pytest.approx(
-            scipy.stats.binomtest(*alone[:1], sum(alone)).pvalue
-        )
+        coins = scipy.stats.binomtest(alone[0], sum(alone))
+        assert accuracy.p_value == pytest.approx(coins.pvalue)
         assert -1 < accuracy.low <= accuracy.first - accuracy.second <= accuracy.high < 1
         assert accuracy.note == f"right alone: {alone[0]} against {alone[1]} images"
 
@@ -223,17 +216,6 @@ class TestPairedTests:
         assert mean.second == pytest.approx(np.mean(values))
         assert mean.spread[1] == pytest.approx(np.std(values, ddof=1))
 
-    def test_masks_as_jaccard_difference_has_them(self, rows: dict) -> None:
-        mean, ranks = self.found(rows, **{"seg_6": "seg-1"})
-        sides = [rows[name][0].results for name in ("seg-6", "seg-1")]
-        counts = [Counts(*(side[name].to_numpy() for name in Counts._fields)) for side in sides]
-        expected = jaccard_difference(*counts, resamples=10_000)
-        assert (mean.first, mean.second) == (expected.first, expected.second)
-        assert (mean.low, mean.high) == pytest.approx((expected.low, expected.high))
-        assert mean.p_value == expected.p_value
-        by_scipy = scipy.stats.wilcoxon(*(side["jaccard"] for side in sides), zero_method="pratt")
-        assert ranks.p_value == pytest.approx(by_scipy.pvalue)
-
     def test_a_difference_has_the_interval_that_the_notebooks_show(self, rows: dict) -> None:
         tests = self.found(rows, **{"1_1": "1-2", "seg_6": "seg-1"})
         of_classes = label_differences({n: rows[n][0].results for n in ("1-2", "1-1")})
@@ -243,14 +225,13 @@ class TestPairedTests:
             if test.test in ("bootstrap", "DeLong"):
                 value = test.first - test.second
                 assert shown[test.what] == f"{value:+.3f} [{test.low:+.3f}, {test.high:+.3f}]"
+        jaccards = (rows[name][0].results["jaccard"] for name in ("seg-6", "seg-1"))
+        by_scipy = scipy.stats.wilcoxon(*jaccards, zero_method="pratt")
+        assert tests[-1].p_value == pytest.approx(by_scipy.pvalue)
 
     def test_melanoma_alone_is_compared_on_melanoma(self, rows: dict) -> None:
         tests = self.found(rows, **{"1_4": "1-1"})
-        assert [test.what for test in tests] == [
-            "AUC melanoma",
-            "AUC melanoma",
-            "accuracy melanoma",
-        ]
+        assert [test.what for test in tests] == [*["AUC melanoma"] * 2, "accuracy melanoma"]
         # The same probabilities: only the decision differs.
         assert tests[0].first == tests[0].second
         assert tests[0].verdict == "not shown either way"
@@ -267,9 +248,7 @@ class TestPairedTests:
         changed = rows | {"seg-1": [replace(other, results=table)]}
         tests, left_out = paired_tests(changed, {"seg-6": "seg-1"})
         assert tests == []
-        assert (
-            "seg-6 against seg-1: the tables are about different images; only in one" in left_out[0]
-        )
+        assert "seg-6 against seg-1: the tables are about different images; only" in left_out[0]
 
     @pytest.mark.parametrize("name", ["mcnemar", "wilcoxon"])
     @pytest.mark.parametrize("kind", [KeyError, ValueError])

@@ -12,13 +12,14 @@ import reproduce
 from study import executors, outcome, report, schedule
 from study.jobs import Job
 from utils import logger
+from utils.system import machine
 from utils.system.project import PROJECT
 
 
 class Trains:
     """Does what a training notebook does to its folder; some rows fail."""
 
-    def __init__(self, _logs: Path, _threads: int) -> None:
+    def __init__(self, _logs: Path, _threads: int, _cards: list[str]) -> None:
         self.log = _logs / "all.log"
 
     broken: tuple[str, ...] = ()
@@ -332,6 +333,9 @@ def test_jobs_survive_being_written(tmp_path) -> None:
 
 
 def test_local_jobs_share_the_cores(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(reproduce.os, "cpu_count", lambda: 8)
-    options = reproduce.parser().parse_args(["all", "--jobs", "2"])
-    assert reproduce._executor(options, {}, tmp_path).threads == 4
+    monkeypatch.setattr(machine, "cores", lambda: 8)
+    monkeypatch.setattr(machine, "cards", lambda: {"0": 80.0})
+    for jobs, threads in ((["--jobs", "1"], 8), ([], 2)):  # four rows on a card of 80 GiB
+        options = reproduce.parser().parse_args(["all", *jobs])
+        executor = reproduce._executor(options, {}, tmp_path)
+        assert (executor.threads, executor.cards) == (threads, ["0"])

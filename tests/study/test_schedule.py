@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import psutil
@@ -20,6 +21,7 @@ import experiments
 from study import board, executors, plan, schedule, standing
 from study.jobs import Job
 from utils import logger
+from utils.system import machine
 from utils.system.project import PROJECT
 
 NAN = float("nan")
@@ -278,6 +280,43 @@ class TestExecutors:
         monkeypatch.setattr(subprocess, "Popen", lambda *_, env, **__: given.update(env))
         executors.LocalExecutor(lesson.parent, threads=1).submit(self.work(lesson, "good"))
         assert (given["PYTHONIOENCODING"], given["OMP_NUM_THREADS"]) == ("utf-8", "3")
+
+    def test_each_job_sees_one_card_and_its_share_of_the_cores(
+        self, lesson: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ended: list[bool] = []
+        given: list[dict[str, str]] = []
+
+        def started(*_: object, env: dict[str, str], **__: object) -> SimpleNamespace:
+            given.append(env)
+            number = len(given)
+            return SimpleNamespace(poll=lambda: 0 if ended and number == 2 else None, stdin=None)
+
+        monkeypatch.setattr(subprocess, "Popen", started)
+        executor = executors.LocalExecutor(lesson.parent, threads=4, cards=["0", "GPU-b"])
+        for name in "abc":
+            executor.submit(self.work(lesson, name))
+        ended.append(True)  # the job on the second card
+        for name in "de":
+            executor.submit(self.work(lesson, name))
+        cards = [environment["CUDA_VISIBLE_DEVICES"] for environment in given]
+        assert cards == ["0", "GPU-b", "0", "GPU-b", "GPU-b"]
+        assert {environment[machine.SHARE] for environment in given} == {"4"}
+
+    @pytest.mark.parametrize(
+        ("cores", "memory", "rows"),
+        [
+            (2, [], 2),
+            (16, [], 4),
+            (16, [80.0], 4),
+            (16, [15.0], 1),
+            (64, [40.0, 24.0, 80.0], 7),
+            (2, [80.0, 80.0], 2),
+        ],
+    )
+    def test_how_many_rows_at_a_time(self, cores: int, memory: list[float], rows: int) -> None:
+        cards = {str(number): each for number, each in enumerate(memory)}
+        assert executors.at_once(cores, cards) == rows
 
     @pytest.mark.skipif(os.name != "posix", reason="submitit needs a POSIX system")
     def test_the_way_of_the_cluster(self, lesson: Path) -> None:

@@ -1,5 +1,6 @@
-"""Who started the program: several processes for one run are refused before any work."""
+"""Who started the program, which is refused for several processes; what the machine has."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,45 @@ def test_launchers_as_they_are(launch, demo_set, tmp_path) -> None:
     assert done.returncode != 0
     assert "asks for several processes, but a run is trained by one" in done.stderr
     assert str(Path(demo_set)) not in done.stdout
+
+
+def test_cores_are_those_that_are_left_to_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 2, 5}, raising=False)
+    assert machine.cores() == 3
+    monkeypatch.setenv(machine.SHARE, "2")
+    assert machine.cores() == 2
+    monkeypatch.setenv(machine.SHARE, "8")
+    assert machine.cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")  # macOS, Windows
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    assert machine.cores() == 8
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the stand-in is a shell script")
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [
+        (None, {"0": 80.0, "1": 15.5}),
+        ("1", {"1": 15.5}),
+        ("GPU-b, 0", {"GPU-b": 15.5, "0": 80.0}),
+        ("", {}),
+        ("-1", {}),
+    ],
+)
+def test_cards(
+    visible: str | None,
+    expected: dict[str, float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert machine.cards() == {}
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho '0, GPU-a, 81920'\necho '1, GPU-b, 15872'\n")
+    program.chmod(0o755)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert machine.cards() == expected
+    program.write_text("#!/bin/sh\necho 'no devices were found'\nexit 6\n")  # a broken driver
+    assert machine.cards() == {}

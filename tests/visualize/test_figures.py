@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from figures import NOTE, TITLE, check, legend, rendered, words
+from figures import NOTE, TITLE, check, rendered, words
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_hex
 
 import experiments
@@ -21,17 +22,13 @@ def history(epochs: int = 5, alphas: int = 0, **columns: list[float]) -> pd.Data
     table["auc_melanoma"] = 0.9 - 0.3 / epoch
     table["auc_seborrheic_keratosis"] = 0.8 - 0.3 / epoch
     table["auc_mean"] = 0.85 - 0.3 / epoch
-    for number in range(alphas):
-        table[f"α layer{number}.0.alpha"] = 0.001 + number * epoch / 1000
+    for k in range(alphas):
+        table[f"α layer{k // 4 + 1}.{k % 4}.alpha"] = 0.001 + (k // 2 - 1) * epoch / 1000
     return table.assign(**columns)
 
 
-def alphas(blocks: int, epochs: int = 6) -> pd.DataFrame:
-    epoch = np.arange(1, epochs + 1)
-    table = pd.DataFrame({"epoch": epoch, "loss": 1 / epoch})
-    for k in range(blocks):
-        table[f"α layer{k // 4 + 1}.{k % 4}.alpha"] = 0.001 + (k // 2 - 1) * epoch / 1000
-    return table
+def alphas(blocks: int) -> pd.DataFrame:
+    return history(6, blocks)
 
 
 def scores(seed: int = 0, columns: int = 3, without: int | None = None) -> dict:
@@ -52,12 +49,6 @@ def points(count: int, rows: tuple[str, ...] = ()) -> pd.DataFrame:
 
 FIGURES = {
     "curves": lambda: visualize.learning_curves(history(alphas=4), "auc_mean", TITLE, NOTE),
-    "curves of melanoma alone": lambda: visualize.learning_curves(
-        history(4).drop(columns=["auc_seborrheic_keratosis", "auc_mean"]),
-        "auc_melanoma",
-        TITLE,
-        NOTE,
-    ),
     "scores of one": lambda: visualize.score_intervals(points(1), TITLE, NOTE),
     "scores of 15": lambda: visualize.score_intervals(
         points(15, tuple(experiments.ROWS)), TITLE, NOTE
@@ -77,16 +68,12 @@ def test_every_figure_is_complete_and_its_texts_are_apart(name):
 # --- learning curves ---
 
 
-def lines(axis) -> dict[str, np.ndarray]:
-    return {line.get_label(): line.get_ydata() for line in axis.lines}
-
-
 def test_curves_show_loss_and_scores():
     table = history(5)
     figure = visualize.learning_curves(table, "auc_mean", TITLE, NOTE)
     loss, scores = figure.axes
     np.testing.assert_array_equal(loss.lines[0].get_ydata(), table["loss"])
-    drawn = lines(scores)
+    drawn = {line.get_label(): line.get_ydata() for line in scores.lines}
     np.testing.assert_array_equal(drawn["AUC melanoma"], table["auc_melanoma"])
     np.testing.assert_array_equal(drawn["AUC mean"], table["auc_mean"])
     assert "AUC seborrheic keratosis" in drawn
@@ -106,9 +93,6 @@ def test_curves_show_the_attention_weights_where_there_are_some():
     for blocks in (4, 33):
         axis = visualize.learning_curves(history(5, blocks), "auc_mean", TITLE, NOTE).axes[2]
         assert len(axis.lines) == blocks + 1  # and the line at zero
-        assert (axis.get_legend() is None) == (blocks > 9)
-        if blocks == 4:
-            assert legend(axis) == [f"layer{number}.0" for number in range(4)]
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
@@ -160,15 +144,10 @@ def test_forest_holds_points_intervals_and_numbers():
     assert [text.get_text() for text in axis.texts[1:4]] == [
         f"{value:.3f} [{low:.3f}, {high:.3f}]", "0.875", "0.861",
     ]  # fmt: skip
-    assert (
-        "hollow: published, on the 600 official test images; training lists differ"
-        in figure.get_supxlabel()
-    )
+    assert "hollow: published, on the 600 official test images;" in figure.get_supxlabel()
     # The study that knows melanoma alone has no mark in the other panels.
-    assert [line.get_ydata()[0] for line in figure.axes[2].lines if line.get_marker() == "D"] == [
-        2,
-        3,
-    ]
+    hollow = [line for line in figure.axes[2].lines if line.get_marker() == "D"]
+    assert [line.get_ydata()[0] for line in hollow] == [2, 3]
 
 
 def test_forest_says_what_is_undefined_and_leaves_out_what_is_not_asked():
@@ -185,34 +164,23 @@ def test_forest_says_what_is_undefined_and_leaves_out_what_is_not_asked():
 # --- attention weights ---
 
 
-@pytest.mark.parametrize("blocks", [1, 4, 6])
-def test_few_blocks_are_named_at_their_lines(blocks):
-    figure = visualize.attention_weights({"1-3-s0": alphas(blocks)}, TITLE, NOTE)
+@pytest.mark.parametrize("blocks", [1, 4, 9, 16])
+def test_blocks_have_colours_that_a_bar_names(blocks):
+    table = alphas(blocks)
+    figure = visualize.attention_weights({"1-3-s0": table}, TITLE, NOTE)
     rendered(figure)
     (axis,) = figure.axes
     assert (axis.get_title(), axis.get_xlabel(), axis.get_ylabel()) == ("1-3-s0", "epoch", "α")
-    drawn = {line.get_label(): line.get_ydata() for line in axis.lines}
-    names = {text.get_text(): text for text in axis.texts}
-    assert len(names) == blocks
-    for k in range(blocks):
-        name = f"layer{k // 4 + 1}.{k % 4}"
-        np.testing.assert_array_equal(drawn[name], alphas(blocks)[f"α {name}.alpha"])
-        (line,) = [line for line in axis.lines if line.get_label() == name]
-        assert names[name].get_color() == line.get_color()
-    # Two blocks end in each place: their names do not lie on each other.
-    tops = sorted(text.get_window_extent().y0 for text in names.values())
-    height = axis.texts[0].get_window_extent().height
-    assert all(np.diff(tops) > 0.8 * height)
-
-
-def test_many_blocks_have_a_colour_bar():
-    figure = visualize.attention_weights({"1-1-s0": alphas(16)}, TITLE, NOTE)
-    rendered(figure)
-    axis = figure.axes[0]
-    assert not axis.texts
-    bar = axis.child_axes[0]
-    assert [text.get_text() for text in bar.get_yticklabels()] == ["layer1.0", "layer4.3"]
-    assert len({to_hex(line.get_color()) for line in axis.lines[:16]}) == 16
+    (bar,) = axis.child_axes
+    names = [f"layer{k // 4 + 1}.{k % 4}" for k in range(blocks)]
+    shown = names if blocks <= 9 else [names[0], names[-1]]
+    assert [text.get_text() for text in bar.get_yticklabels()] == shown
+    (mesh,) = bar.findobj(QuadMesh)
+    colours = mesh.get_cmap().colors
+    for line, name, colour in zip(axis.lines, names, colours, strict=False):
+        np.testing.assert_array_equal(line.get_ydata(), table[f"α {name}.alpha"])
+        assert line.get_color() == tuple(colour)
+    assert len(set(map(to_hex, colours))) == blocks
 
 
 def test_runs_without_attention_are_left_out():

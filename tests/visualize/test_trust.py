@@ -66,10 +66,7 @@ def test_bins_are_drawn_as_they_are_with_error_and_counts():
         np.testing.assert_allclose(ends, held[["observed_low", "observed_high"]])
         assert f"{version}: calibration error {errors['melanoma', version]:.3f}" in legend(bottom)
     counts = [patch.get_data().values.tolist() for patch in bottom.patches]
-    assert counts == [
-        ALL.reliability["n"][:10].tolist(),
-        ALL.reliability["n"][20:30].tolist(),
-    ]
+    assert counts == [ALL.reliability["n"][part].tolist() for part in np.s_[:10, 20:30]]
 
 
 @pytest.mark.parametrize("name", ["reliability", "decision"])
@@ -122,10 +119,8 @@ def test_forest_holds_points_intervals_and_numbers():
     first = lines.iloc[0]
     assert texts[0] == f"{first['auc']:.3f} [{first['auc_low']:.3f}, {first['auc_high']:.3f}]"
     assert sum("too few" in text for text in texts) == sum(hollow)
-    assert "hollow: fewer than 10 positives or negatives" in figure.get_supxlabel().replace(
-        "\n", " "
-    )
+    note = figure.get_supxlabel().replace("\n", " ")
+    assert "hollow: fewer than 10 positives or negatives" in note
     dashed = [line for line in area.lines if line.get_linestyle() == "--"]
-    assert [line.get_xdata()[0] for line in dashed] == ALL.subgroups.loc[
-        ALL.subgroups["group"] == "all images", "auc"
-    ].tolist()
+    of_all = ALL.subgroups.loc[ALL.subgroups["group"] == "all images", "auc"]
+    assert [line.get_xdata()[0] for line in dashed] == of_all.tolist()

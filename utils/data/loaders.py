@@ -7,7 +7,7 @@ Images stay uint8; the network normalises them on its own device.
 
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -115,7 +115,7 @@ def _loader(
     )
 
 
-def batches(loader: DataLoader) -> Iterator[dict[str, torch.Tensor]]:
+def batches(loader: Iterable[dict[str, torch.Tensor]]) -> Iterator[dict[str, torch.Tensor]]:
     """The batches of a loader, whose workers can start from any main script."""
     with faults_in_words(), startable_workers():
         iterator = iter(loader)

@@ -91,6 +91,11 @@ class ResidentLoader:
             yield {"image": images, "label": label, "index": index}
 
 
+def loader_kind(loader: object) -> str:
+    """How a training loader makes its batches: "resident" or "workers"."""
+    return "resident" if isinstance(loader, ResidentLoader) else "workers"
+
+
 def sent(array: np.ndarray, device: torch.device) -> Tensor:
     """The array on the device; no step waits for it, as what is copied lies in pinned memory."""
     tensor = torch.from_numpy(array)

@@ -4,7 +4,6 @@ On Linux a worker passes its batches through /dev/shm, of which a container has 
 Where it is full a worker dies, or waits forever.
 """
 
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import torch
 from utils.system.console import amount, say
 from utils.system.disk import free_space
 from utils.system.errors import DataError
+from utils.system.machine import cores
 
 SHARED = Path("/dev/shm")
 AHEAD = 2  # batches that each worker loads before they are asked for
@@ -28,7 +28,7 @@ _MORE = "give the container more of it (docker run --shm-size=2g)"
 
 def default_workers() -> int:
     """0 without a GPU, where training leaves no core idle; else one per core, 8 at most."""
-    return min(8, os.cpu_count() or 1) if torch.cuda.is_available() else 0
+    return min(8, cores()) if torch.cuda.is_available() else 0
 
 
 def with_room(workers: int, batch: int, must: bool) -> int:

@@ -89,11 +89,7 @@ def segmentation_scores(counts: Counts, resamples: int = 2000, seed: int = 0) ->
     n = len(counts.tp)
 
     def flat(weights: np.ndarray | None = None) -> dict[Key, Number]:
-        return {
-            (convention, metric): value
-            for convention, scores in MASKS.items()
-            for metric, value in scores(counts, weights).items()
-        }
+        return flattened({name: scores(counts, weights) for name, scores in MASKS.items()})
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         return np.stack(list(flat(weights).values()), axis=-1)
@@ -115,13 +111,19 @@ def flat_scores(
 
     weights (n,) give numbers, (r, n) arrays (r,).
     """
-    flat: dict[Key, Number] = {}
-    for convention in conventions:
-        for name, entry in LABELS[convention](truth, probabilities, weights).items():
-            if isinstance(entry, dict):
-                flat |= {(convention, name, metric): value for metric, value in entry.items()}
-            else:
-                flat[convention, name] = entry
+    return flattened({name: LABELS[name](truth, probabilities, weights) for name in conventions})
+
+
+def flattened(scores: Mapping[str, Any], path: Key = ()) -> dict[Key, Any]:
+    """Each number of nested scores, or each SCORE of a score file, by its path.
+
+    >>> flattened({"official": {"melanoma": {"auc": 0.5}, "mean_auc": {"value": 0.75}}})
+    {('official', 'melanoma', 'auc'): 0.5, ('official', 'mean_auc'): {'value': 0.75}}
+    """
+    flat: dict[Key, Any] = {}
+    for name, entry in scores.items():
+        nested = isinstance(entry, Mapping) and "value" not in entry
+        flat |= flattened(entry, (*path, name)) if nested else {(*path, name): entry}
     return flat
 
 

@@ -19,9 +19,9 @@ from utils.data.workers import faults_in_words
 from utils.evaluation import masks
 from utils.evaluation.counts import Counts, counts_of
 from utils.evaluation.results import Result, mask_name
-from utils.evaluation.settings import MaskSettings
 from utils.model.forward import answers, probabilities
 from utils.system.errors import DataError
+from utils.system.experiment import Segmentation
 from utils.system.files import write_atomic
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))  # 0.05 … 0.95
@@ -88,13 +88,14 @@ def evaluate(
     network: nn.Module,
     images: TestImages,
     table: pd.DataFrame,
-    settings: MaskSettings,
+    settings: Segmentation,
     masks_to: Path | None = None,
 ) -> Result:
     """Compare the predicted masks with the true ones at the original size.
 
-    table is that of the images, in their order. masks_to is a folder for the predicted masks at
-    original size, `<id>_segmentation.png` with 0 and 255, as the challenge expects them.
+    table is that of the images, in their order; settings as `mask_settings` gives them. masks_to is
+    a folder for the predicted masks at original size, `<id>_segmentation.png` with 0 and 255, as
+    the challenge expects them.
     """
     per_image, thresholds = [], []
     loader = evaluation_loader(images, settings.batch_size, settings.workers)
@@ -105,7 +106,7 @@ def evaluate(
         predicted = lesion(enlarged, settings.threshold, settings.clean_up)
         size = {"id": name, "width": truth.shape[1], "height": truth.shape[0]}
         per_image.append(size | pixels(truth, predicted))
-        counts = over_thresholds(truth, enlarged, settings)
+        counts = over_thresholds(truth, enlarged, settings.clean_up)
         for threshold, at in zip(THRESHOLDS, counts, strict=True):
             thresholds.append({"id": name, "threshold": threshold} | at)
         if masks_to is not None:
@@ -128,10 +129,10 @@ def true_mask(path: str) -> np.ndarray:
 
 
 def over_thresholds(
-    truth: np.ndarray, probability: np.ndarray, settings: MaskSettings
+    truth: np.ndarray, probability: np.ndarray, clean_up: bool = False
 ) -> list[dict[str, int]]:
     """tp, fp, fn, tn (H, W) at each of THRESHOLDS."""
-    if settings.clean_up:
+    if clean_up:
         return [pixels(truth, lesion(probability, at, clean_up=True)) for at in THRESHOLDS]
     positives, hits = np.zeros((2, len(THRESHOLDS)), int)
     for top in range(0, len(truth), STRIP):  # a strip stays in the cache for all thresholds

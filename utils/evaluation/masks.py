@@ -29,7 +29,6 @@ from utils.evaluation.counts import (
     refuse,
 )
 
-METRICS = ("accuracy", "sensitivity", "specificity", "jaccard", "dice", "threshold_jaccard")
 TABLE_NAMES = {
     "accuracy": "ACC",
     "sensitivity": "SE",
@@ -38,6 +37,7 @@ TABLE_NAMES = {
     "dice": "DSC",
     "threshold_jaccard": "TJI",
 }
+METRICS = tuple(TABLE_NAMES)
 THRESHOLD = 0.65  # of the Jaccard: below it an image counts as failed
 PERFECT = 1.0  # the official value of a ratio with denominator 0
 

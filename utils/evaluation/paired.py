@@ -39,7 +39,7 @@ def paired_difference(
 
     Both are tables of predictions (id, label, one probability column per class), aligned by id; or
     lists of them, the same number of seeds on both sides: then the means over the seeds are
-    compared. The interval is about other images, not about other seeds; `each` shows those. score
+    compared. The interval is about other images, not about other seeds; `spread` is. score
     is a path in scores-<split>.json, such as ("official", "melanoma", "auc"); nan where it is
     undefined. OtherImagesError for other ids or labels, ValueError for lists of different lengths
     and for a score that one of the tables does not have.
@@ -50,7 +50,7 @@ def paired_difference(
         raise ValueError(
             f"{pairs} tables against {len(sides[1])}; expected the same seeds on both sides"
         )
-    labels, columns = _aligned([*sides[0], *sides[1]])
+    labels, columns = aligned([*sides[0], *sides[1]])
 
     def values(weights: np.ndarray | None = None) -> np.ndarray:
         """The score of each table: (tables,), or (r, tables) for resamples."""
@@ -58,20 +58,37 @@ def paired_difference(
 
     own, signs = values(), np.repeat([1 / pairs, -1 / pairs], pairs)
     resampled = bootstrap(lambda w: values(w) @ signs, strata_of(score, labels), resamples, seed)
-    ours, theirs = own[:pairs], own[pairs:]
-    return _bootstrapped(ours, theirs, resampled)._replace(each=tuple((ours - theirs).tolist()))
+    of_seeds = own[:pairs], own[pairs:]
+    return _bootstrapped([float(scores.mean()) for scores in of_seeds], of_seeds, resampled)
 
 
-def _bootstrapped(ours: np.ndarray, theirs: np.ndarray, resampled: np.ndarray) -> Difference:
+def mean_difference(
+    first: np.ndarray, second: np.ndarray, resamples: int = RESAMPLES, seed: int = 0
+) -> Difference:
+    """The same for the mean over images of a score that each image has, such as the Jaccard.
+
+    Both are (seeds, n), of the same n images in the same order.
+    """
+    columns = [side.mean(axis=0) for side in (first, second)]
+    gains, n = columns[0] - columns[1], len(columns[0])
+    resampled = bootstrap(lambda weights: weights @ gains / n, np.zeros(n), resamples, seed)
+    of_seeds = [side.mean(axis=1) for side in (first, second)]
+    return _bootstrapped([float(column.mean()) for column in columns], of_seeds, resampled)
+
+
+def _bootstrapped(
+    means: Sequence[float], of_seeds: Sequence[np.ndarray], resampled: np.ndarray
+) -> Difference:
     """The difference of two means, with interval and p value from the resampled differences."""
-    first, second = float(ours.mean()), float(theirs.mean())
+    first, second = means
     low, high = percentile_interval(resampled)
-    return Difference(first - second, low, high, first, second, bootstrap_p_value(resampled))
+    p_value, scores = bootstrap_p_value(resampled), [tuple(side.tolist()) for side in of_seeds]
+    return Difference(first - second, low, high, first, second, p_value, *scores)
 
 
 def area_difference(first: pd.DataFrame, second: pd.DataFrame, name: str) -> Difference:
     """The same for the AUC of one class of two tables, by DeLong's formula."""
-    labels, (ours, theirs) = _aligned([first, second])
+    labels, (ours, theirs) = aligned([first, second])
     number = CLASSES.index(name)
     return delong_test(labels == number, ours[:, number], theirs[:, number])
 
@@ -80,9 +97,7 @@ def _score(
     labels: np.ndarray, probabilities: np.ndarray, path: Key, weights: np.ndarray | None
 ) -> Number:
     if path == ("official", "mean_auc") and probabilities.shape[1] > 1:
-        return epoch_scores(labels, probabilities, weights)[
-            "auc_mean"
-        ]  # no other scores, for speed
+        return epoch_scores(labels, probabilities, weights)["auc_mean"]  # alone, for speed
     # One convention only, also for speed.
     conventions = path[:1] if path[0] in LABELS else LABELS
     flat = flat_scores(labels, probabilities, weights, conventions)
@@ -91,9 +106,12 @@ def _score(
     return flat[path]
 
 
-def _aligned(tables: Sequence[pd.DataFrame]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Labels (n,) and the probabilities of each table, in the order of the first table's ids."""
-    indexed, columns = by_image(tables), []
+def aligned(tables: Sequence[pd.DataFrame]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Labels (n,) and the probabilities of each table, in the order of the first table's ids.
+
+    OtherImagesError for other ids or labels.
+    """
+    indexed, columns = by_image(tables), list[np.ndarray]()
     for one in indexed:
         if len(other := one.index[(one["label"] != indexed[0]["label"]).to_numpy()]):
             raise OtherImagesError(
@@ -139,11 +157,8 @@ def jaccard_difference(
     background = first.tn + first.fp != second.tn + second.fp
     cure = "expected the same masks, at the same size and in the same order"
     refuse(lesion | background, "the truth differs", cure)
-    ours, theirs = masks.per_image(first)["jaccard"], masks.per_image(second)["jaccard"]
-    gains = ours - theirs
-    resampled = bootstrap(lambda weights: weights @ gains / n, np.zeros(n), resamples, seed)
-    difference = _bootstrapped(ours, theirs, resampled)
-    return difference._replace(each=(difference.value,))
+    ours, theirs = (masks.per_image(counts)["jaccard"][None] for counts in (first, second))
+    return mean_difference(ours, theirs, resamples, seed)
 
 
 def label_differences(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -15,10 +15,9 @@ from utils.data.splits import CLASSES
 from utils.evaluation.conventions import classification_scores, segmentation_scores
 from utils.evaluation.counts import counts_of
 from utils.evaluation.labels import classes_in
-from utils.evaluation.settings import MaskSettings
 from utils.logger.run import RunFolder
 from utils.system.errors import RunError
-from utils.system.experiment import Task
+from utils.system.experiment import Segmentation, Task
 
 OVERLAPS = {"jaccard": "Jaccard", "dice": "Dice", "threshold_jaccard": "threshold Jaccard"}
 
@@ -39,7 +38,7 @@ def label_scores(
 
 
 def mask_scores(
-    run: RunFolder, split: str, per_image: pd.DataFrame, note: str, settings: MaskSettings
+    run: RunFolder, split: str, per_image: pd.DataFrame, note: str, settings: Segmentation
 ) -> dict[str, Any]:
     """Scores of a segmenter in all conventions with 95 % intervals, written to its score file.
 

@@ -26,7 +26,15 @@ class Difference(NamedTuple):
     first: float  # the score itself, the mean over seeds
     second: float
     p_value: float  # for no difference
-    each: tuple[float, ...] = ()  # the difference for each pair of seeds
+    firsts: tuple[float, ...] = ()  # the score of each seed, where seeds were compared
+    seconds: tuple[float, ...] = ()
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """The deviation of either score over the seeds; nan for one."""
+        sides = (self.firsts, self.seconds)
+        first, second = (over_seeds(side).deviation if side else UNDEFINED for side in sides)
+        return first, second
 
 
 class McNemar(NamedTuple):

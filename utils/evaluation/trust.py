@@ -6,7 +6,6 @@ computed: such numbers would flatter.
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,8 +117,14 @@ def selection_images(data_dir: Path, experiment: Experiment) -> pd.DataFrame:
 
 def gathered(assessed: Mapping[str, Assessment], name: str) -> pd.DataFrame:
     """The table called name of several assessments, the run's name in the first column."""
-    tables = {run: getattr(assessment, name) for run, assessment in assessed.items()}
-    return pd.concat(tables, names=["run"]).reset_index("run").reset_index(drop=True)
+    return _stacked({run: getattr(one, name) for run, one in assessed.items()}, "run")
+
+
+def _stacked(tables: Mapping[Any, pd.DataFrame], *names: str) -> pd.DataFrame:
+    """Tables below one another; what each key says of its table stands in the first columns."""
+    if not tables:
+        return pd.DataFrame(columns=list(names))
+    return pd.concat(tables, names=list(names)).reset_index(list(names)).reset_index(drop=True)
 
 
 def readable(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
@@ -161,23 +166,20 @@ def _task(table: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _per_class(names: list[str], table_of: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
-    """The tables of some classes concatenated, each with its class in the first column."""
-    tables = [table_of(name) for name in names]
-    for name, table in zip(names, tables, strict=True):
-        table.insert(0, "class", name)
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame({"class": []})
+    """The tables of some classes, each with its class in the first column."""
+    return _stacked({name: table_of(name) for name in names}, "class")
 
 
 def _per_version(
     versions: Mapping[str, pd.DataFrame], table_of: Callable[[pd.DataFrame, str], pd.DataFrame]
 ) -> pd.DataFrame:
     """The same for the probabilities as they are and scaled, named in the second column."""
-    tables = []
-    for version, table in versions.items():
-        part = _per_class(_asked(table), partial(table_of, table))
-        part.insert(1, "probabilities", version)
-        tables.append(part)
-    return pd.concat(tables, ignore_index=True)
+    tables = {
+        (name, version): table_of(table, name)
+        for version, table in versions.items()
+        for name in _asked(table)
+    }
+    return _stacked(tables, "class", "probabilities")
 
 
 def _points(fitted: pd.DataFrame, reported: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -1,33 +1,39 @@
 """Files over HTTP: resumed where they were interrupted, several at once, checked completely.
 
-A file is fetched into `<name>.part` (`part`) and renamed when it is complete: no file under its own
-name is unfinished.
+A file is fetched into `<name>.part` and renamed when it is complete: no file under its own name is
+unfinished. Its bytes are taken as they are, never decoded.
 """
 
 import hashlib
-import time
+import os
+import re
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from email.utils import formatdate
 from multiprocessing.pool import AsyncResult, ThreadPool
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from threading import Event
+from typing import TypeVar
 
-from tenacity import sleep_using_event
+import tenacity
 
-from utils.fetching import http
-from utils.fetching.checksums import fault_of
-from utils.fetching.http import POLICY, RefusedError, RetryPolicy, TransientError
-from utils.fetching.part import Part, fill
+from utils.data.tables import read_labels
+from utils.fetching.http import RefusedError, TransientError, answer, chunks
 from utils.fetching.sources import PAGE
 from utils.system.console import amount, progress, say
 from utils.system.errors import DataError
 from utils.system.files import writing
 
+ATTEMPTS = 6  # in a row without progress
+WAIT = tenacity.wait_exponential_jitter(max=60)  # seconds before the next attempt: 1, 2, 4, …
 MEGABYTE = 10**6
+HEAD = 64  # bytes that tell an archive or a table from an error page
+# How a file begins; no HTML page and no JSON does.
+_BEGINNINGS = {".zip": rb"PK\x03\x04", ".csv": rb'(\xef\xbb\xbf)?"?\w+"?\s*[,;]'}
+Result = TypeVar("Result")
 
 
 class DownloadError(DataError):
@@ -36,74 +42,92 @@ class DownloadError(DataError):
 
 @dataclass(frozen=True)
 class Job:
-    """A file to fetch: its address, its place, its kind ("zip", "csv"), its hash if recorded."""
+    """A zip or csv file to fetch: its address, its place, its SHA-256 if recorded."""
 
     url: str
     path: Path
-    kind: str
     sha256: str | None = None
 
+    @property
+    def part(self) -> Path:
+        """The unfinished file."""
+        return self.path.with_name(f"{self.path.name}.part")
 
-@dataclass(frozen=True)
-class Fetched:
-    """A complete file and where it comes from."""
+    @property
+    def held(self) -> int:
+        """Bytes on the disk, of the finished file or of the part."""
+        for path in (self.path, self.part):
+            with suppress(FileNotFoundError):
+                return path.stat().st_size
+        return 0
 
-    path: Path
-    size: int
-    sha256: str
-    url: str
+    @property
+    def cures(self) -> str:
+        """What else brings the file."""
+        return (
+            "Use another mirror (--base-url), or fetch the file by hand from "
+            f"{PAGE} and put it at {self.path}."
+        )
 
 
-def fetch(
-    job: Job,
-    policy: RetryPolicy = POLICY,
-    moved: Callable[[int], None] = lambda _: None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Fetched:
-    """Fetch or resume the job's file, or check the one that is already here.
+def size_of(job: Job) -> int:
+    """Bytes of the complete file; the server is asked unless it is here.
 
-    moved is called with the number of bytes received. Raises DownloadError for a file that the
-    server does not send, that is damaged, or whose SHA-256 is not the job's; UnwritableError where
-    it cannot be stored. The bytes of an unfinished file are kept.
+    Raises DownloadError for a server that does not send the file, or not its size.
     """
-    part = Part(job.path, moved)
+    return job.path.stat().st_size if job.path.exists() else _retried(job, _asked_size, Event())
+
+
+def fetch(job: Job, size: int, stop: Event | None = None) -> str:
+    """Fetch or resume the job's file of that size, or check the one that is already here.
+
+    Returns its SHA-256. Raises DownloadError for a file that the server does not send, that is
+    damaged, or whose SHA-256 is not the job's; UnwritableError where it cannot be stored;
+    CancelledError once stop is set. The bytes of an unfinished file are kept.
+    """
     if job.path.exists():
         say(f"{job.path.name} is already here; checking it")
-        if fault := fault_of(job.path, job.kind):
+        if fault := _fault(job, job.path):
             raise DownloadError(
                 f"{job.path} is already here, but {fault}. Remove it to have it fetched again."
             )
-        fetched = _checked(job, job.path)
+        sha256 = _checked(job, job.path)
     else:
-        with writing(part.path):
-            part.path.parent.mkdir(parents=True, exist_ok=True)
-            _fill(part, job, policy, sleep)
-            fetched = _checked(job, part.path)
-            part.path.replace(job.path)
-        say(f"{job.path.name}: {amount(fetched.size)}, SHA-256 {fetched.sha256[:16]}…")
-    part.remove()
-    return fetched
+        stop = stop or Event()
+        with writing(job.part):
+            job.part.parent.mkdir(parents=True, exist_ok=True)
+            _retried(job, lambda job: _receive(job, size, stop), stop)
+            if fault := _fault(job, job.part):
+                job.part.unlink()
+                raise DownloadError(
+                    f"{job.url} is damaged: {amount(size)} arrived, as the server had announced, "
+                    f"but {fault}; nothing of it was kept. Run the same command again. {job.cures}"
+                )
+            sha256 = _checked(job, job.part)
+            job.part.replace(job.path)
+        say(f"{job.path.name}: {amount(size)}, SHA-256 {sha256[:16]}…")
+    job.part.unlink(missing_ok=True)
+    return sha256
 
 
-def _fill(part: Part, job: Job, policy: RetryPolicy, sleep: Callable[[float], None]) -> None:
-    cures = (
-        "Use another mirror (--base-url), or fetch the file by hand from "
-        f"{PAGE} and put it at {job.path}."
-    )
+def _fault(job: Job, file: Path) -> str:
+    """Why the file is incomplete, or not of its kind; "" for a file that looks right.
+
+    A zip has its directory at the end, so a truncated one is always noticed.
+    """
     try:
-        fill(part, job.url, job.kind, policy, sleep)
-    except RefusedError as error:
-        raise DownloadError(f"{job.url} {error}. {cures}") from error
-    except TransientError as error:
-        raise DownloadError(
-            f"{job.url}: {policy.attempts} attempts in a row made no progress, the last one "
-            f"because {error}. The {amount(part.size)} received are kept; the same command resumes "
-            f"the download. {cures}"
-        ) from error
+        if job.path.suffix == ".csv":
+            read_labels(file)
+        else:
+            zipfile.ZipFile(file).close()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        reason = str(error).partition("; ")[0]
+        return f"it is not a complete {job.path.suffix[1:]} file ({reason})"
+    return ""
 
 
-def _checked(job: Job, file: Path) -> Fetched:
-    """The file, if it has the recorded SHA-256."""
+def _checked(job: Job, file: Path) -> str:
+    """The file's SHA-256, if it is the recorded one."""
     with file.open("rb") as opened:
         sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
     if job.sha256 not in (None, sha256):
@@ -113,75 +137,138 @@ def _checked(job: Job, file: Path) -> Fetched:
             f"changed the file, remove the entry {job.path.name} from the record of checksums "
             "instead."
         )
-    return Fetched(job.path, file.stat().st_size, sha256, job.url)
+    return sha256
 
 
-def remaining(job: Job, policy: RetryPolicy = POLICY) -> int | None:
-    """Bytes of the job still to fetch; None, and a message, if the server does not tell."""
-    if job.path.exists():
-        return 0
-    why = "the server does not tell"
+def _retried(job: Job, work: Callable[[Job], Result], stop: Event) -> Result:
+    """What the work returns; its attempts count anew whenever the job has more bytes than ever."""
+    most = job.held
+
+    def count_anew(state: tenacity.RetryCallState) -> None:
+        nonlocal most
+        if job.held > most:
+            most, state.attempt_number = job.held, 1
+
+    def announce(state: tenacity.RetryCallState) -> None:
+        failure = state.outcome.exception() if state.outcome else None
+        say(f"{job.path.name}: {failure}; next attempt in {state.upcoming_sleep:.0f} s")
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(TransientError),
+        after=count_anew,
+        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        wait=WAIT,
+        before_sleep=announce,
+        sleep=tenacity.sleep_using_event(stop),
+        reraise=True,
+    )
     try:
-        with http.answer(job.url, policy, {}, "HEAD") as response:
-            size = http.content_length(response)
-    except (TransientError, RefusedError) as error:
-        size, why = None, str(error)
-    if size is None:
-        say(f"{job.path.name}: its size is unknown ({why})")
-        return None
-    return max(0, size - Part(job.path).size)
+        return retrying(work, job)
+    except RefusedError as error:
+        raise DownloadError(f"{job.url} {error}. {job.cures}") from error
+    except TransientError as error:
+        raise DownloadError(
+            f"{job.url}: {ATTEMPTS} attempts in a row made no progress, the last one because "
+            f"{error}. The {amount(job.held)} received are kept; the same command resumes the "
+            f"download. {job.cures}"
+        ) from error
 
 
-def fetch_all(
-    jobs: list[Job], workers: int = 4, total: int | None = None, policy: RetryPolicy = POLICY
-) -> list[Fetched]:
-    """`fetch` for all jobs, workers at a time; shows the progress towards total bytes.
+def _asked_size(job: Job) -> int:
+    with answer(job.url, {}) as response:
+        head = b""
+        while len(head) < HEAD and (chunk := next(chunks(response), b"")):
+            head += chunk
+    if not head:
+        raise TransientError("the answer was empty")
+    if not re.match(_BEGINNINGS[job.path.suffix], head):
+        raise RefusedError(
+            f"answered 200 with content that begins {head[:40]!r}; expected a "
+            f"{job.path.suffix[1:]} file (is it an error or login page?)"
+        )
+    if not (size := response.headers.get("Content-Length", "")).isdecimal():
+        raise RefusedError("answered without the size of the file")
+    return int(size)
+
+
+def _receive(job: Job, size: int, stop: Event) -> None:
+    """Append the bytes that the part lacks, or write all where the server sends all."""
+    held = job.held
+    if held == size:
+        return
+    changed = formatdate(job.part.stat().st_mtime, usegmt=True) if held else ""
+    headers = {"Range": f"bytes={held}-", "If-Unmodified-Since": changed} if held else {}
+    with answer(job.url, headers) as response:
+        if response.status_code in (412, 416):
+            job.part.unlink()
+            raise TransientError(
+                f"the file on the server has changed since {amount(held)} of it were fetched"
+            )
+        mode, name, expected = "wb", "Content-Length", str(size)
+        if response.status_code == 206:
+            mode, name, expected = "ab", "Content-Range", rf"bytes {held}-\d+/({size}|\*)"
+        announced = response.headers.get(name, "")
+        if not re.fullmatch(expected, announced):
+            raise TransientError(
+                f"the server announced {name} {announced!r}, though the file has {size} bytes and "
+                f"{held} of them are here"
+            )
+        if held and mode == "wb":
+            say(f"{job.path.name}: starting over; the server cannot send only the rest")
+        with job.part.open(mode) as file:
+            for chunk in chunks(response):
+                if stop.is_set():
+                    raise CancelledError
+                file.write(chunk)
+                file.flush()  # it outlives this process
+            os.fsync(file.fileno())
+    if job.held != size:
+        raise TransientError(f"the answer ended after {amount(job.held)} of {amount(size)}")
+
+
+def fetch_all(jobs: list[Job], sizes: list[int], workers: int = 4) -> list[str]:
+    """`fetch` for all jobs, workers at a time; shows the progress.
 
     A failure does not stop the other jobs: DownloadError names all that failed. KeyboardInterrupt
     ends it within two seconds. The bytes received are kept.
     """
-    stop, counts = Event(), SimpleQueue[int]()
+    stop = Event()
 
-    def moved(count: int) -> None:
-        if stop.is_set():
-            raise CancelledError
-        counts.put(count)
+    def attempt(job: Job, size: int) -> str | Exception:
+        try:
+            return fetch(job, size, stop)
+        except (DataError, OSError) as error:
+            return error
 
-    work = partial(fetch, policy=policy, moved=moved, sleep=sleep_using_event(stop))
     # Not an executor of concurrent.futures: Python waits for its threads at exit, and one of them
     # may hang on a silent server for half a minute.
     with ThreadPool(max(1, min(workers, len(jobs)))) as pool:
-        running = [pool.apply_async(work, (job,)) for job in jobs]
+        running = pool.starmap_async(attempt, zip(jobs, sizes, strict=True), chunksize=1)
         try:
-            megabytes = total // MEGABYTE if total else None
-            for _ in progress(_megabytes(running, counts), "fetching", "MB", megabytes):
+            megabytes = sum(sizes) // MEGABYTE - _received(jobs)
+            for _ in progress(_arriving(running, jobs), "fetching", "MB", megabytes):
                 pass
         finally:
             stop.set()
-        return _results(running)
-
-
-def _megabytes(running: list[AsyncResult], counts: SimpleQueue[int]) -> Iterator[int]:
-    """One item for each MB received, until all jobs have ended."""
-    received = shown = 0
-    while not all(result.ready() for result in running):
-        with suppress(Empty):
-            received += counts.get(timeout=0.2)
-        while shown < received // MEGABYTE:
-            shown += 1
-            yield shown
-
-
-def _results(running: list[AsyncResult]) -> list[Fetched]:
-    fetched, errors = [], []
-    for result in running:
-        try:
-            fetched.append(result.get())
-        except (DataError, OSError) as error:
-            errors.append(error)
+        results = running.get()
+    errors = [result for result in results if isinstance(result, Exception)]
     if len(errors) == 1:
         raise errors[0]
     if errors:
         reasons = "\n".join(f"- {error}" for error in errors)
-        raise DownloadError(f"{len(errors)} of {len(running)} files are missing:\n{reasons}")
-    return fetched
+        raise DownloadError(f"{len(errors)} of {len(jobs)} files are missing:\n{reasons}")
+    return [result for result in results if isinstance(result, str)]
+
+
+def _received(jobs: list[Job]) -> int:
+    return sum(job.held for job in jobs) // MEGABYTE
+
+
+def _arriving(running: AsyncResult, jobs: list[Job]) -> Iterator[int]:
+    """One item for each MB received, until all jobs have ended."""
+    shown = _received(jobs)
+    while not running.ready():
+        running.wait(0.2)
+        while shown < _received(jobs):
+            shown += 1
+            yield shown

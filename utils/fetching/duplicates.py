@@ -23,7 +23,6 @@ MOST = 38
 # Pairs across splits in the official set itself: nothing that a user could repair.
 OFFICIAL_PAIRS = (frozenset({"ISIC_0012970", "ISIC_0012127"}),)  # training, validation
 _BITS = 256
-_BLOCK = 1024  # hashes compared with all others at once
 
 
 class Picture(NamedTuple):
@@ -50,20 +49,17 @@ def perceptual_hash(path: str | Path, mask: str | Path = "") -> bytes:
         return np.packbits(imagehash.phash(laid(file, lies), hash_size=16).hash).tobytes()
 
 
-def near_pairs(hashes: np.ndarray, most: int = MOST) -> Iterator[tuple[int, int, int]]:
-    """Positions (first < second) and distance of all pairs that differ in at most `most` bits.
+def near_pairs(hashes: list[bytes], most: int = MOST) -> Iterator[tuple[int, int, int]]:
+    """Positions (first < second) and distance of all pairs that differ in at most `most` bits."""
+    from scipy.spatial.distance import pdist
 
-    hashes: (n, words) uint64. Memory grows with n, not with its square.
-    """
-    for start in range(0, len(hashes), _BLOCK):
-        block, others = hashes[start : start + _BLOCK], hashes[start:]
-        distances = np.zeros((len(block), len(others)), np.uint16)
-        for word in range(hashes.shape[1]):
-            distances += np.bitwise_count(block[:, None, word] ^ others[None, :, word])
-        # Column k is the image of row k: above the diagonal each pair occurs once.
-        firsts, seconds = np.nonzero(np.triu(distances <= most, k=1))
-        for first, second in zip(firsts.tolist(), seconds.tolist(), strict=True):
-            yield start + first, start + second, int(distances[first, second])
+    if len(hashes) < 2:
+        return
+    bits = np.unpackbits(np.frombuffer(b"".join(hashes), np.uint8).reshape(len(hashes), -1), axis=1)
+    distances = np.rint(pdist(bits.view(bool), "hamming") * bits.shape[1]).astype(int)
+    near = np.flatnonzero(distances <= most)
+    firsts, seconds = (positions[near] for positions in np.triu_indices(len(hashes), k=1))
+    yield from zip(firsts.tolist(), seconds.tolist(), distances[near].tolist(), strict=True)
 
 
 def same(pictures: Iterable[Picture]) -> list[Problem]:
@@ -89,9 +85,8 @@ def same(pictures: Iterable[Picture]) -> list[Problem]:
 def nearly_same(pictures: Iterable[Picture]) -> list[Problem]:
     """A note for each pair that looks the same, but is not identical."""
     hashed = [picture for picture in pictures if picture.hash is not None]
-    joined = b"".join(picture.hash or b"" for picture in hashed)
     problems = []
-    for first, second, distance in near_pairs(np.frombuffer(joined, np.uint64).reshape(-1, 4)):
+    for first, second, distance in near_pairs([picture.hash or b"" for picture in hashed]):
         one, other = hashed[first], hashed[second]
         if one.pixels == other.pixels:
             continue

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from utils.fetching.checksums import RECORD, UNPACKED, read_record, unpacked
-from utils.fetching.download import Job, fetch_all, remaining
-from utils.fetching.part import Part
+from utils.fetching.download import Job, fetch_all, size_of
 from utils.fetching.sources import Source
 from utils.fetching.unpack import unpack
 from utils.system.console import say
@@ -37,39 +36,38 @@ def fetch_set(
             record = read_record(folder / RECORD)
             todo = [source for source in wanted if not _was_unpacked(source, folder)]
             jobs = [_job(source, folder, base_url, record) for source in todo]
-            coming = [remaining(job) for job in jobs]
-            _require_room(folder, jobs, coming, remove_archives)
-            total = None if None in coming else sum(size or 0 for size in coming)
-            for source, file in zip(todo, fetch_all(jobs, workers, total), strict=True):
+            sizes = [size_of(job) for job in jobs]
+            _require_room(folder, jobs, sizes, remove_archives)
+            hashes = fetch_all(jobs, sizes, workers)
+            for source, job, size, sha256 in zip(todo, jobs, sizes, hashes, strict=True):
                 if source.folder:
-                    _unpack(source, folder, file.path)
-                record[source.name] = {
-                    "size": file.size, "sha256": file.sha256, "url": file.url,
-                }  # fmt: skip
+                    _unpack(source, folder, job.path)
+                record[source.name] = {"size": size, "sha256": sha256, "url": job.url}
                 write_json(folder / RECORD, dict(sorted(record.items())))
                 if source.folder and remove_archives:
-                    file.path.unlink()
+                    job.path.unlink()
     except BlockingIOError as error:
         raise DataError(f"{error}.") from error
 
 
 def _job(source: Source, folder: Path, base_url: str, record: dict[str, dict]) -> Job:
-    home, kind = (folder / ARCHIVES, "zip") if source.folder else (folder, "csv")
+    home = folder / ARCHIVES if source.folder else folder
     url = f"{base_url.rstrip('/')}/{source.name}"
-    return Job(url, home / source.name, kind, record.get(source.name, {}).get("sha256"))
+    return Job(url, home / source.name, record.get(source.name, {}).get("sha256"))
 
 
-def _require_room(folder: Path, jobs: list[Job], coming: list[int | None], remove: bool) -> None:
+def _require_room(folder: Path, jobs: list[Job], sizes: list[int], remove: bool) -> None:
     """DataError without room for the downloads and for what the archives hold, all or the largest.
 
     Photos and masks are compressed already: they are as large outside an archive as in it.
     """
-    unpacking = [0]
-    for job, left in zip(jobs, coming, strict=True):
-        if job.kind == "zip" and not (folder / job.path.stem).exists():
-            held = job.path.stat().st_size if job.path.exists() else Part(job.path).size
-            unpacking.append((left or 0) + held)
-    needed = sum(left or 0 for left in coming) + (max(unpacking) if remove else sum(unpacking))
+    unpacking = [
+        size
+        for job, size in zip(jobs, sizes, strict=True)
+        if job.path.suffix == ".zip" and not (folder / job.path.stem).exists()
+    ]
+    needed = sum(sizes) - sum(job.held for job in jobs)
+    needed += max(unpacking, default=0) if remove else sum(unpacking)
     cure = (
         "name a folder on another disk with --data-dir, fetch less at a time (--parts, --splits), "
         "or remove each archive once it is unpacked (--remove-archives)"

@@ -23,7 +23,7 @@ from utils.fetching.checksums import unpacked
 from utils.fetching.duplicates import Picture, nearly_same, perceptual_hash, same
 from utils.fetching.inventory import Inventory, Problem
 from utils.system.console import progress
-from utils.system.errors import DataError, listed, printable
+from utils.system.errors import Fault, listed, printable
 from utils.system.files import write_table
 
 Published = dict[str, dict[str, int]]  # CRC-32 by folder and file, as archives held them
@@ -98,14 +98,8 @@ class Report:
         return pd.DataFrame(lines, columns=["check", "errors", "notes", "first"]).set_index("check")
 
     def write(self, file: Path) -> None:
-        """Write all problems as csv. Raises DataError if the file cannot be written."""
-        try:
-            write_table(file, self.problems)
-        except OSError as error:
-            raise DataError(
-                f"the list of problems cannot be written to {file} ({error.strerror}); name "
-                "another file."
-            ) from error
+        """Write all problems as csv; UnwritableError if the file cannot be written."""
+        write_table(file, self.problems)
 
 
 def verify(data_dir: Path, near: bool = False, workers: int | None = None) -> Report:
@@ -115,10 +109,11 @@ def verify(data_dir: Path, near: bool = False, workers: int | None = None) -> Re
     """
     start = time.monotonic()
     splits = inventory.take(data_dir)
+    counts, synthetic = _counts(splits), is_demo(data_dir)
+    if not synthetic:
+        _compare_counts(splits, counts)
     problems = [problem for split in splits for problem in split.problems]
     problems += inventory.across(splits)
-    counts, synthetic = _counts(splits), is_demo(data_dir)
-    problems += [] if synthetic else _wrong_counts(counts)
     pairs = [
         _Pair(split.split, printable(id_), image, split.masks.get(id_, ""))
         for split in splits
@@ -224,15 +219,19 @@ def _counts(splits: list[Inventory]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(counts, "index", columns=columns).astype("Int64")
 
 
-def _wrong_counts(counts: pd.DataFrame) -> list[Problem]:
-    problems = []
-    for split, row in counts.dropna().iterrows():
+def _compare_counts(splits: list[Inventory], counts: pd.DataFrame) -> None:
+    """Add a problem to each split whose official list has other numbers than the official set."""
+    for split in splits:
+        if split.split not in counts.index:
+            continue
+        row = counts.loc[split.split]
         actual, official = ("/".join(map(str, row.iloc[k : k + 3])) for k in (0, 4))
         if actual != official:
-            message = (
-                f"the {split} list holds {actual} melanomas / seborrheic keratoses / benign; "
-                f"expected {official}, as ISIC 2017 has. Its scores cannot be compared with "
-                "published ones: use the official list, unless this is a set of your own."
+            what = (
+                f"the {split.split} list holds {actual} melanomas / seborrheic keratoses / benign"
             )
-            problems.append(Problem("error", "counts", str(split), "", "", message))
-    return problems
+            cure = (
+                f"expected {official}, as ISIC 2017 has. Its scores cannot be compared with "
+                "published ones: use the official list, unless this is a set of your own"
+            )
+            split.add("counts", [Fault(what, cure)])

@@ -36,8 +36,9 @@ FIGURE_DPI = 150
 PACKAGES = ("torch", "torchvision", "accelerate", "albumentations", "opencv-python-headless",
             "timm", "numpy", "scikit-learn")  # fmt: skip
 
-# What may differ between the two halves of a resumed run: none of it changes a result.
-FREE_FIELDS = frozenset({"question", "published", "workers"})
+# What may differ between the two halves of a resumed run: none of it changes a result, but the
+# device, whose rounding does; a run may move to another machine.
+FREE_FIELDS = frozenset({"question", "published", "device", "workers", "loader"})
 
 # The types of entries in `config.json`, for code that reads them without the experiment.
 _KINDS: dict[str, Any] = {
@@ -48,6 +49,7 @@ _KINDS: dict[str, Any] = {
     "network": {"parameters": int | float, "gflops": int | float},
     "git": str,
     "precision": str,
+    "loader": str,
 }
 
 
@@ -189,6 +191,28 @@ def require_settings(run: RunFolder, experiment: Experiment) -> None:
         raise RunError(
             f"{run.path} was opened for other settings: {'; '.join(different)}. Run the cell with "
             "start_run again, and all cells after it."
+        )
+
+
+def require_loader(run: RunFolder, loader: str) -> None:
+    """RunError where the run was begun with another loader ("workers", "resident"): other pixels.
+
+    A run of version 0.2 or earlier had patches that were resampled three times; it is told.
+    """
+    if run.finished:
+        return
+    begun = (run / "last.pt").exists()
+    if begun and "loader" not in run.config:
+        run.say(
+            f"{run.path} was begun by a version that cut patches in three steps; from here on they "
+            "are resampled once. For one kind throughout use resume='restart'."
+        )
+    stored = run.remember("loader", loader)
+    if begun and stored != loader:
+        raise RunError(
+            f"{run.path} was begun with loader={stored!r}, and {loader!r} rounds patches "
+            f"differently; resume it with loader={stored!r}, which runs on any device, or use "
+            "resume='restart'."
         )
 
 

@@ -8,7 +8,9 @@ of lesion, sigmoid of the logit z, and g the mask.
 Focal: Lin et al., https://arxiv.org/abs/1708.02002, eq. 5, with a sigmoid as there.
 
 Shared by all: logits (B, 1, H, W) of any float type, masks (B, H, W) of 0/1 in uint8, bool or
-int64, result a float32 scalar. `weights` are two positive numbers, background and lesion, or None.
+int64, result a float32 scalar. Other values in a mask are a ValueError on a CPU, and make the loss
+nan on a GPU, which a look at them would stop. `weights` are two positive numbers, background and
+lesion, or None.
 In cross-entropy and focal they are a factor per pixel under a plain mean, as in `loss.labels`.
 Dice has no mean over pixels: there the losses of background and of lesion are averaged with them,
 and None is the lesion alone.
@@ -27,6 +29,7 @@ from utils.loss import checks
 # pixels the loss changes by less than 0.001.
 SMOOTH = 1.0
 _MASK_TYPES = (torch.uint8, torch.bool, torch.int64)
+_LOOKED_AT = ("cpu",)  # kinds of device on which looking at values is no wait
 
 
 class _Weighted(checks.Weighted):
@@ -105,10 +108,16 @@ def _pixels(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(f"logits are {logits.dtype}; expected a float type")
     if masks.dtype not in _MASK_TYPES:
         raise ValueError(f"masks are {masks.dtype}; expected 0/1 as torch.uint8, bool or int64")
-    if masks.dtype != torch.bool and ((masks != 0) & (masks != 1)).any():
+    z, g = logits.float().flatten(1), masks.float().flatten(1)
+    if masks.dtype == torch.bool:
+        return z, g
+    wrong = ((masks != 0) & (masks != 1)).flatten(1)
+    if masks.device.type not in _LOOKED_AT:
+        return z.masked_fill(wrong, torch.nan), g  # the loss is nan, which training reports
+    if wrong.any():
         low, high = masks.min().item(), masks.max().item()
         raise ValueError(f"masks hold {low} to {high}; expected 0 and 1: use masks > 127 for 0/255")
-    return logits.float().flatten(1), masks.float().flatten(1)
+    return z, g
 
 
 def _dice_loss(p: Tensor, g: Tensor) -> Tensor:

@@ -71,6 +71,8 @@ def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
             state = torch.load(file, map_location="cpu", weights_only=True)
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
+        for group in optimizer.param_groups:
+            group["fused"] = True  # SGD of early versions was not; the numbers are the same
         return Progress(**state["progress"])
     except UnpicklingError as error:
         reason = "is damaged or no checkpoint"

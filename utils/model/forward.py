@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from utils.data.loaders import LesionDataset, batches
 from utils.data.workers import faults_in_words
+from utils.model.device import ieee_convolutions, laid_out
 from utils.model.recipe import autocast
 from utils.system.console import progress
 from utils.system.errors import listed
@@ -59,8 +60,8 @@ def answers(
     """Each batch of an evaluation loader, its images on the network's device, and a function.
 
     The function gives the float32 logits of images made from the batch's, V for each of them, with
-    the network in evaluation mode; OutputError where one is not finite. doing labels the progress
-    bar.
+    the network in evaluation mode; OutputError where one is not finite. On a GPU, too, "fp32" is
+    fp32 here. doing labels the progress bar.
     """
     was_training, device = network.training, next(network.parameters()).device
     network.eval()
@@ -68,12 +69,13 @@ def answers(
         for batch in progress(batches(loader), doing, "batches", total=len(loader)):
 
             def ask(images: Tensor, batch: dict[str, Tensor] = batch) -> Tensor:
-                with autocast(device, precision):
+                with autocast(device, precision), ieee_convolutions():
                     logits = network(images)
                 require_finite(logits, network, loader, batch)
                 return logits.float()
 
-            yield batch | {"image": batch["image"].to(device, non_blocking=True)}, ask
+            images = laid_out(batch["image"].to(device, non_blocking=True), device)
+            yield batch | {"image": images}, ask
     finally:
         network.train(was_training)
 

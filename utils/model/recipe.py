@@ -1,42 +1,65 @@
 """How a network is trained, as an experiment says: precision, learning rate, optimiser."""
 
 import math
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState, GradientState
 from torch import nn
 
+from utils.model.device import device_name as device_name
 from utils.system.experiment import Experiment
+from utils.system.machine import vendor
 
 PRECISIONS = ("auto", "fp32", "bf16")
 SCHEDULES = ("cosine", "halve-30", "constant")
-# With these a launcher or a server's profile would change what is trained; with _WHERE only on
-# which device. RANK and its like come from a launcher that started a single process.
-_CHANGE_RESULTS = (
-    "ACCELERATE_", "FSDP_", "MEGATRON_LM_", "PARALLELISM_CONFIG_", "DEEPSPEED_", "FP8_", "XLA_",
-    "RANK", "LOCAL_RANK", "WORLD_SIZE",
-)  # fmt: skip
-_WHERE = ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE")
+
+# What "auto" is on a CPU: for networks of dense convolutions, and for those whose spatial
+# convolutions are mostly depthwise (EfficientNet-Lite; these compute in fp32 in either case, see
+# `nets.depthwise`). Steps of training were timed against fp32 on one thread; docs/speed.md.
+ON_CPU = {
+    "AMX": ("bf16", "bf16"),  # 1.9 to 4 times as fast
+    "AMD's AVX512-BF16": ("bf16", "bf16"),  # Zen 4 and 5: 1.9 to 2.8; depthwise 1.5
+    # It issues bf16 products at half the rate of others, so that dense networks take 1.5 to 1.8
+    # times as long. (A virtual machine may hide the AMX of such a processor.)
+    "another AVX512-BF16": ("fp32", "bf16"),
+    "": ("fp32", "fp32"),  # bf16 is emulated
+}
 
 
 def choose_precision(precision: str, network: nn.Module, device: torch.device) -> str:
     """The requested precision ("fp32" or "bf16"), or for "auto" the one that was measured faster.
 
-    auto is bf16 on a CUDA device with hardware support, and on a CPU with AMX unless most of the
-    network's spatial convolutions are depthwise (ResNets and U-Nets train faster there, also a
-    U-Net around EfficientNet-Lite, but EfficientNet-Lite alone trains slower); else fp32.
+    auto is bf16 on a CUDA device with hardware support, on a CPU as in ON_CPU, else fp32. fp16 is
+    none of them: it would be fast on a T4, which emulates bf16, but needs a loss scale that adapts
+    to the gradients, as part of every checkpoint, and steps that are left out.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
     if precision != "auto":
         return precision
+    if device.type == "cpu":
+        dense, depthwise = ON_CPU[bf16_unit()]
+        return dense if _is_dense(network) else depthwise
+    return "bf16" if device.type == "cuda" and computes_bf16(device) else "fp32"
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for bf16: without them it is slower than fp32."""
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if device.type == "cpu" and _cpu_has_amx() and _is_dense(network) else "fp32"
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type != "cpu" or bool(bf16_unit())
+
+
+def bf16_unit() -> str:
+    """What multiplies bf16 numbers in this CPU: a key of ON_CPU."""
+    # Not public, and not in every torch.
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    has_avx512 = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    if has_amx():
+        return "AMX"
+    if has_avx512():
+        return "AMD's AVX512-BF16" if vendor() == "AMD" else "another AVX512-BF16"
+    return ""
 
 
 def _is_dense(network: nn.Module) -> bool:
@@ -47,55 +70,9 @@ def _is_dense(network: nn.Module) -> bool:
     return grouped == 0 or grouped < sum(layer.weight.numel() for layer in spatial) / 2
 
 
-def _cpu_has_amx() -> bool:
-    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
-
-
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The context in which a network computes in this precision ("fp32" or "bf16")."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-def device_name(device: torch.device) -> str:
-    """ "cpu", or the name of the GPU, for the record."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def accelerator() -> Accelerator:
-    """An Accelerator that leaves the experiment unchanged, whatever the environment says.
-
-    `autocast` sets the precision, and fp32 products are torch's default. The settings of an earlier
-    Accelerator in this process are reset.
-    """
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
-    torch.set_float32_matmul_precision("highest")
-    with _without_overrides():
-        return Accelerator(mixed_precision="no", gradient_accumulation_steps=1)
-
-
-@contextmanager
-def _without_overrides() -> Iterator[None]:
-    hidden = {
-        name: value
-        for name, value in os.environ.items()
-        if name.startswith(_CHANGE_RESULTS) and name not in _WHERE
-    }
-    for name in hidden:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
-
-
-def arithmetic(device: torch.device) -> str:
-    """How fp32 numbers are multiplied, for the record: "ieee", or what GPUs do instead."""
-    if device.type != "cuda":
-        return "ieee"
-    if (forced := os.environ.get("NVIDIA_TF32_OVERRIDE")) is not None:  # cuBLAS, cuDNN read it
-        return f"as NVIDIA_TF32_OVERRIDE={forced} says"
-    return "convolutions tf32, the rest ieee" if torch.backends.cudnn.allow_tf32 else "ieee"
 
 
 def can_compile(device: torch.device, say: Callable[[str], None]) -> bool:
@@ -145,9 +122,9 @@ def make_optimizer(network: nn.Module, experiment: Experiment) -> torch.optim.Op
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": experiment.weight_decay},
         {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
+    # Fused: one pass over the parameters instead of ten, and steps can be left out (`steps`).
     if experiment.optimizer == "adamw":
-        # Fused: one pass over the parameters instead of ten.
         return torch.optim.AdamW(groups, lr=experiment.learning_rate, fused=True)
     if experiment.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=experiment.learning_rate, momentum=0.9)
+        return torch.optim.SGD(groups, lr=experiment.learning_rate, momentum=0.9, fused=True)
     raise ValueError(f"optimizer is {experiment.optimizer!r}; expected adamw or sgd.")

@@ -17,10 +17,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from utils.data.loaders import EpochSampler, LesionDataset, batches
+from utils.data.resident import ResidentLoader, loader_kind
 from utils.data.workers import faults_in_words
 from utils.logger.folders import clear_unfinished, forget_results
-from utils.logger.run import RunFolder, require_settings
+from utils.logger.run import RunFolder, require_loader, require_settings
 from utils.logger.runs import best_epoch
+from utils.model import device as devices
 from utils.model.checkpoints import (
     Progress,
     check_best,
@@ -32,18 +34,19 @@ from utils.model.checkpoints import (
 )
 from utils.model.forward import OutputError, predict
 from utils.model.inspection import attention_weights, peak_memory
+from utils.model.memory import memory_in_words
 from utils.model.recipe import (
-    accelerator,
-    arithmetic,
     autocast,
     can_compile,
     choose_precision,
-    device_name,
     learning_rate,
     make_optimizer,
 )
 from utils.model.starts import begin_again, keep_start
-from utils.system.console import duration, progress
+from utils.model.steps import Draws, NotFiniteError, Steps
+from utils.model.steps import seed_torch as seed_torch
+from utils.model.words import epoch_line, start_line
+from utils.system.console import progress
 from utils.system.errors import listed
 from utils.system.experiment import Experiment
 from utils.system.machine import refuse_several_processes
@@ -58,15 +61,10 @@ class TrainingError(RuntimeError):
     """Training cannot continue; the message says where it stopped and what to try."""
 
 
-def seed_torch(*numbers: int) -> None:
-    """Seed torch's generators with a mix of the numbers (seed, epoch, …)."""
-    torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
-
-
 def fit(
     network: nn.Module,
     loss: nn.Module,
-    loader: DataLoader,
+    loader: DataLoader | ResidentLoader,
     score: Score,
     run: RunFolder,
     experiment: Experiment,
@@ -83,17 +81,28 @@ def fit(
     before its first checkpoint restarts from the network's initial weights, even where it is the
     same network. Raises TrainingError when a loss or a score is not finite, naming the images;
     RunError when the folder was opened, or the network trained before, for another experiment;
+    DeviceError where experiment.device cannot be used, MemoryFullError where its memory is full;
     BlockingIOError when another process trains in the folder.
     """
     refuse_several_processes()
     require_settings(run, experiment)
-    with run.lock(), keep_start(network, experiment):
-        training = _Training(network, loss, loader, run, experiment, predict)
-        training.resume()
-        while not training.progress.finished:
-            training.train_epoch()
-            training.end_epoch(score)
-        training.load_best()
+    with (
+        run.lock(),
+        keep_start(network, experiment),
+        memory_in_words(experiment, network, loss),
+    ):
+        return _trained(_Training(network, loss, loader, run, experiment, predict), score)
+
+
+def _trained(training: "_Training", score: Score) -> pd.DataFrame:
+    training.resume()
+    if not training.progress.finished:
+        kind, workers = loader_kind(training.loader), training.loader.num_workers
+        training.run.say(start_line(training.device, training.precision, kind, workers))
+    while not training.progress.finished:
+        training.train_epoch()
+        training.end_epoch(score)
+    training.load_best()
     return pd.DataFrame(training.progress.history)
 
 
@@ -103,28 +112,32 @@ class _Training:
 
     network: nn.Module
     loss: nn.Module
-    loader: DataLoader
+    loader: DataLoader | ResidentLoader
     run: RunFolder
     experiment: Experiment
     predict: Callable[[nn.Module, DataLoader, str], Any]
     progress: Progress = field(default_factory=Progress)
+    said_rate: bool = False
 
     def __post_init__(self) -> None:
         """Choose device and precision, and hand network, optimiser and loader to Accelerate."""
         self.sampler = cast(EpochSampler, self.loader.sampler)
         self.dataset = cast(LesionDataset, self.loader.dataset)
-        self.accelerator = accelerator()
-        self.device = self.accelerator.device
+        self.device = devices.choose_device(self.experiment.device, self.run.say)
+        self.accelerator = devices.accelerator(self.device)
         self.samples_per_batch = self.loader.batch_size or 1
         precision = choose_precision(self.experiment.precision, self.network, self.device)
         self.precision = self.run.remember("precision", precision)
-        self.run.remember("device", device_name(self.device))
-        self.run.remember("arithmetic", arithmetic(self.device))
-        self.network.to(self.device).to(memory_format=torch.channels_last)
+        self.run.remember("device", devices.device_name(self.device))
+        self.run.remember("arithmetic", devices.arithmetic(self.device))
+        require_loader(self.run, loader_kind(self.loader))
+        devices.placed(self.network, self.device)
         if self.experiment.compile_network and can_compile(self.device, self.run.say):
             self.network.compile()
         self.loss.to(self.device)
         optimizer = make_optimizer(self.network, self.experiment)
+        self.steps = Steps(self.network, optimizer, self.device)
+        self.draws = Draws(self.device)
         self.model, self.optimizer, self.loader = self.accelerator.prepare(
             self.network, optimizer, self.loader
         )
@@ -142,37 +155,51 @@ class _Training:
         title = f"epoch {done.epoch + 1}/{self.experiment.epochs}"
         started = time.monotonic()
         for batch in progress(batches(self.loader), title, "batches", total=left, more=later):
-            self.train_batch(batch)
+            # What is drawn is the same whether or not the run was resumed.
+            with self.draws.seeded(self.experiment.seed, done.epoch, done.batch):
+                self.train_batch(batch)
+            if done.batch == self.batches_per_epoch:
+                self.read_losses()
             now = time.monotonic()
             done.seconds, started = done.seconds + now - started, now
             if now - self.saved_at > SAVE_EVERY:
                 self.save()
 
     def train_batch(self, batch: dict[str, torch.Tensor]) -> None:
-        """One step of the optimiser."""
+        """One step of the optimiser, without waiting for the device but every few batches."""
         done = self.progress
         rate = learning_rate(self.experiment, done.epoch + done.batch / self.batches_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        # Dropout draws from here, so that it is the same whether or not the run was resumed.
-        seed_torch(self.experiment.seed, done.epoch, done.batch)
+        self.steps.begin()
         with autocast(self.device, self.precision):
-            logits = self.model(batch["image"])
-        loss = self.loss(logits.float(), batch["label"])
-        value = loss.item()
-        if not np.isfinite(value):
-            ids = listed(self.dataset.ids[index] for index in batch["index"].tolist())
-            raise TrainingError(
-                f"the loss became {value} in epoch {done.epoch + 1}, batch {done.batch + 1}, on "
-                f"the images {ids}. Look at these images, {self.cure()}"
-            )
+            logits = self.model(devices.laid_out(batch["image"], self.device))
+        loss = norm = self.loss(logits.float(), batch["label"])
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
-        if self.experiment.clip_norm:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.experiment.clip_norm)
+        if limit := self.experiment.clip_norm:
+            norm = self.accelerator.clip_grad_norm_(self.model.parameters(), limit)
+        self.steps.judge(loss, norm, done.batch, batch["index"])
+        if self.steps.due:
+            self.read_losses()
         self.optimizer.step()
         done.batch += 1
-        done.loss_sum += value
+
+    def read_losses(self) -> None:
+        """Add up the losses of the steps since the last call. TrainingError where one is no number.
+
+        Nothing is saved, scored or decided before.
+        """
+        done = self.progress
+        try:
+            for value in self.steps.read():
+                done.loss_sum += value
+        except NotFiniteError as error:
+            ids = listed(self.dataset.ids[index] for index in error.indices)
+            raise TrainingError(
+                f"{error.what} in epoch {done.epoch + 1}, batch {error.batch + 1}, on the "
+                f"images {ids}. Look at these images, {self.cure()}"
+            ) from error
 
     def cure(self) -> str:
         """What to try where numbers are not finite, and what is left of the run."""
@@ -185,6 +212,7 @@ class _Training:
 
     def end_epoch(self, score: Score) -> None:
         """Score, keep the network if it is the best so far, decide whether to stop, save."""
+        self.read_losses()
         done = self.progress
         try:
             scores = score(lambda loader: self.predict(self.network, loader, self.precision))
@@ -206,28 +234,20 @@ class _Training:
         row |= {name: float(value) for name, value in scores.items()}
         row |= {f"α {name}": value for name, value in attention_weights(self.network).items()}
         images = done.batch * self.samples_per_batch
+        if not self.said_rate and done.seconds:
+            self.run.say(f"trained on {images / done.seconds:.0f} images a second")
+            self.said_rate = True
         done.close_epoch(row, {"images": images, "peak_memory_mb": peak_memory(self.device)})
         best = best_epoch(done.history, criterion)
         done.finished = done.epoch >= self.experiment.epochs or 0 < patience <= done.epoch - best
         if best == done.epoch:
             save_weights(self.network, self.run / "best.safetensors")
         self.save()
-        self.say_epoch(row, best)
-
-    def say_epoch(self, row: dict[str, float], best: int) -> None:
-        """One line per epoch, for the terminal, the notebook and the log."""
-        seconds, name = self.progress.timing[-1]["seconds"], self.experiment.select_score
-        mean = float(np.mean([epoch["seconds"] for epoch in self.progress.timing]))
-        left = mean * (self.experiment.epochs - self.progress.epoch)
-        more = "" if self.progress.finished else f", about {duration(left)} of training left"
-        self.run.say(
-            f"epoch {row['epoch']}/{self.experiment.epochs}  loss {row['loss']:.4f}  "
-            f"{name} {row[name]:.4f}{' (best)' if best == row['epoch'] else ''}  "
-            f"{seconds:.0f} s{more}"
-        )
+        self.run.say(epoch_line(row, criterion, best, done, self.experiment.epochs))
 
     def save(self) -> None:
         """Write `last.pt`, then `history.csv` and `timing.csv` from what it holds."""
+        self.read_losses()
         self.saved_at = time.monotonic()
         save_checkpoint(self.run / "last.pt", self.network, self.optimizer, self.progress)
         self.save_tables()

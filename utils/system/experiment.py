@@ -81,11 +81,15 @@ class Experiment(Protocol):
     @property
     def seed(self) -> int: ...
     @property
+    def device(self) -> str: ...  # "auto", "cpu", "cuda" or "mps"
+    @property
     def precision(self) -> str: ...  # "auto", "fp32" or "bf16"
     @property
     def compile_network(self) -> bool: ...
     @property
     def workers(self) -> int | None: ...
+    @property
+    def loader(self) -> str: ...  # "auto", "workers" or "resident"
     @property
     def views(self) -> int: ...  # averaged for the final scores
 

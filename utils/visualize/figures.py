@@ -5,7 +5,7 @@ colour-blind eyes (https://jfly.uni-koeln.de/color/), and lines differ in style 
 figure carries a note that names its data.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
@@ -128,8 +128,6 @@ def learning_curves(history: pd.DataFrame, select_score: str, title: str, note: 
     for axis in attention:
         _plot_alphas(axis, history)
         axis.set_title("attention weight α of each block")
-        if len(alphas) <= 9:  # a longer legend would cover the lines
-            axis.legend()
     return finish(figure, title, note)
 
 
@@ -159,7 +157,6 @@ def attention_weights(histories: Mapping[str, pd.DataFrame], title: str, note: s
     for axis, (run, history) in zip(axes.flat, shown.items(), strict=False):
         _plot_alphas(axis, history)
         axis.set(title=run, ylabel="α")
-        _name_blocks(axis)
     for axis in axes.flat[len(shown) :]:
         axis.set_axis_off()
     if not shown:
@@ -168,34 +165,22 @@ def attention_weights(histories: Mapping[str, pd.DataFrame], title: str, note: s
 
 
 def _plot_alphas(axis: Axes, history: pd.DataFrame) -> None:
-    """α of each block over the epochs; colour runs from the first block to the last."""
+    """α of each block over the epochs; colour runs from the first block to the last.
+
+    A bar beside them names the blocks, of more than nine the first and the last.
+    """
     alphas = alpha_columns(history)
-    for name, colour in zip(alphas, sns.color_palette("viridis", len(alphas)), strict=True):
-        label = name.removeprefix("α ").removesuffix(".alpha")
-        _plot_epochs(axis, history, name, color=colour, label=label)
+    names = [name.removeprefix("α ").removesuffix(".alpha") for name in alphas]
+    colours = sns.color_palette("viridis", len(alphas))
+    for column, name, colour in zip(alphas, names, colours, strict=True):
+        _plot_epochs(axis, history, column, color=colour, label=name)
     axis.axhline(0, color="0.6", lw=0.8)
     axis.margins(y=0.15)
-
-
-def _name_blocks(axis: Axes) -> None:
-    """Each block's name beside the end of its line; of more than six the first and the last."""
-    lines = [line for line in axis.lines if not str(line.get_label()).startswith("_")]
-    names = [str(line.get_label()) for line in lines]
-    if len(lines) > 6:
-        colours = ListedColormap([line.get_color() for line in lines])
-        blocks = ScalarMappable(Normalize(-0.5, len(lines) - 0.5), colours)
-        bar = axis.figure.colorbar(blocks, cax=axis.inset_axes((1.03, 0, 0.04, 1)))
-        bar.set_ticks([0, len(lines) - 1], labels=[names[0], names[-1]])
-        return
-    ends = np.array([np.asarray(line.get_ydata())[-1] for line in lines])
-    order = np.argsort(ends)
-    heights, (low, high) = ends[order], axis.get_ylim()
-    for number in range(1, len(heights)):  # pushed up where they would overlap …
-        heights[number] = max(heights[number], heights[number - 1] + 0.08 * (high - low))
-    heights -= (heights - ends[order]).mean()  # … and all of them down again by half of it
-    for height, number in zip(heights, order, strict=True):
-        place, colour = axis.get_yaxis_transform(), lines[number].get_color()
-        axis.text(1.02, height, names[number], transform=place, color=colour, va="center")
+    places = Normalize(-0.5, len(alphas) - 0.5)
+    blocks = ScalarMappable(places, ListedColormap(colours))
+    bar = axis.figure.colorbar(blocks, cax=axis.inset_axes((1.03, 0, 0.04, 1)))
+    step = 1 if len(alphas) <= 9 else len(alphas) - 1
+    bar.set_ticks(range(0, len(alphas), step), labels=names[::step])
 
 
 @rc_context(STYLE)
@@ -219,11 +204,10 @@ def score_intervals(table: pd.DataFrame, title: str, note: str) -> Figure:
             else:
                 numbers = value, point["low"], point["high"]
                 plot_interval(axis, place, *numbers, interval_text(*numbers))
-        axis.set(title=metric, ylim=(len(runs) - 0.4, -0.6), yticks=range(len(runs)))
-        axis.tick_params(axis="y", labelleft=axis is axes[0, 0], length=0)
+        axis.set_title(metric)
         if 0 < published.sum() < len(runs):
             axis.axhline((~published).sum() - 0.5, color="0.6", lw=0.8)
-    axes[0, 0].set_yticklabels([run.replace(" (", "\n(") for run in runs], fontsize=7.5)
+    name_lines(axes[0], [run.replace(" (", "\n(") for run in runs], fontsize=7.5)
     if published.any():
         note += "; hollow: published, on the 600 official test images; training lists differ"
     return finish(figure, title, f"{note}; bars: 95 % bootstrap intervals")
@@ -236,3 +220,11 @@ def plot_interval(
     axis.plot([low, high], [place, place], color=CLASS_COLOURS[1], lw=1.6)
     axis.plot(value, place, **{"marker": "o", "color": CLASS_COLOURS[1], "zorder": 3, **look})
     axis.text(1.02, place, text, transform=axis.get_yaxis_transform(), va="center", fontsize=7)
+
+
+def name_lines(axes: Sequence[Axes], names: Sequence[str], **text: Any) -> None:
+    """The names of the lines of a forest plot, from the top, left of its first panel."""
+    for axis in axes:
+        axis.set(ylim=(len(names) - 0.4, -0.6), yticks=range(len(names)))
+        axis.tick_params(axis="y", labelleft=axis is axes[0], length=0)
+    axes[0].set_yticklabels(names, **text)

@@ -12,7 +12,7 @@ from utils.data.decode import resized
 from utils.data.loaders import evaluation_loader
 from utils.data.masks import TestImages
 from utils.data.store import Store
-from utils.evaluation.full_size import MaskSettings, at_original_size, lesion
+from utils.evaluation.full_size import at_original_size, lesion
 from utils.evaluation.labels import both_answers, classes_in
 from utils.model import explain, inspection
 from utils.model.forward import probabilities
@@ -110,7 +110,7 @@ def mask_cases(
     images: pd.DataFrame,
     per_image: pd.DataFrame,
     experiment: Segmentation,
-    how: MaskSettings,
+    how: Segmentation,
 ) -> list[Case]:
     """A case for each row of per_image (a part of `results.per_image`), as large as it is shown.
 
@@ -145,7 +145,7 @@ def mask_case(
     images: pd.DataFrame,
     line: pd.Series,
     experiment: Segmentation,
-    how: MaskSettings,
+    how: Segmentation,
 ) -> Case:
     """The case of one row of the per-image results; the rest as in `mask_cases`."""
     return mask_cases(network, prepared, images, line.to_frame().T, experiment, how)[0]

@@ -21,6 +21,7 @@ from utils.visualize.figures import (
     STYLE,
     finish,
     legend_below,
+    name_lines,
     new_figure,
     plot_interval,
     unit_square,
@@ -183,9 +184,8 @@ def subgroup_forest(table: pd.DataFrame, title: str, note: str) -> Figure:
                 if line["group"] == ALL:
                     ends = [place, place + (table["class"] == line["class"]).sum() - 1]
                     axis.plot([line[metric]] * 2, ends, "--", color="0.4", lw=0.8)
-        axis.set(title=title_of, xlim=(-0.03, 1.03), ylim=(len(lines) - 0.4, -0.6))
-        axis.set_yticks(range(len(lines)), [_name(line) for line in lines])
-        axis.tick_params(axis="y", labelleft=axis is axes[0, 0], length=0)
+        axis.set(title=title_of, xlim=(-0.03, 1.03))
+    name_lines(axes[0], [_name(line) for line in lines])
     for label, line in zip(axes[0, 0].get_yticklabels(), lines, strict=True):
         label.set_weight("bold" if isinstance(line, str) else "normal")
     note = f"{note}; ( ): positives of images; bars: 95 % intervals (AUC: bootstrap, else Wilson)"

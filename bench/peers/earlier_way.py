@@ -1,7 +1,9 @@
 """The two earlier projects' way, with the pieces of `bench.earlier`; fp32 only."""
 
+from typing import Any
+
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, StackDataset
+from torch.utils.data import DataLoader, StackDataset
 
 from bench import earlier
 from bench.peers.job import DEVICE, Job, Turn, loop
@@ -20,9 +22,10 @@ def train(job: Job, turn: Turn) -> None:
     """Either task."""
     experiment, masks = job.experiment(), job.task == "masks"
     columns = ["image", "mask"] if masks else ["image"]
-    files: Dataset = earlier.Decoded(job.images[columns], earlier.training_transform(experiment))
+    files: Any = earlier.Decoded(job.images[columns], earlier.training_transform(experiment))
     if not masks:
-        files = StackDataset(files, job.images["label"].tolist())
+        labels: Any = job.images["label"].tolist()
+        files = StackDataset(files, labels)
     loader = DataLoader(files, batch_size=job.batch_size, shuffle=True, **job.loading)
     criterion = criterion_of(experiment).to(DEVICE)
 

@@ -43,7 +43,7 @@ class Job:
     folder: Path = Path()  # empty, for what the contender keeps
 
     @property
-    def loading(self) -> dict[str, int]:
+    def loading(self) -> dict[str, Any]:
         """For a DataLoader: no workers, or what it does by itself."""
         return {} if self.line == "defaults" else {"num_workers": 0}
 

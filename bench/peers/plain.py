@@ -1,4 +1,4 @@
-"""Plain torchvision and a DataLoader, as PyTorch's tutorials on transfer learning and v2 have it."""
+"""Plain torchvision and a DataLoader, as PyTorch's tutorials have them."""
 
 from typing import Any
 

@@ -1,5 +1,7 @@
 """segmentation_models.pytorch, as its examples train a binary segmenter, without Lightning."""
 
+from typing import Any
+
 import albumentations as A
 import cv2
 import numpy as np
@@ -30,8 +32,9 @@ class Pairs(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """A normalised image (3, size, size), and its mask (1, size, size) of 0.0 and 1.0."""
-        image = cv2.cvtColor(cv2.imread(self.images[index]), cv2.COLOR_BGR2RGB)
-        mask = cv2.imread(self.masks[index], cv2.IMREAD_GRAYSCALE)
+        photo: Any = cv2.imread(self.images[index])
+        image = cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
+        mask: Any = cv2.imread(self.masks[index], cv2.IMREAD_GRAYSCALE)
         seen = self.transform(image=image, mask=(mask > 127).astype(np.float32))
         return seen["image"], seen["mask"][None]
 

@@ -162,13 +162,24 @@ def test_what_is_not_installed_is_left_out_in_words(job, monkeypatch, capsys) ->
     assert "fastai is not installed: make bench-peers" in said.out + said.err
 
 
+def test_help_imports_nothing_heavy() -> None:
+    code = "import sys; from bench.peers.__main__ import arguments; arguments([]); "
+    code += "print('torch' in sys.modules)"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     not (PEERS.exists() or find_spec("fastai")), reason="needs fastai and MONAI: make bench-peers"
 )
+@pytest.mark.timeout(1200)  # dozens of processes import torch
 def test_all_contenders_race(demo_set, tmp_path) -> None:
     paths = os.pathsep.join([str(PROJECT), str(PEERS), os.environ.get("PYTHONPATH", "")])
-    small = "--images 8 --pairs 8 --originals 8 --batch 4 --epochs 2 --size 32"
+    small = (
+        "--lines bf16 defaults --images 8 --pairs 8 --originals 8 --batch 4 --epochs 2 --size 32"
+    )
     command = [sys.executable, "-m", "bench.peers", *small.split(), "--out", tmp_path / "all.json"]
     command += ["--data-dir", demo_set, "--fullres", demo_set]
     environment = os.environ | {"PYTHONPATH": paths}

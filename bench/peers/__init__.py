@@ -4,3 +4,6 @@ Every contender trains the same network on the same images, written the way its 
 Each is a module with `train(job, turn)`, which calls `turn()` at the end of every epoch, and `WAY`,
 what it does differently.
 """
+
+PARTS = ("labels", "masks", "originals")
+LINES = ("fp32", "bf16", "defaults")

@@ -6,21 +6,16 @@ import time
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import get_args
 
-from bench import measures, report
 from bench.__main__ import RESULTS
-from bench.peers.comparison import PARTS, courses, measure
-from bench.peers.job import DEVICE, Line
-from utils.system.console import say
+from bench.peers import LINES, PARTS
 
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    lines = get_args(Line)
     parser = argparse.ArgumentParser("python -m bench.peers", description=__doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
-    parser.add_argument("--lines", nargs="+", choices=lines, default=lines, help="precisions")
+    parser.add_argument("--lines", nargs="+", choices=LINES, default=LINES, help="precisions")
     parser.add_argument("--data-dir", help="the set to train on (default: as in the notebook)")
     parser.add_argument(
         "--fullres",
@@ -41,6 +36,12 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
 def main(given: list[str] | None = None) -> Path:
     """Measure, print, save; returns the path of the JSON file."""
     asked = arguments(given)
+    # These take seconds to import.
+    from bench import measures, report
+    from bench.peers.comparison import courses, measure
+    from bench.peers.job import DEVICE
+    from utils.system.console import say
+
     about = measures.describe(DEVICE) | {"load_before": measures.load()}
     about["settings"] = {key: str(value) for key, value in vars(asked).items()}
     about["versions"] |= {name: _version(name) for name in ("fastai", "monai")}

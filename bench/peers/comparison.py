@@ -22,7 +22,6 @@ from utils.system.experiment import Task
 Taken = dict[str, list[Epoch]]
 Ways = dict[str, dict[str, str]]
 
-PARTS = ("labels", "masks", "originals")
 CONTENDERS: dict[Task, tuple[str, ...]] = {
     "labels": ("plain", "earlier_way", "fastai_learner", "monai_cache", "ours"),
     "masks": ("smp_example", "earlier_way", "monai_cache", "ours"),

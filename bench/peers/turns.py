@@ -79,12 +79,15 @@ class Contender:
 def _serve(name: str, job: Job, connection: Connection) -> None:
     """What the process of a contender does; what it prints is not kept."""
 
-    def turn() -> None:
-        connection.send({})
+    def wait() -> None:
         try:
             connection.recv()
         except EOFError:  # nobody asks for another epoch
             raise SystemExit from None
+
+    def turn() -> None:
+        connection.send({})
+        wait()
 
     # Its workers start as they would without us: a process that was spawned would spawn others.
     multiprocessing.set_start_method(None, force=True)
@@ -95,7 +98,7 @@ def _serve(name: str, job: Job, connection: Connection) -> None:
                 torch.set_num_threads(1)
             torch.manual_seed(0)
             connection.send(contender.WAY)
-            connection.recv()
+            wait()
             contender.train(job, turn)
         except Exception:
             connection.send(traceback.format_exc())

@@ -5,6 +5,8 @@ BIN    := .venv/bin
 STAMP  := .venv/.installed
 # The official scorer needs older packages than the project: an environment of its own.
 REFEREE := .venv-referee/.installed
+# fastai and MONAI, beside the packages of .venv, so that all contenders run on the same torch.
+PEERS := .venv-peers/.installed
 GOLDEN ?= tests/golden/official-scores.json
 # Spread the tests over two cores, one worker more as some tests wait. No worker is idle while
 # another has some left; a test that measures time or memory runs in its own process.
@@ -12,7 +14,7 @@ WORKERS ?= 3
 # Many tests start a python: compiled once, also where this variable says not to keep what is.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all coverage lint lock notebook bench gpu referee compiler clean
+.PHONY: demo test test-all coverage lint lock notebook bench bench-peers gpu referee compiler clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -51,13 +53,17 @@ bench: $(STAMP)
 gpu: $(STAMP)
 	bash bench/gpu.sh
 
+# Beside fastai, MONAI and others; options in ARGS="--parts labels --images 64".
+bench-peers: $(PEERS)
+	PYTHONPATH=.venv-peers $(BIN)/python -m bench.peers $(ARGS)
+
 # Ask the official scorer about the fixed cases; the tests compare our scores with its answers.
 referee: $(REFEREE)
 	PYTHONPATH=tests/helpers $(BIN)/python -m referee.build .venv-referee $(GOLDEN)
 	@echo "the official scorer's answers: $(GOLDEN)"
 
 clean:
-	rm -rf .venv .venv-referee build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage*
+	rm -rf .venv .venv-referee .venv-peers build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Exactly the files whose hashes the lock has, for python 3.11 to 3.14 on any platform.
@@ -73,6 +79,11 @@ $(REFEREE): tests/helpers/referee/requirements.txt | $(STAMP)
 	@$(MAKE) --no-print-directory compiler
 	$(BIN)/python -m venv .venv-referee
 	.venv-referee/bin/python -m pip install --quiet -r $<
+	touch $@
+
+$(PEERS): bench/peers/requirements.txt $(STAMP)
+	rm -rf .venv-peers
+	$(BIN)/python -m pip install --quiet --no-deps --target .venv-peers -r $<
 	touch $@
 
 # One of the scorer's packages, zipfile-deflate64, comes as C source. Asked is what python asks.

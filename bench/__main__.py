@@ -12,12 +12,8 @@ GPU = "gpu"  # only where it is asked for
 RESULTS = Path(__file__).parent / "results"
 
 
-def arguments(given: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser("python -m bench", description=__doc__)
-    parser.add_argument(
-        "--parts", nargs="+", choices=(*PARTS, GPU), default=PARTS, help="what to measure"
-    )
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Where images are read, and where the result is written."""
     parser.add_argument("--data-dir", help="the set to train on (default: as in the notebook)")
     parser.add_argument(
         "--fullres",
@@ -26,6 +22,15 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
         help="folder with images of the original size (default: $ISIC2017_FULLRES)",
     )
     parser.add_argument("--out", type=Path, help="JSON file (default: bench/results/<time>.json)")
+
+
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser("python -m bench", description=__doc__)
+    parser.add_argument(
+        "--parts", nargs="+", choices=(*PARTS, GPU), default=PARTS, help="what to measure"
+    )
+    add_places(parser)
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out")
     parser.add_argument("--quick", action="store_true", help="seconds, to see that it runs")
     return parser.parse_args(given)

@@ -1,13 +1,12 @@
 """Measure every contender, print the tables, keep every time as JSON: `make bench-peers`."""
 
 import argparse
-import os
 import time
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from bench.__main__ import RESULTS
+from bench.__main__ import RESULTS, add_places
 from bench.peers import LINES, PARTS
 
 
@@ -16,20 +15,13 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m bench.peers", description=__doc__)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
     parser.add_argument("--lines", nargs="+", choices=LINES, default=LINES, help="precisions")
-    parser.add_argument("--data-dir", help="the set to train on (default: as in the notebook)")
-    parser.add_argument(
-        "--fullres",
-        type=Path,
-        default=os.environ.get("ISIC2017_FULLRES"),
-        help="folder with images of the original size (default: $ISIC2017_FULLRES)",
-    )
+    add_places(parser)
     parser.add_argument("--images", type=int, default=320, help="in an epoch of classification")
     parser.add_argument("--pairs", type=int, default=64, help="in an epoch with masks")
     parser.add_argument("--originals", type=int, default=96, help="in an epoch; few come again")
     parser.add_argument("--batch", type=int, default=32, help="images in a batch, without masks")
     parser.add_argument("--epochs", type=int, default=4, help="of which the first decodes")
     parser.add_argument("--size", type=int, default=224, help="px, side of what the network sees")
-    parser.add_argument("--out", type=Path, help="JSON file (default: bench/results/<time>.json)")
     return parser.parse_args(given)
 
 

@@ -1,7 +1,7 @@
 """Augmentation: one matrix moves the pixels, one matrix changes the colours.
 
 Crop, turn, rotation, zoom and shift are composed first, and each pixel is interpolated once: a
-patch is sharper than after three resamplings, and costs a third of the time. Beside a crop lies
+patch is sharper than after three resamplings, and made in half the time. Beside a crop lies
 what the image really shows there; only beyond the image's own border it is mirrored.
 `numbers` draws, a pure function of (seed, epoch, index); `places` and `colours` make matrices of
 the draws, for one image or for all of an epoch, whatever moves the pixels then.

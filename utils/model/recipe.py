@@ -17,7 +17,7 @@ SCHEDULES = ("cosine", "halve-30", "constant")
 # convolutions are mostly depthwise (EfficientNet-Lite; these compute in fp32 in either case, see
 # `nets.depthwise`). Steps of training were timed against fp32 on one thread; docs/speed.md.
 ON_CPU = {
-    "AMX": ("bf16", "bf16"),  # 1.9 to 4 times as fast
+    "AMX": ("bf16", "bf16"),  # 1.9 to 4 times as fast; depthwise is inferred, not measured
     "AMD's AVX512-BF16": ("bf16", "bf16"),  # Zen 4 and 5: 1.9 to 2.8; depthwise 1.5
     # It issues bf16 products at half the rate of others, so that dense networks take 1.5 to 1.8
     # times as long. (A virtual machine may hide the AMX of such a processor.)

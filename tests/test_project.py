@@ -108,6 +108,7 @@ def test_a_face_hands_on_what_is_there_and_no_module_hides_a_function(room: str)
         "from utils import data; data.read; data.locate",
         "from utils import task; task.TASKS; from utils import evaluation; evaluation.summary; "
         "evaluation.results; evaluation.trust",
+        "import study.report; study.report.write; import study.report.figures, study.report.trust",
     ],
 )
 def test_reading_a_set_or_a_result_loads_no_torch(code: str) -> None:

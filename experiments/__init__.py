@@ -80,6 +80,8 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
         _check("field", override, [entry.name for entry in fields(ROWS[name])])
     given = {key: value for key, value in overrides.items() if value is not None}
     changes = table.RECIPES[profile] | table.EXCEPTIONS.get((profile, name), {}) | given
+    if changes.get("fold") is not None:
+        changes = changes | {"select_on": "fold", "keep": "last"} | given
     if changes.get("encoder_from", "none") != "none" and "weights" not in given:
         changes["weights"] = None
     for start in ("weights", "encoder_from"):

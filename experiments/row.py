@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import field, fields
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from experiments.allowed import STRICT, ClassWeights, Name, Scales, Sides, between, worded
+from utils.system.fold import Fold
 from utils.system.size import LARGEST, SMALLEST, Size
 
 _NETWORKS_OWN = (
@@ -37,6 +38,13 @@ class Published:
     scores: dict[str, float]
     training_list: str
     convention: Convention = "coursework"
+
+
+def _fold(text: str) -> str:
+    try:
+        return str(Fold.parse(text))
+    except ValueError as error:
+        raise ValueError(f"is {error}") from None
 
 
 def _studies(value: Any) -> Any:
@@ -71,11 +79,15 @@ class Shared:
     gamma: Annotated[float, between(0, 100)] = 2.0  # focal losses only
     # data
     train_list: Literal["official", "extended", "patches"] = "official"
-    select_on: Literal["validation", "holdout"] = "holdout"
+    select_on: Literal["validation", "holdout", "fold"] = "holdout"
+    # "2/5" or "series 2/5": the part of the training images that is held out, and scored.
+    fold: Annotated[str, AfterValidator(_fold)] | None = None
     allow_missing: bool = False
     # Train on at most so many images, drawn by class and seed: at least two of each class.
     train_images: Annotated[int, Field(ge=6)] | None = None
     colour: Annotated[float, between(0, 1)] = 0.2  # strength of the colour jitter
+    # Parameter of the Beta distribution of shares in which two images are mixed; 0: not at all.
+    mixup: Annotated[float, between(0, 100)] = 0.0
     # training
     epochs: Annotated[int, between(1, 100_000)] = 15
     batch_size: Annotated[int, between(2, 65_536)] = 32
@@ -88,6 +100,9 @@ class Shared:
     # Epochs without improvement before stopping; 0: never.
     patience: Annotated[int, between(0, 100_000)] = 0
     select_score: str = ""
+    keep: Literal["best", "last"] = "best"  # which epoch's weights
+    # Decay a step of the moving average of weights, which is scored and kept; 0: none.
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     # how it runs
     seed: Annotated[int, between(0, 2**32 - 1)] = 0  # at most what scikit-learn takes
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -95,6 +110,19 @@ class Shared:
     compile_network: bool = False
     workers: Annotated[int, between(0, 256)] | None = None
     loader: Literal["auto", "workers", "resident"] = "auto"
+
+    def __post_init__(self) -> None:
+        """ValueError for values that do not fit together."""
+        if (self.select_on == "fold") != (self.fold is not None):
+            raise ValueError(
+                f"select_on is {self.select_on!r} and fold {self.fold!r}; a fold such as '2/5' "
+                "goes with select_on='fold', and no other does."
+            )
+        if self.fold and self.keep == "best":
+            raise ValueError(
+                f"keep is 'best' with fold {self.fold!r}: its images are to be scored, and may not "
+                "choose the epoch; use keep='last'."
+            )
 
     @classmethod
     def restore(cls, settings: dict[str, Any]) -> Self:
@@ -133,8 +161,9 @@ class Shared:
         return "\n".join(f"{name:16} {getattr(self, name)}" for name in names)
 
     def folder(self) -> str:
-        """`<row>-s<seed>`, the name of the run's folder within its set and profile."""
-        return f"{self.name}-s{self.seed}"
+        """`<row>-s<seed>` or `<row>-f<fold>-s<seed>`: the run's folder in its set and profile."""
+        fold = f"-{Fold.parse(self.fold).label}" if self.fold else ""
+        return f"{self.name}{fold}-s{self.seed}"
 
 
 @worded
@@ -151,14 +180,21 @@ class ClassificationRow(Shared):
     patch_scales: Scales = (0.6, 0.7, 0.8, 0.9, 1.0)  # fractions of the stored side
     views: Annotated[int, between(1, 9)] = 9  # test views averaged for the final scores
     average: Literal["probabilities", "logits"] = "probabilities"  # over the views
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of the other classes
     select_score: str = "auc_mean"
 
     def __post_init__(self) -> None:
         """ValueError for values that do not fit together."""
+        super().__post_init__()
         if self.image_size > self.stored_size:
             raise ValueError(
                 f"image_size is {self.image_size}, larger than stored_size {self.stored_size}; "
                 "the network would see blown-up pixels. Raise stored_size too."
+            )
+        if self.label_smoothing and self.loss != "cross_entropy":
+            raise ValueError(
+                f"label_smoothing is {self.label_smoothing} with loss {self.loss!r}; expected 0, or "
+                "the loss 'cross_entropy'."
             )
         if self.loss != "binary":  # which refuses any
             _check_number(self.class_weights, self.num_classes)
@@ -185,6 +221,7 @@ class SegmentationRow(Shared):
 
     def __post_init__(self) -> None:
         """ValueError for values that do not fit together."""
+        super().__post_init__()
         if any(seen > kept for seen, kept in zip(self.image_size, self.stored_size, strict=True)):
             raise ValueError(
                 f"image_size is {self.image_size}, larger than stored_size {self.stored_size}; "

@@ -52,7 +52,9 @@ def images_of(experiment: experiments.Row, data_dir: Path) -> str:
     """How many images it is trained on, or that its list is missing."""
     try:
         images = _read(data_dir, experiment.train_list, experiment.allow_missing)
-        train, _ = data.training_images(images, experiment.select_on, experiment.seed)
+        train, _ = data.training_images(
+            images, experiment.select_on, experiment.seed, experiment.fold
+        )
         return str(len(data.drawn(train, experiment.train_images, experiment.seed)))
     except errors.DataError:
         return f"no {experiment.train_list} list"

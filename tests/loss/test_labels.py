@@ -56,6 +56,22 @@ def test_binary_by_hand():
     assert value.item() == pytest.approx(0.422837, abs=1e-6)
 
 
+def test_label_smoothing_against_torch():
+    logits, targets = batch()
+    ours = loss.build("cross_entropy", smoothing=0.1)(logits, targets)
+    torch.testing.assert_close(ours, F.cross_entropy(logits, targets, label_smoothing=0.1))
+    each = F.cross_entropy(logits, targets, label_smoothing=0.1, reduction="none")
+    weighted = loss.build("cross_entropy", WEIGHTS, smoothing=0.1)(logits, targets)
+    torch.testing.assert_close(weighted, (torch.tensor(WEIGHTS)[targets] * each).mean())
+
+
+def test_label_smoothing_is_refused_elsewhere():
+    with pytest.raises(ValueError, match=r"smoothing is 1.0; expected a number from 0 to below 1"):
+        loss.build("cross_entropy", smoothing=1.0)
+    with pytest.raises(ValueError, match="'focal' has no label smoothing"):
+        loss.build("focal", smoothing=0.1)
+
+
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 def test_cross_entropy_against_torch(weights):
     logits, targets = batch()

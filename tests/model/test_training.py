@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,11 +21,13 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 from small_run import CONFIG, SmallNet, same_files, train
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 import nets
 from utils import evaluation, logger, model
 from utils.data import loaders, patches
-from utils.model import checkpoints, device, inspection, recipe
+from utils.model import checkpoints, device, inspection, recipe, steps
+from utils.model.averaging import Average
 from utils.system import errors
 
 
@@ -122,8 +125,79 @@ def test_early_stopping_counts_epochs_without_improvement(
     assert len(history) == 4  # the best was epoch 2, then two without improvement
 
 
-def test_best_epoch_is_the_earliest_of_equals() -> None:
-    assert model.training.best_epoch([{"s": 0.5}, {"s": 0.7}, {"s": 0.7}, {"s": 0.6}], "s") == 2
+def test_the_kept_epoch_is_the_earliest_of_equals_or_the_last() -> None:
+    history = [{"s": 0.5}, {"s": 0.7}, {"s": 0.7}, {"s": 0.6}]
+    assert logger.kept_epoch(history, "s") == 2
+    assert logger.kept_epoch(history, "s", "last") == 4
+
+
+def test_the_last_epoch_is_kept_where_none_may_be_chosen(
+    demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([0.6, 0.9, 0.7])
+    monkeypatch.setattr(evaluation.labels, "epoch_scores", lambda *_: {"auc_mean": next(scores)})
+    row = replace(CONFIG, select_on="fold", fold="1/5", keep="last")
+    network = SmallNet(row.num_classes)
+    train(demo_set, tmp_path / "run", row, network)
+    stored = torch.load(tmp_path / "run/last.pt", weights_only=True)["network"]
+    assert all(torch.equal(stored[name], now) for name, now in network.state_dict().items())
+
+
+class TestMovingAverage:
+    """Of the weights: what is scored and kept, in place of the last step's."""
+
+    ROW = replace(CONFIG, ema_decay=0.9, mixup=0.4)
+
+    def test_it_is_that_of_torch(self) -> None:
+        torch.manual_seed(0)
+        network = nets.build("arl18")
+        rates = iter([0.1, 2 / 11, 0.25])  # (1 + steps) / (10 + steps)
+        theirs = AveragedModel(
+            network,
+            avg_fn=lambda mean, now, _: mean + (1 - rate) * (now - mean),
+            use_buffers=True,
+        )
+        ours = Average(network, 0.99)
+        theirs.n_averaged += 1  # else its first call copies
+        for steps in range(3):
+            rate = next(rates)
+            with torch.no_grad():
+                for tensor in network.state_dict().values():
+                    tensor.add_(1)
+            ours.update(steps)
+            theirs.update_parameters(network)
+        for name, mean in theirs.module.state_dict().items():
+            if mean.is_floating_point():
+                torch.testing.assert_close(ours.network.state_dict()[name], mean)
+        assert ours.network.bn1.num_batches_tracked == 3
+
+    def test_it_is_kept_and_survives_a_kill(self, demo_set: Path, tmp_path: Path) -> None:
+        train(demo_set, tmp_path / "whole", self.ROW)
+        state = torch.load(tmp_path / "whole/last.pt", weights_only=True)
+        best = load_file(tmp_path / "whole/best.safetensors")
+        assert not torch.equal(state["average"]["fc.weight"], state["network"]["fc.weight"])
+        assert any(torch.equal(best["fc.weight"], state[kind]["fc.weight"]) for kind in ["average"])
+
+        def killed() -> None:
+            small_run.die_at(4, model.training._Training, "train_batch")
+            model.training.SAVE_EVERY = 0.0
+            train(demo_set, tmp_path / "killed", self.ROW)
+
+        assert small_run.in_child(killed) == -signal.SIGKILL
+        train(demo_set, tmp_path / "killed", self.ROW)
+        same_files(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_two_images_are_mixed_by_a_share_of_their_step_alone() -> None:
+    shares = [steps.mixing_share(0.2, 0, 1, batch) for batch in range(2000)]
+    assert shares == [steps.mixing_share(0.2, 0, 1, batch) for batch in range(2000)]
+    assert 0.5 <= min(shares) and max(shares) <= 1
+    reference = np.random.default_rng(0).beta(0.2, 0.2, 20_000)
+    assert np.mean(shares) == pytest.approx(np.maximum(reference, 1 - reference).mean(), abs=0.01)
+    assert steps.mixing_share(0.0, 0, 1, 2) == 1.0
+    images = torch.tensor([[100], [200], [0]], dtype=torch.uint8).reshape(3, 1, 1, 1)
+    assert steps.mixed(images, 0.75).flatten().tolist() == [75, 175, 50]
+    assert steps.mixed(images, 1.0) is images
 
 
 def test_an_undefined_score_stops_instead_of_choosing_epoch_1(

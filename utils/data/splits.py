@@ -10,15 +10,17 @@ from pathlib import Path
 import pandas as pd
 
 from utils.data import crops, demo
+from utils.data.folds import held_out
 from utils.data.names import TRAIN_LISTS
 from utils.data.tables import NO_LABEL
 from utils.data.tree import EXTENDED_LABELS, IMAGE_FOLDERS, PREFIXES, SPLITS, read_split, splits_in
 from utils.system import project, values
 from utils.system.errors import DataError, listed
+from utils.system.fold import Fold
 from utils.system.machine import refuse_several_processes
 
 CLASSES = ("melanoma", "seborrheic_keratosis", "benign")
-SELECT_ON = ("validation", "holdout")
+SELECT_ON = ("validation", "holdout", "fold")
 HOLDOUT_SHARE = 0.15  # 300 of the 2000 official training images
 
 
@@ -125,14 +127,16 @@ def read(data_dir: Path, train_list: str = "official", allow_missing: bool = Fal
 
 
 def training_images(
-    images: pd.DataFrame, select_on: str, seed: int
+    images: pd.DataFrame, select_on: str, seed: int, fold: str | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Split into the images to train on and those to select the best epoch on.
 
     "validation" selects on the official validation split, as the published studies did. "holdout"
     keeps 15 % of the official training images (300 of 2000), stratified by class and fixed by the
     seed, and leaves the validation split untouched; no crop of a held-out image is trained on.
-    Raises DataError when a split is missing, or a class has too few images.
+    "fold" keeps a fold of them ("2/5", see `data.folds`), to be scored rather than selected on.
+    Raises DataError when a split is missing, or a class has too few images; ValueError for a fold
+    that is none.
     """
     _check_choice("select_on", select_on, SELECT_ON)
     train, validation = (images[images["split"] == split] for split in ("train", "validation"))
@@ -147,6 +151,8 @@ def training_images(
     if on_validation:
         return train.reset_index(drop=True), validation.reset_index(drop=True)
     official = train[train["official"]]
+    if select_on == "fold":
+        return _apart(train, official[held_out(official, Fold.parse(fold))])
     other = "choose the epoch on the validation split (select_on='validation')"
     _require_pairs(official, "a hold-out of the official training images", other)
     if len(official) * HOLDOUT_SHARE <= official["label"].nunique() - 1:  # scikit-learn rounds up
@@ -154,9 +160,13 @@ def training_images(
             f"a hold-out of {HOLDOUT_SHARE:.0%} of {len(official)} training images has no room for "
             f"an image of each class; add more images, or {other}."
         )
-    _, held_out = _stratified(official, seed, test_size=HOLDOUT_SHARE)
-    kept = train[~pd.Series(crops.source(train["id"]), train.index).isin(held_out["id"])]
-    return kept.reset_index(drop=True), held_out.sort_values("id").reset_index(drop=True)
+    return _apart(train, _stratified(official, seed, test_size=HOLDOUT_SHARE)[1])
+
+
+def _apart(train: pd.DataFrame, kept: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The training images that are none of these nor crops of them, and these, by id."""
+    rest = train[~pd.Series(crops.source(train["id"]), train.index).isin(kept["id"])]
+    return rest.reset_index(drop=True), kept.sort_values("id").reset_index(drop=True)
 
 
 def drawn(images: pd.DataFrame, count: int | None, seed: int) -> pd.DataFrame:

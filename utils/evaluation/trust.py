@@ -112,7 +112,7 @@ def selection_images(data_dir: Path, experiment: Experiment) -> pd.DataFrame:
     name = "official" if experiment.train_list == "patches" else experiment.train_list
     images = read(data_dir, name, experiment.allow_missing)
     require_labels(images)
-    return training_images(images, experiment.select_on, experiment.seed)[1]
+    return training_images(images, experiment.select_on, experiment.seed, experiment.fold)[1]
 
 
 def gathered(assessed: Mapping[str, Assessment], name: str) -> pd.DataFrame:

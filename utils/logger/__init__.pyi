@@ -11,6 +11,6 @@ from .run import RunFolder as RunFolder
 from .run import require_settings as require_settings
 from .run import start_run as start_run
 from .run import versions as versions
-from .runs import best_epoch as best_epoch
 from .runs import find as find
+from .runs import kept_epoch as kept_epoch
 from .runs import overview as overview

@@ -17,7 +17,7 @@ from utils.system import project, values
 from utils.system.errors import RunError, listed
 from utils.system.experiment import Experiment
 
-_PART = r"(train|validation|test|holdout)(-\d+-views|-threshold-[\d.e-]+|-(un)?clean)*"
+_PART = r"(train|validation|test|holdout|fold)(-\d+-views|-threshold-[\d.e-]+|-(un)?clean)*"
 # What is computed from a run's weights.
 _RESULT = re.compile(rf"(predictions|submission|per-image|thresholds)-{_PART}\.csv"
                      rf"|scores-{_PART}\.json")  # fmt: skip

@@ -239,7 +239,8 @@ def _history(run: RunFolder) -> tuple[pd.DataFrame, int]:
     file, score = run / "history.csv", run.config["row"]["select_score"]
     try:
         history = pd.read_csv(file).astype({score: float})
-        return history, best_epoch([{score: value} for value in history[score]], score)
+        values = [{score: value} for value in history[score]]
+        return history, kept_epoch(values, score, run.config["row"].get("keep", "best"))
     except (OSError, ValueError, LookupError) as error:  # missing, a folder; no table; no score
         raise RunError(
             f"{file} says nothing about {score} ({error}); train the run again (resume='restart')."
@@ -271,6 +272,9 @@ def _short(runs: dict[str, RunFolder]) -> dict[str, RunFolder]:
     return dict(zip(short, runs.values(), strict=True)) if len(set(short)) == len(short) else runs
 
 
-def best_epoch(history: list[dict[str, float]], name: str) -> int:
-    """Number (from 1) of the epoch with the highest score; the earliest of equals."""
-    return int(np.argmax([epoch[name] for epoch in history])) + 1
+def kept_epoch(history: list[dict[str, float]], score: str, keep: str = "best") -> int:
+    """Number (from 1) of the epoch that is kept: that of the highest score, the earliest of equals,
+    or the last."""
+    if keep == "last":
+        return len(history)
+    return int(np.argmax([epoch[score] for epoch in history])) + 1

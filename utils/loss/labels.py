@@ -20,15 +20,26 @@ from utils.loss import checks
 
 
 class CrossEntropy(checks.Weighted):
-    """l = -log p_y, with p = softmax(logits) and C >= 2.
+    """l = -(1 - s) log p_y - s/C sum_k log p_k, with p = softmax(logits), C >= 2 and s = smoothing.
 
-    Raises ValueError where weights are not positive and finite, or where logits, targets and
-    weights do not match.
+    Label smoothing s: Szegedy et al., CVPR 2016, https://arxiv.org/abs/1512.00567, section 7.
+    Raises ValueError where weights are not positive and finite, smoothing is not in [0, 1), or
+    where logits, targets and weights do not match.
     """
+
+    def __init__(self, weights: Sequence[float] | None = None, smoothing: float = 0.0) -> None:
+        super().__init__(weights)
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"smoothing is {smoothing}; expected a number from 0 to below 1")
+        self.smoothing = smoothing
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         _check_batch(logits, targets)
-        return _weighted_mean(-_log_likelihood(logits, targets), targets, self.weights, logits)
+        losses = -_log_likelihood(logits, targets)
+        if self.smoothing:
+            of_all = -F.log_softmax(logits.float(), dim=1).mean(dim=1)
+            losses = torch.lerp(losses, of_all, self.smoothing)
+        return _weighted_mean(losses, targets, self.weights, logits)
 
 
 class Focal(CrossEntropy):

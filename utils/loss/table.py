@@ -9,14 +9,20 @@ from utils.loss import labels, masks
 Weights = Sequence[float] | None
 
 
-def build(name: str, weights: Weights = None, gamma: float = 2.0) -> nn.Module:
-    """The loss called `name`; only focal losses use gamma.
+def build(
+    name: str, weights: Weights = None, gamma: float = 2.0, smoothing: float = 0.0
+) -> nn.Module:
+    """The loss called `name`; only focal losses use gamma, only "cross_entropy" uses smoothing.
 
     weights: one per class; of masks: background and lesion. Raises ValueError for an unknown name,
-    for invalid weights or gamma, and for weights given to "binary", which has none.
+    for invalid weights, gamma or smoothing, and for weights given to "binary", which has none.
     """
     if name not in LOSSES:
         raise ValueError(f"unknown loss {name!r}; known: {', '.join(LOSSES)}")
+    if name == "cross_entropy":
+        return labels.CrossEntropy(weights, smoothing)
+    if smoothing:
+        raise ValueError(f"loss {name!r} has no label smoothing; use 0, or 'cross_entropy'")
     return LOSSES[name](weights, gamma)
 
 

@@ -20,7 +20,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from utils.logger.runs import best_epoch
 from utils.system.errors import RunError
 from utils.system.files import write_atomic
 
@@ -49,20 +48,31 @@ class Progress:
 
 
 def save_checkpoint(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    average: nn.Module | None = None,
 ) -> None:
-    """Write everything that resuming needs."""
+    """Write everything that resuming needs; average holds the moving average of the weights."""
     state = {
         "network": network.state_dict(),
         "optimizer": optimizer.state_dict(),
         "progress": asdict(progress),
     }
+    if average is not None:
+        state["average"] = average.state_dict()
     file = io.BytesIO()  # torch itself reports a full disk by another error
     torch.save(state, file)
     write_atomic(path, file.getvalue())
 
 
-def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
+def load_checkpoint(
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: nn.Module | None = None,
+) -> Progress:
     """Load the stored state into network and optimiser. Raises RunError for a file that is damaged,
     needs pickle, or belongs to another network; errors of the device as they are."""
     try:
@@ -71,6 +81,8 @@ def load_checkpoint(path: Path, network: nn.Module, optimizer: torch.optim.Optim
             state = torch.load(file, map_location="cpu", weights_only=True)
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
+        if average is not None:
+            average.load_state_dict(state["average"])
         for group in optimizer.param_groups:
             group["fused"] = optimizer.defaults["fused"]  # as this device needs it
         return Progress(**state["progress"])
@@ -175,19 +187,18 @@ def finished_progress(history: Path) -> Progress:
 
 
 def check_best(
-    path: Path, network: nn.Module, done: Progress, score: str, say: Callable[[str], None]
+    path: Path, network: nn.Module, done: Progress, kept: int, say: Callable[[str], None]
 ) -> None:
-    """RunError before the long training, not after it, where the best weights are lost.
+    """RunError before the long training, not after it, where the weights of epoch kept are lost.
 
-    They are written again where the best epoch by this score is the last complete one, whose
-    weights the network holds.
+    They are written again where it is the last complete one, whose weights the network holds.
     """
     if not done.history:
         return
     try:
         read_weights(path)
     except RunError:
-        if done.batch or best_epoch(done.history, score) != done.epoch:
+        if done.batch or kept != done.epoch:
             raise
         save_weights(network, path)
         say(f"{path} was damaged or missing; restored from last.pt")

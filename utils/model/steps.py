@@ -97,6 +97,25 @@ def seed_torch(*numbers: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
 
 
+def mixing_share(parameter: float, *numbers: int) -> float:
+    """The share of the first image where two are mixed: Beta(parameter, parameter), at least 1/2.
+
+    A function of the numbers (seed, epoch, batch). 1 for parameter 0. (mixup: Zhang et al., ICLR
+    2018, https://arxiv.org/abs/1710.09412.)
+    """
+    if not parameter:
+        return 1.0
+    share = float(np.random.default_rng(numbers).beta(parameter, parameter))
+    return max(share, 1 - share)
+
+
+def mixed(images: Tensor, share: float) -> Tensor:
+    """Images (B, 3, H, W) uint8, each with 1 - share of the one before it in the batch."""
+    if share == 1:
+        return images
+    return torch.lerp(images.roll(1, 0).float(), images.float(), share).round().to(images.dtype)
+
+
 class Draws:
     """Seeds the steps of a network that draws random numbers, as dropout does.
 

@@ -21,8 +21,9 @@ from utils.data.resident import ResidentLoader, loader_kind
 from utils.data.workers import faults_in_words
 from utils.logger.folders import clear_unfinished, forget_results
 from utils.logger.run import RunFolder, require_loader, require_settings
-from utils.logger.runs import best_epoch
+from utils.logger.runs import kept_epoch
 from utils.model import device as devices
+from utils.model.averaging import Average
 from utils.model.checkpoints import (
     Progress,
     check_best,
@@ -43,7 +44,7 @@ from utils.model.recipe import (
     make_optimizer,
 )
 from utils.model.starts import begin_again, keep_start
-from utils.model.steps import Draws, NotFiniteError, Steps
+from utils.model.steps import Draws, NotFiniteError, Steps, mixed, mixing_share
 from utils.model.steps import seed_torch as seed_torch
 from utils.model.words import epoch_line, start_line
 from utils.system.console import progress
@@ -75,7 +76,9 @@ def fit(
     loss takes (logits, labels) and returns a scalar. After each epoch score returns named scores,
     given a function that turns an evaluation loader into predictions: predict(network, loader,
     precision), probabilities by default, pixel counts for a segmenter. The epoch with the highest
-    experiment.select_score is kept in `best.safetensors`, and loaded into the network at the end.
+    experiment.select_score, or the last (experiment.keep), is kept in `best.safetensors`, and
+    loaded into the network at the end. With experiment.ema_decay it is the moving average of the
+    weights that is scored and kept.
 
     An interrupted run resumes where it stopped; a finished one is only loaded; one that stopped
     before its first checkpoint restarts from the network's initial weights, even where it is the
@@ -132,6 +135,9 @@ class _Training:
         self.run.remember("arithmetic", devices.arithmetic(self.device))
         require_loader(self.run, loader_kind(self.loader))
         devices.placed(self.network, self.device)
+        decay = self.experiment.ema_decay
+        self.average = Average(self.network, decay) if decay else None
+        self.scored = self.average.network if self.average else self.network
         if self.experiment.compile_network and can_compile(self.device, self.run.say):
             self.network.compile()
         self.loss.to(self.device)
@@ -171,10 +177,16 @@ class _Training:
         rate = learning_rate(self.experiment, done.epoch + done.batch / self.batches_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        numbers = (self.experiment.seed, done.epoch, done.batch)
+        share = mixing_share(self.experiment.mixup, *numbers)
         self.steps.begin()
         with autocast(self.device, self.precision):
-            logits = self.model(devices.laid_out(batch["image"], self.device))
-        loss = norm = self.loss(logits.float(), batch["label"])
+            images = mixed(batch["image"], share)
+            logits = self.model(devices.laid_out(images, self.device)).float()
+        loss = self.loss(logits, batch["label"])
+        if share < 1:
+            loss = share * loss + (1 - share) * self.loss(logits, batch["label"].roll(1, 0))
+        norm = loss
         self.optimizer.zero_grad()
         self.accelerator.backward(loss)
         if limit := self.experiment.clip_norm:
@@ -183,6 +195,8 @@ class _Training:
         if self.steps.due:
             self.read_losses()
         self.optimizer.step()
+        if self.average:
+            self.average.update(done.epoch * self.batches_per_epoch + done.batch)
         done.batch += 1
 
     def read_losses(self) -> None:
@@ -215,7 +229,7 @@ class _Training:
         self.read_losses()
         done = self.progress
         try:
-            scores = score(lambda loader: self.predict(self.network, loader, self.precision))
+            scores = score(lambda loader: self.predict(self.scored, loader, self.precision))
         except OutputError as error:
             raise TrainingError(
                 f"scoring epoch {done.epoch + 1}, {error.found}. Training has diverged: "
@@ -232,24 +246,31 @@ class _Training:
         rate = learning_rate(self.experiment, done.epoch + done.batch / self.batches_per_epoch)
         row = {"epoch": done.epoch + 1, "learning_rate": rate, "loss": done.loss_sum / done.batch}
         row |= {name: float(value) for name, value in scores.items()}
-        row |= {f"α {name}": value for name, value in attention_weights(self.network).items()}
+        row |= {f"α {name}": value for name, value in attention_weights(self.scored).items()}
         images = done.batch * self.samples_per_batch
         if not self.said_rate and done.seconds:
             self.run.say(f"trained on {images / done.seconds:.0f} images a second")
             self.said_rate = True
         done.close_epoch(row, {"images": images, "peak_memory_mb": peak_memory(self.device)})
-        best = best_epoch(done.history, criterion)
+        best = kept_epoch(done.history, criterion)
         done.finished = done.epoch >= self.experiment.epochs or 0 < patience <= done.epoch - best
-        if best == done.epoch:
-            save_weights(self.network, self.run / "best.safetensors")
+        if self.kept_epoch() == done.epoch:
+            save_weights(self.scored, self.run / "best.safetensors")
         self.save()
         self.run.say(epoch_line(row, criterion, best, done, self.experiment.epochs))
+
+    def kept_epoch(self) -> int:
+        """The epoch whose weights are kept so far."""
+        experiment = self.experiment
+        return kept_epoch(self.progress.history, experiment.select_score, experiment.keep)
 
     def save(self) -> None:
         """Write `last.pt`, then `history.csv` and `timing.csv` from what it holds."""
         self.read_losses()
         self.saved_at = time.monotonic()
-        save_checkpoint(self.run / "last.pt", self.network, self.optimizer, self.progress)
+        average = self.average.network if self.average else None
+        state = (self.network, self.optimizer, self.progress, average)
+        save_checkpoint(self.run / "last.pt", *state)
         self.save_tables()
 
     def save_tables(self) -> None:
@@ -262,10 +283,12 @@ class _Training:
         clear_unfinished(self.run.path)
         path, say = self.run / "last.pt", self.run.say
         if path.exists():
-            done = self.progress = load_checkpoint(path, self.network, self.optimizer)
+            average = self.average.network if self.average else None
+            done = self.progress = load_checkpoint(path, self.network, self.optimizer, average)
             self.save_tables()  # the process may have been killed before it wrote them
             best = self.run / "best.safetensors"
-            check_best(best, self.network, done, self.experiment.select_score, say)
+            if done.history:
+                check_best(best, self.scored, done, self.kept_epoch(), say)
         elif self.run.finished:  # it needs no `last.pt`
             done = self.progress = finished_progress(self.run / "history.csv")
         else:

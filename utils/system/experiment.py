@@ -51,13 +51,17 @@ class Experiment(Protocol):
     @property
     def train_list(self) -> str: ...  # "official", "extended" or "patches"
     @property
-    def select_on(self) -> str: ...  # "validation" or "holdout"
+    def select_on(self) -> str: ...  # "validation", "holdout" or "fold"
+    @property
+    def fold(self) -> str | None: ...  # as "2/5" or "series 2/5"
     @property
     def allow_missing(self) -> bool: ...
     @property
     def train_images(self) -> int | None: ...  # so many at most, drawn by class
     @property
     def colour(self) -> float: ...  # strength of the jitter, 0 to 1
+    @property
+    def mixup(self) -> float: ...  # 0: none
     @property
     def epochs(self) -> int: ...
     @property
@@ -79,6 +83,10 @@ class Experiment(Protocol):
     @property
     def select_score(self) -> str: ...  # a column of the history, high is good
     @property
+    def keep(self) -> str: ...  # "best" or "last" epoch
+    @property
+    def ema_decay(self) -> float: ...  # 0: no moving average of the weights
+    @property
     def seed(self) -> int: ...
     @property
     def device(self) -> str: ...  # "auto", "cpu", "cuda" or "mps"
@@ -99,7 +107,9 @@ class Experiment(Protocol):
     @classmethod
     def restore(cls, settings: dict[str, Any]) -> Self: ...  # of a run's `config.json`
 
-    def folder(self) -> str: ...  # the name of a run's folder: <name>-s<seed>
+    def folder(
+        self,
+    ) -> str: ...  # the name of a run's folder: <name>-s<seed>, <name>-f<fold>-s<seed>
 
 
 class Classification(Experiment, Protocol):
@@ -115,6 +125,8 @@ class Classification(Experiment, Protocol):
     def patch_scales(self) -> tuple[float, ...]: ...  # fractions of the stored side
     @property
     def average(self) -> str: ...  # "probabilities" or "logits"
+    @property
+    def label_smoothing(self) -> float: ...
 
 
 class Segmentation(Experiment, Protocol):

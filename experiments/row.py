@@ -64,7 +64,7 @@ class Shared:
     attention: Literal["spatial", "channel"] = "spatial"  # softmax over positions or channels
     alpha: Annotated[float, between(-1000, 1000)] = 0.001  # start value of every attention weight
     train_alpha: bool = True
-    float32_sum: bool = False  # of attention blocks, also in bf16
+    float32_sum: bool = True  # of attention blocks: in fp32, also inside bf16
     # loss
     loss: str = ""
     class_weights: ClassWeights | None = None

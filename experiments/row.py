@@ -92,7 +92,7 @@ class Shared:
     seed: Annotated[int, between(0, 2**32 - 1)] = 0  # at most what scikit-learn takes
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    compile_network: bool = False
+    compile_network: Literal[False, True, "auto"] = False
     workers: Annotated[int, between(0, 256)] | None = None
     loader: Literal["auto", "workers", "resident"] = "auto"
 

@@ -32,16 +32,11 @@ from utils.model.checkpoints import (
     save_checkpoint,
     save_weights,
 )
+from utils.model.compiling import Compiling
 from utils.model.forward import OutputError, predict
 from utils.model.inspection import attention_weights, peak_memory
 from utils.model.memory import memory_in_words
-from utils.model.recipe import (
-    autocast,
-    can_compile,
-    choose_precision,
-    learning_rate,
-    make_optimizer,
-)
+from utils.model.recipe import autocast, choose_precision, learning_rate, make_optimizer
 from utils.model.starts import begin_again, keep_start
 from utils.model.steps import Draws, NotFiniteError, Steps
 from utils.model.steps import seed_torch as seed_torch
@@ -132,8 +127,7 @@ class _Training:
         self.run.remember("arithmetic", devices.arithmetic(self.device))
         require_loader(self.run, loader_kind(self.loader))
         devices.placed(self.network, self.device)
-        if self.experiment.compile_network and can_compile(self.device, self.run.say):
-            self.network.compile()
+        self.compiling = Compiling(self.network, self.run, self.experiment, self.device)
         self.loss.to(self.device)
         optimizer = make_optimizer(self.network, self.experiment)
         self.steps = Steps(self.network, optimizer, self.device)
@@ -242,6 +236,8 @@ class _Training:
         done.finished = done.epoch >= self.experiment.epochs or 0 < patience <= done.epoch - best
         if best == done.epoch:
             save_weights(self.network, self.run / "best.safetensors")
+        left = 0 if done.finished else self.experiment.epochs - done.epoch
+        self.compiling.after_epoch(done.timing[-1]["seconds"], self.batches_per_epoch, left)
         self.save()
         self.run.say(epoch_line(row, criterion, best, done, self.experiment.epochs))
 

@@ -32,7 +32,7 @@ MORE: dict[str, dict[str, Any]] = {
     "seed": {"type": int, "help": "another number, another training of the same row"},
     "device": {"choices": ("auto", "cpu", "cuda", "mps"), "help": "what computes"},
     "precision": {"choices": ("auto", "fp32", "bf16"), "help": "of the arithmetic"},
-    "compile_network": {**YES_NO, "help": "1: torch.compile, slow to start, then faster"},
+    "compile_network": {"choices": ("0", "1", "auto"), "help": "1: torch.compile; auto: try it"},
     "workers": {"type": int, "help": "processes that load images"},
     "loader": {"choices": ("auto", "workers", "resident"), "help": "where images are augmented"},
     "train_list": {"help": "official or extended"},
@@ -88,6 +88,8 @@ def parameters_of(options: argparse.Namespace, data_dir: Path) -> dict[str, Any]
     parameters = {name: getattr(options, name) for name in (*MORE, "message")}
     flags = [name for name, how in MORE.items() if how.get("choices") == (0, 1)]
     parameters |= {name: bool(parameters[name]) for name in flags if parameters[name] is not None}
+    compiled = options.compile_network
+    parameters["compile_network"] = {"0": False, "1": True}.get(compiled, compiled)
     if not encoder:
         parameters |= {"encoder_from": "none", "weights": "none" if from_scratch else "imagenet"}
     return parameters | {

@@ -1,5 +1,6 @@
 """Training: a step against the earlier code's, ARL against ResNet, the loop against its steps."""
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from bench.timing import Work, alternate, paid_back, ratio, timer
 from experiments import Row
 from utils import data, logger, loss, model, task
 from utils.model import recipe
+from utils.model.compiling import WORTH, next_epoch
 
 IMAGES = 2000  # in an epoch of ISIC 2017
 AIMS_ARL = {"cpu": 1.2, "cuda": 1.1}  # time of ARL-CNN50 over that of ResNet-50, at most
@@ -74,11 +76,25 @@ def _against_earlier(
             epochs = [middle[each] * IMAGES / batch for each in (name, way)]
             paid = paid_back(compiling[way], *epochs)
             note += f"; compiling took {compiling[way]:.0f} s, {paid} ({IMAGES} images)"
+            note += f"; {auto_would(*epochs)}"
         if rounds:
             note += f"; {len(times[way])} rounds only"
         measure, own_aim = f"{label} training step, {how}", aim if way == fastest else None
         pair = {each: times[each] for each in ("earlier code", way)}
         yield compare(measure, pair, batch, aim=own_aim, note=note)
+
+
+def auto_would(eager: float, compiled: float) -> str:
+    """What `compile_network="auto"` does on a CUDA device, by the seconds of an epoch.
+
+    >>> auto_would(eager=60, compiled=59)
+    'auto tries it where 11 epochs are left, and keeps it'
+    >>> auto_would(eager=60, compiled=61)
+    'auto tries it where 11 epochs are left, and drops it'
+    """
+    left = math.floor(WORTH / eager) + 1
+    kept, _ = next_epoch([eager, eager, compiled, compiled], left)
+    return f"auto tries it where {left} epochs are left, and {'keeps' if kept else 'drops'} it"
 
 
 def training_set(experiment: Row, count: int, settings: Settings) -> data.loaders.TrainingSet:

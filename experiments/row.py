@@ -72,7 +72,7 @@ class Shared:
     attention: Literal["spatial", "channel"] = "spatial"  # softmax over positions or channels
     alpha: Annotated[float, between(-1000, 1000)] = 0.001  # start value of every attention weight
     train_alpha: bool = True
-    float32_sum: bool = False  # of attention blocks, also in bf16
+    float32_sum: bool = True  # of attention blocks: in fp32, also inside bf16
     # loss
     loss: str = ""
     class_weights: ClassWeights | None = None
@@ -107,7 +107,7 @@ class Shared:
     seed: Annotated[int, between(0, 2**32 - 1)] = 0  # at most what scikit-learn takes
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    compile_network: bool = False
+    compile_network: Literal[False, True, "auto"] = False
     workers: Annotated[int, between(0, 256)] | None = None
     loader: Literal["auto", "workers", "resident"] = "auto"
 

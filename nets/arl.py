@@ -107,7 +107,8 @@ class Attention(nn.Module):
         alpha: its initial value.
         train_alpha: False freezes it (with alpha=0: the ablation, a plain network).
         float32_sum: sum in float32, also inside bf16 autocast. A bf16 number has three digits: at
-            alpha = 0.001 the term changes one sum in a thousand, in float32 nearly all.
+            alpha = 0.001 the term changes one sum in a thousand, in float32 nearly all. False
+            makes a step in bf16 1 to 12 % shorter.
     """
 
     def __init__(
@@ -116,7 +117,7 @@ class Attention(nn.Module):
         attention: str = "spatial",
         alpha: float = 0.001,
         train_alpha: bool = True,
-        float32_sum: bool = False,
+        float32_sum: bool = True,
     ) -> None:
         super().__init__(*block)
         if attention not in ATTENTIONS:
@@ -131,7 +132,7 @@ class Attention(nn.Module):
 
         Summed in this order, alpha = 0 adds exact zeros to the result of the plain block.
         """
-        if self.float32_sum:  # the next block's identity is float32, too; its convolutions cast
+        if self.float32_sum and branch.dtype.itemsize < 4:
             branch, identity = branch.float(), identity.float()
         # torch.compile fuses the formula itself; on a GPU alpha.item() would synchronise.
         if branch.device.type == "cpu" and not torch.compiler.is_compiling():
@@ -170,7 +171,7 @@ class ARLNet(ResNet):
         attention: str = "spatial",
         alpha: float = 0.001,
         train_alpha: bool = True,
-        float32_sum: bool = False,
+        float32_sum: bool = True,
     ) -> None:
         kind, _ = DEPTHS[depth]
         block = partial(

@@ -24,7 +24,7 @@ class ARLUNet(ResidualUNet):
         attention: str = "spatial",
         alpha: float = 0.001,
         train_alpha: bool = True,
-        float32_sum: bool = False,
+        float32_sum: bool = True,
     ) -> None:
         family = partial(
             ARLNet,

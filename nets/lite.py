@@ -103,7 +103,7 @@ class ARLLite0(Lite0):
         attention: str = "spatial",
         alpha: float = 0.001,
         train_alpha: bool = True,
-        float32_sum: bool = False,
+        float32_sum: bool = True,
     ) -> None:
         super().__init__(num_classes)
         for stage in self.blocks:

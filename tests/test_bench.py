@@ -163,6 +163,7 @@ class TestSteps:
         assert (compiled.ours, compiled.ratio, compiled.aim) == (62.5, 8.0, None)
         # An epoch of 2000 images takes 250 s, then 125 s: 60 s are won back in the first.
         assert "compiling took 60 s, paid back in epoch 1 (2000 images)" in compiled.note
+        assert compiled.note.endswith("; auto tries it where 3 epochs are left, and keeps it")
 
     def test_fewer_rounds_are_said(self, contenders) -> None:
         (result,) = training.steps("unet", Settings(Path(), mask_size=32, device=CPU))

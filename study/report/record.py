@@ -112,7 +112,8 @@ def _took(entries: Sequence[Entry]) -> pd.DataFrame:
         if gflops := network.get("gflops"):
             line["GFLOPs"] = f"{gflops:.2f}"
         if "precision" in entry.config:
-            line["computed in"] = str(entry.config["precision"])
+            compiled = ", compiled" * bool(entry.config.get("compiled"))
+            line["computed in"] = f"{entry.config['precision']}{compiled}"
         lines.append(line)
     return pd.DataFrame(lines)
 

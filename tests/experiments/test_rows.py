@@ -406,7 +406,11 @@ def test_summary_of_a_run_without_scores(tmp_path):
         ("precision", "fp8", "precision is 'fp8'; expected one of auto, fp32, bf16"),
         ("epochs", 0, "epochs is 0; expected at least 1"),
         ("epochs", "50", "epochs is '50'; expected int"),
-        ("compile_network", "false", "compile_network is 'false'; expected bool"),
+        (
+            "compile_network",
+            "false",
+            "compile_network is 'false'; expected one of False, True, auto",
+        ),
         ("learning_rate", -1.0, "learning_rate is -1.0; expected at least"),
         ("workers", 1.5, "workers is 1.5; expected int or None"),
         ("batch_size", True, "batch_size is True; expected int"),

@@ -12,7 +12,7 @@ from small_run import CONFIG, SmallNet, parts, train
 import nets
 from utils import logger, model
 from utils.data import loaders, patches
-from utils.model import memory
+from utils.model import compiling, memory
 
 pytestmark = pytest.mark.gpu
 
@@ -24,6 +24,17 @@ def test_it_learns_and_resumes(precision: str, demo_set: Path, tmp_path: Path) -
     assert history["loss"].iloc[-1] < history["loss"].iloc[0]
     assert len(train(demo_set, tmp_path / "run", config)) == 4
     assert logger.RunFolder(tmp_path / "run").config["device"] == torch.cuda.get_device_name()
+
+
+def test_compiling_is_tried_and_chosen(
+    demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiling, "WORTH", 0.0)
+    config = replace(CONFIG, compile_network="auto", epochs=5)
+    history = train(demo_set, tmp_path / "run", config)
+    assert np.isfinite(history["loss"]).all()
+    assert "ms a batch, compiling took" in (tmp_path / "run/run.log").read_text()
+    assert isinstance(logger.RunFolder(tmp_path / "run").config["compiled"], bool)
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")

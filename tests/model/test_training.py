@@ -638,19 +638,6 @@ class TestRecipe:
             assert recipe.choose_precision("auto", SmallNet(), gpu) == expected
             assert recipe.choose_precision("bf16", SmallNet(), gpu) == "bf16"
 
-    def test_compiling_falls_back_where_it_cannot_work(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def broken(_):
-            raise RuntimeError("no C++ compiler\nlong trace")
-
-        monkeypatch.setattr(torch, "compile", broken)
-        said = []
-        assert not recipe.can_compile(torch.device("cpu"), said.append)
-        assert said == [
-            "torch.compile does not work here (no C++ compiler); training continues without it"
-        ]
-
 
 def test_shapes_are_traced_through_every_part() -> None:
     images = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
@@ -669,13 +656,3 @@ def test_shapes_through_encoder_and_decoder(name: str) -> None:
     assert traced["output"].iloc[-1] == (2, 1, 64, 96)
     if name != "dense_unet":  # smp takes its transitions apart
         assert traced["parameters"].sum() == sum(p.numel() for p in network.parameters())
-
-
-@pytest.mark.slow
-def test_a_compiled_network_trains_like_an_eager_one(
-    demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(SmallNet, "dropped", 0.0)  # compiled code draws other random numbers
-    eager = train(demo_set, tmp_path / "eager")
-    compiled = train(demo_set, tmp_path / "compiled", replace(CONFIG, compile_network=True))
-    np.testing.assert_allclose(compiled["loss"], eager["loss"], rtol=1e-4)

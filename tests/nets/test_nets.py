@@ -73,7 +73,7 @@ def test_a_float32_sum_keeps_the_term_that_bf16_rounds_away(attention: str) -> N
     branch, identity = torch.randn(2, 2, 16, 14, 14).bfloat16()
     sums = []
     for alpha in (0.0, 0.001):
-        kinds = {"attention": attention, "alpha": alpha, "float32_sum": True}
+        kinds = {"attention": attention, "alpha": alpha}
         block = ARLBasicBlock(16, 16, **kinds)
         sums.append(block.attend(branch, identity))
         block.float32_sum = False
@@ -88,8 +88,8 @@ def test_a_float32_sum_keeps_the_term_that_bf16_rounds_away(attention: str) -> N
 @pytest.mark.parametrize("name", ["arl18", "arl_lite0", "arl_unet"])
 def test_a_float32_sum_changes_nothing_in_fp32(name: str) -> None:
     torch.manual_seed(0)
-    plain = nets.build(name).eval()
-    summed = nets.build(name, float32_sum=True).eval()
+    plain = nets.build(name, float32_sum=False).eval()
+    summed = nets.build(name).eval()
     summed.load_state_dict(plain.state_dict())
     images = pictures(2, 3, 64, 64)
     with torch.no_grad():
@@ -111,7 +111,7 @@ def test_alpha_zero_is_the_plain_network_exactly(name: str) -> None:
 
 
 def test_alpha_zero_is_exact_in_bfloat16_and_channels_last() -> None:
-    plain, arl = nets.build("resnet18"), nets.build("arl18", alpha=0.0)
+    plain, arl = nets.build("resnet18"), nets.build("arl18", alpha=0.0, float32_sum=False)
     arl.load_state_dict(plain.state_dict(), strict=False)
     images = pictures(2, 3, 64, 64).contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16):

@@ -278,6 +278,13 @@ class TestCommandLine:
         assert row.name == experiment
         assert row.weights == (None if weights == "none" else weights)
 
+    @pytest.mark.parametrize(
+        ("words", "value"), [((), None), (("0",), False), (("1",), True), (("auto",), "auto")]
+    )
+    def test_compiled_or_not(self, demo_set, words, value):
+        option = ("--compile-network",) if words else ()
+        assert self.parameters(demo_set, *option, *words)["compile_network"] is value
+
     def test_continue_or_restart(self, demo_set):
         assert self.parameters(demo_set)["resume"] == "auto"
         assert self.parameters(demo_set, "-c", "0")["resume"] == "restart"

@@ -50,6 +50,7 @@ _KINDS: dict[str, Any] = {
     "git": str,
     "precision": str,
     "loader": str,
+    "compiled": bool,
 }
 
 

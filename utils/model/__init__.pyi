@@ -1,4 +1,5 @@
 from . import checkpoints as checkpoints
+from . import compiling as compiling
 from . import device as device
 from . import encoder as encoder
 from . import explain as explain

@@ -1,7 +1,6 @@
 """How a network is trained, as an experiment says: precision, learning rate, optimiser."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -73,20 +72,6 @@ def _is_dense(network: nn.Module) -> bool:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """The context in which a network computes in this precision ("fp32" or "bf16")."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
-
-
-def can_compile(device: torch.device, say: Callable[[str], None]) -> bool:
-    """Whether torch.compile works here; says why where it does not.
-
-    It needs a C++ compiler on a CPU or Triton on a GPU, and fails only at the first call.
-    """
-    try:
-        torch.compile(lambda x: x + 1)(torch.ones(2, device=device))
-    except Exception as error:  # the compiler's own errors have no common base class
-        reason = str(error).strip().splitlines()[0]
-        say(f"torch.compile does not work here ({reason}); training continues without it")
-        return False
-    return True
 
 
 def learning_rate(experiment: Experiment, epochs_done: float) -> float:

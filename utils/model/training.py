@@ -33,16 +33,11 @@ from utils.model.checkpoints import (
     save_checkpoint,
     save_weights,
 )
+from utils.model.compiling import Compiling
 from utils.model.forward import OutputError, predict
 from utils.model.inspection import attention_weights, peak_memory
 from utils.model.memory import memory_in_words
-from utils.model.recipe import (
-    autocast,
-    can_compile,
-    choose_precision,
-    learning_rate,
-    make_optimizer,
-)
+from utils.model.recipe import autocast, choose_precision, learning_rate, make_optimizer
 from utils.model.starts import begin_again, keep_start
 from utils.model.steps import Draws, NotFiniteError, Steps, mixed, mixing_share
 from utils.model.steps import seed_torch as seed_torch
@@ -138,8 +133,7 @@ class _Training:
         decay = self.experiment.ema_decay
         self.average = Average(self.network, decay) if decay else None
         self.scored = self.average.network if self.average else self.network
-        if self.experiment.compile_network and can_compile(self.device, self.run.say):
-            self.network.compile()
+        self.compiling = Compiling(self.network, self.run, self.experiment, self.device)
         self.loss.to(self.device)
         optimizer = make_optimizer(self.network, self.experiment)
         self.steps = Steps(self.network, optimizer, self.device)
@@ -254,8 +248,15 @@ class _Training:
         done.close_epoch(row, {"images": images, "peak_memory_mb": peak_memory(self.device)})
         best = kept_epoch(done.history, criterion)
         done.finished = done.epoch >= self.experiment.epochs or 0 < patience <= done.epoch - best
+<<<<<<< HEAD
         if self.kept_epoch() == done.epoch:
             save_weights(self.scored, self.run / "best.safetensors")
+=======
+        if best == done.epoch:
+            save_weights(self.network, self.run / "best.safetensors")
+        left = 0 if done.finished else self.experiment.epochs - done.epoch
+        self.compiling.after_epoch(done.timing[-1]["seconds"], self.batches_per_epoch, left)
+>>>>>>> 5c77790f0c1891ffef33471fbe8f9a1ab8b901ec
         self.save()
         self.run.say(epoch_line(row, criterion, best, done, self.experiment.epochs))
 

@@ -248,15 +248,10 @@ class _Training:
         done.close_epoch(row, {"images": images, "peak_memory_mb": peak_memory(self.device)})
         best = kept_epoch(done.history, criterion)
         done.finished = done.epoch >= self.experiment.epochs or 0 < patience <= done.epoch - best
-<<<<<<< HEAD
         if self.kept_epoch() == done.epoch:
             save_weights(self.scored, self.run / "best.safetensors")
-=======
-        if best == done.epoch:
-            save_weights(self.network, self.run / "best.safetensors")
         left = 0 if done.finished else self.experiment.epochs - done.epoch
         self.compiling.after_epoch(done.timing[-1]["seconds"], self.batches_per_epoch, left)
->>>>>>> 5c77790f0c1891ffef33471fbe8f9a1ab8b901ec
         self.save()
         self.run.say(epoch_line(row, criterion, best, done, self.experiment.epochs))
 

@@ -36,6 +36,13 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--data-dir", help=f"{where}, for the profile demo the synthetic set")
     seeds = "one run of each row a seed; default 0"
     line.add_argument("--seeds", type=int, nargs="+", default=[0], help=seeds)
+    folds = (
+        "cross-validation: one run for each of so many parts of the training images, which it "
+        "holds out and is scored on; no evaluation and no page"
+    )
+    line.add_argument("--folds", type=int, metavar="N", help=folds)
+    kinds = "series: images with ids of the same hundred stay in one fold, which is harder"
+    line.add_argument("--fold-by", choices=("chance", "series"), default="chance", help=kinds)
     split = "the images to evaluate and report; default test, else validation"
     line.add_argument("--split", choices=("train", "validation", "test"), help=split)
     change = "another value of a notebook's parameter, for all rows or those that fit: 'seg-*:loss'"
@@ -107,9 +114,8 @@ def _planned(options: argparse.Namespace) -> "tuple[study.plan.Plan, study.outco
     data_dir = data.locate(options.data_dir)
     split = data.evaluation_split(data.read(data_dir), options.split)
     names = study.outcome.names_of(options.rows, options.profile)
-    planned = study.plan.plan(
-        names, options.seeds, options.profile, data_dir, options.parameter, options.resume
-    )
+    how = (options.parameter, options.resume, study.folds.names(options.folds, options.fold_by))
+    planned = study.plan.plan(names, options.seeds, options.profile, data_dir, *how)
     counted = None if options.finished else planned
     return planned, study.outcome.Outcome(names, options.profile, data_dir, split, counted)
 
@@ -125,10 +131,15 @@ def _run(
     for run in () if options.finished else planned.runs:
         if run.finished:
             print(f"{run.job.folder} is finished")
-    evaluations = study.schedule.no_jobs if options.no_evaluation else outcome.evaluations
+    alone = options.no_evaluation or options.folds
+    evaluations = study.schedule.no_jobs if alone else outcome.evaluations
     at_once = _at_once(options) if options.executor == "local" else options.jobs or len(jobs) + 2
     broken = study.schedule.run_all(jobs, executor, at_once, study.board.board(), evaluations)
     failed |= {job.name: lines for job, lines in broken.items()}
+    if options.folds:
+        _show_folds([run.job.folder for run in planned.runs], outcome)
+        _show_failed(failed)
+        return 1 if failed else 0
     states: dict[study.jobs.Job, study.jobs.State] = {
         job: "failed" if job in broken else "done" for job in jobs
     }
@@ -146,11 +157,25 @@ def _run(
         print(f"\nreport: {page}")
     elif options.finished:
         print("none of these rows has a finished run; leave --finished out", file=sys.stderr)
+    _show_failed(failed)
+    return 1 if failed or not runs else 0
+
+
+def _show_failed(failed: dict[str, str]) -> None:
     if failed:
         print("\nfailed:", file=sys.stderr)
         for name, lines in failed.items():
             print(f"- {name}: {lines}", file=sys.stderr)
-    return 1 if failed or not runs else 0
+
+
+def _show_folds(folders: list[Path], outcome: "study.outcome.Outcome") -> None:
+    """Print the scores of the finished folds, and write their predictions together."""
+    runs = [run for folder in folders if (run := logger.RunFolder(folder)).finished]
+    if runs:
+        print(f"\n{data.note(outcome.data_dir)}, images held out in training:")
+        print(study.folds.table(runs).to_string(index=False))
+        for file in study.folds.write(runs):
+            print(f"out-of-fold predictions: {file}")
 
 
 def _show(runs: "study.outcome.Runs", damaged: list[str]) -> None:

@@ -1,5 +1,6 @@
 from . import board as board
 from . import executors as executors
+from . import folds as folds
 from . import jobs as jobs
 from . import notebooks as notebooks
 from . import outcome as outcome

@@ -55,8 +55,11 @@ def plan(
     data_dir: Path,
     overrides: Sequence[Override] = (),
     resume: str = "auto",
+    folds: Sequence[str] = (),
 ) -> Plan:
     """The runs of these experiments with these seeds, each once, in their order.
+
+    folds: hold out each of these, a run each, instead of training on all images.
 
     Experiments that differ in nothing but their name are one run, under the first name. ValueError
     for an override that is no parameter of the notebook, or that fits none of the experiments.
@@ -66,8 +69,9 @@ def plan(
             raise ValueError(f"-p {key} fits none of the rows {', '.join(names)}.")
     planner = _Planner(profile, data_dir, resume)
     changes = {name: _changes(name, overrides) for name in names}
-    for seed, name in itertools.product(seeds, names):
-        planner.add(name, seed, changes[name])
+    held: list[dict[str, Any]] = [{"fold": fold} for fold in folds] or [{}]
+    for seed, name, fold in itertools.product(seeds, names, held):
+        planner.add(name, seed, changes[name] | fold)
     runs = planner.plan.runs
     return replace(planner.plan, runs=[_after(planned, runs) for planned in runs])
 
@@ -82,12 +86,14 @@ class _Planner:
 
     def add(self, asked: str, seed: int, changes: Mapping[str, Any]) -> None:
         """Plan the run of an experiment, or note why it is refused."""
-        run, name = f"{asked}-s{seed}", experiments.SAME_RUN.get(asked, asked)
+        name = experiments.SAME_RUN.get(asked, asked)
+        run = f"{asked}-s{seed}"
         own = {entry.name for entry in fields(experiments.ROWS[name])}  # else the notebook's alone
         try:
             values.check(**{key: value for key, value in changes.items() if key not in own})
             changed = {key: value for key, value in changes.items() if key in own}
             experiment = experiments.get(name, self.profile, **changed, seed=seed)
+            run = asked + experiment.folder().removeprefix(name)
         except ValueError as error:
             self.plan.refused[run] = str(error)
             return

@@ -93,14 +93,15 @@ class _Search:
             if name in order
         )
         self.runs = {f"{profile}/{name}": RunFolder(path) for _, profile, _, name, path in ours}
-        self.names = {key: names[run.path] for key, run in self.runs.items()}
+        # A row's name stands for its whole runs; those of folds are named by their folders.
+        self.names = {key: "" if _fold(run) else names[run.path] for key, run in self.runs.items()}
 
     def all_finished(self) -> dict[str, RunFolder]:
         """Every finished run; what cannot be read is skipped, and named."""
         finished = {}
         for name, run in self.runs.items():
             try:
-                if run.finished:
+                if run.finished and self.names[name]:
                     finished[name] = self.checked(run)
             except RunError as error:
                 say(f"skipped: {error}")
@@ -195,6 +196,9 @@ class _Search:
         if run.path.parent.parent == self.models:
             if run.path.name == f"{row['name']}-s{row['seed']}":
                 return self.command(row["name"], row["profile"], row["seed"])
+            if fold := row.get("fold"):
+                command = self.command(row["name"], row["profile"], row["seed"])
+                return f'{command} -p fold "{fold}"'
             return f"the command that began it; its settings are in {run / 'config.json'}"
         return (
             f"papermill {self.notebook} out.ipynb -p experiment {row['name']} -p profile "
@@ -252,6 +256,11 @@ def _readable(run: RunFolder) -> bool:
         return bool(run.config)
     except RunError:
         return False
+
+
+def _fold(run: RunFolder) -> str | None:
+    """The fold that a run holds out; None for a whole one."""
+    return run.config["row"].get("fold") if _readable(run) else None
 
 
 def _row_and_seed(name: str) -> tuple[str, int]:

@@ -14,42 +14,41 @@ import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from torch import nn
 
 from nets.arl import ARLNet
 from nets.arl_unet import ARLUNet
-from nets.lite import ARLLite0, Lite0
 from nets.loading import load
 from nets.res_unet import ResUNet
 from nets.resnet import DEPTHS, ResNet
-from nets.smp_unet import DenseUNet, LiteUNet
 from nets.unet import UNet
 from nets.weights import WeightsError, locate
 
 __all__ = ["CLASSIFIERS", "NETS", "SEGMENTERS", "WeightsError", "build", "options"]
 
-CLASSIFIERS: dict[str, Callable[..., nn.Module]] = {
+# A text names a class whose file imports timm, which takes as long as torch: loaded when used.
+CLASSIFIERS: dict[str, Callable[..., nn.Module] | str] = {
     **{f"resnet{depth}": partial(ResNet, depth) for depth in DEPTHS},
     **{f"arl{depth}": partial(ARLNet, depth) for depth in DEPTHS},
-    "lite0": Lite0,
-    "arl_lite0": ARLLite0,
+    "lite0": "nets.lite:Lite0",
+    "arl_lite0": "nets.lite:ARLLite0",
 }
-SEGMENTERS: dict[str, Callable[..., nn.Module]] = {
+SEGMENTERS: dict[str, Callable[..., nn.Module] | str] = {
     "unet": UNet,
-    "dense_unet": DenseUNet,
+    "dense_unet": "nets.smp_unet:DenseUNet",
     "res_unet": ResUNet,
     "arl_unet": ARLUNet,
-    "lite_unet": LiteUNet,
+    "lite_unet": "nets.smp_unet:LiteUNet",
 }
 NETS = CLASSIFIERS | SEGMENTERS
 
 
 def options(name: str) -> list[str]:
     """The options that network `name` takes: its keyword-only arguments. ValueError as `build`."""
-    _require_known(name)
-    parameters = inspect.signature(NETS[name]).parameters.values()
+    parameters = inspect.signature(_kind(name)).parameters.values()
     return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
 
 
@@ -69,7 +68,7 @@ def build(
     Raises ValueError for an unknown name, option or number of classes, and WeightsError, before
     anything is built, for weights that are missing, damaged or do not fit.
     """
-    _require_known(name)
+    kind = _kind(name)
     if num_classes is not None and num_classes < 1:
         raise ValueError(f"got num_classes={num_classes}, expected at least 1 (1 for one logit)")
     unknown = [option for option in given if option not in options(name)]
@@ -81,11 +80,13 @@ def build(
     path = locate(name, weights, **given)
     if num_classes is not None:
         given["num_classes"] = num_classes
-    network: Any = NETS[name](**given)
+    network: Any = kind(**given)
     network.start = "random weights" if path is None else load(network, path).note
     return network
 
 
-def _require_known(name: str) -> None:
+def _kind(name: str) -> Callable[..., nn.Module]:
     if name not in NETS:
         raise ValueError(f"got network {name!r}, expected one of {', '.join(NETS)}")
+    kind = NETS[name]
+    return resolve_name(kind) if isinstance(kind, str) else kind

@@ -14,7 +14,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from torchvision.models import get_model_weights
 
 MODEL_DIR = Path(__file__).resolve().parents[1] / "model"
 TORCHVISION_DEPTHS = (18, 34, 50, 101, 152)
@@ -54,6 +53,8 @@ def imagenet(name: str, directory: Path | None = None) -> Path:
             ", for densenet121 and for lite0 and arl_lite0: take one of these, or weights='none' "
             "(from scratch)"
         )
+    from torchvision.models import get_model_weights  # slow: it imports torch's compiler
+
     url = get_model_weights(plain).IMAGENET1K_V1.url
     target = directory / url.rpartition("/")[2]
     # Any release is accepted (50 has an older one, 19c8e357), torchvision's current one preferred.

@@ -80,14 +80,14 @@ CHANGES = [
     (
         "Add a network",
         "nets/__init__.py",
-        "from nets.lite import",
-        "from nets.dab import Dab, DabUNet\nfrom nets.lite import",
+        "from nets.loading import",
+        "from nets.dab import Dab, DabUNet\nfrom nets.loading import",
     ),
     (
         "Add a network",
         "nets/__init__.py",
-        '    "lite0": Lite0,\n',
-        '    "lite0": Lite0,\n    "dab": Dab,\n',
+        '    "lite0": "nets.lite:Lite0",\n',
+        '    "lite0": "nets.lite:Lite0",\n    "dab": Dab,\n',
     ),
     (
         "Add a network",

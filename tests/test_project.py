@@ -117,6 +117,21 @@ def test_reading_a_set_or_a_result_loads_no_torch(code: str) -> None:
     assert done.stdout.strip() == "False"
 
 
+def test_a_training_notebook_loads_nothing_slow_that_it_does_not_use() -> None:
+    """Together these would take longer than all figures and scores of a short run."""
+    slow = {"torchvision", "timm", "captum", "seaborn", "scipy.stats", "scipy.optimize", "sklearn"}
+    used = (
+        "import nets; nets.build('arl14', weights=None); "
+        "from utils import data, evaluation, loss, model, visualize; "
+        "data.TrainingPatches; data.TestViews; evaluation.results; evaluation.score_files; "
+        "evaluation.score_tables; evaluation.ranking; loss.build; model.fit; model.attention_use; "
+        "visualize.learning_curves; visualize.plain_images; visualize.prediction_gallery"
+    )
+    command = [sys.executable, "-c", f"import sys; {used}; print({slow} & {{*sys.modules}})"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 @pytest.mark.parametrize("file", MODULES, ids=lambda file: file.name)
 def test_a_module_imports_only_what_the_picture_allows(file: Path) -> None:
     place = file.relative_to(PROJECT).with_suffix("").parts[0]

@@ -126,7 +126,7 @@ def server(tmp_path: Path) -> Iterator[SimpleNamespace]:
 
 def offer(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     entry = SimpleNamespace(IMAGENET1K_V1=SimpleNamespace(url=url))
-    monkeypatch.setattr(weights, "get_model_weights", lambda _: entry)
+    monkeypatch.setattr("torchvision.models.get_model_weights", lambda _: entry)
 
 
 def test_a_download_is_checked_kept_and_used(

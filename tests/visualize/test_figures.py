@@ -5,14 +5,16 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import seaborn as sns
 from figures import NOTE, TITLE, check, rendered, words
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 
 import experiments
 from utils import visualize
 from utils.evaluation import score_tables
 from utils.evaluation.conventions import classification_scores
+from utils.visualize.figures import SEABORN
 
 
 def history(epochs: int = 5, alphas: int = 0, **columns: list[float]) -> pd.DataFrame:
@@ -190,3 +192,15 @@ def test_runs_without_attention_are_left_out():
     rendered(figure)
     none = visualize.attention_weights({"3-1-s0": alphas(0)}, TITLE, NOTE)
     assert "no attention weights α in these runs" in words(none)
+
+
+def test_the_style_is_that_of_seaborn():
+    theirs = sns.axes_style("whitegrid") | sns.plotting_context("paper", font_scale=0.85)
+    for name, value in SEABORN.items():
+        if isinstance(value, str) and "color" in name:
+            assert to_rgb(value) == to_rgb(theirs[name]), name
+        else:
+            assert value == pytest.approx(theirs[name]), name
+    chosen = set(visualize.figures.STYLE) - set(SEABORN)
+    # No figure uses these: all have DejaVu Sans, and no image is drawn without its colours.
+    assert set(theirs) - set(SEABORN) - chosen == {"font.sans-serif", "image.cmap"}

@@ -10,15 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from utils.evaluation.counts import Number, number
 
 LEVEL = 0.95
-Z = float(
-    norm.isf((1 - LEVEL) / 2)
-)  # a standard normal variable is in [-Z, Z] with this probability
+Z = -float(ndtri((1 - LEVEL) / 2))  # a normal variable is in [-Z, Z] with this probability
 
 
 class Interval(NamedTuple):
@@ -148,6 +145,8 @@ def unpaired_difference(
 
 def _lower_end(auc: float, positives: int, negatives: int) -> float:
     """The true area that auc is Z standard deviations above, with the variance there."""
+    from scipy.optimize import brentq  # slow, and seldom needed
+
     others = (positives + negatives) / 2 - 1
 
     def excess(area: float) -> float:

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from captum.attr import LayerGradCam
 from torch import Tensor, nn
 
 from utils.model.probe import Classes, chunks, ending, layer_named, left_as_found, parts
@@ -65,6 +64,8 @@ def grad_cam(
     layer: a name in `network.named_modules()` whose output is a map (B, F, h, w), for instance
     "layer3"; by default the map before the last pooling. classes and errors as above.
     """
+    from captum.attr import LayerGradCam  # slow
+
     maps = []
     with left_as_found(network):
         first = next(chunks(network, images, classes))[0][:1]

@@ -1,7 +1,8 @@
 """Run a network in small portions, record through hooks, and leave it as it was."""
 
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -23,12 +24,18 @@ def left_as_found(network: nn.Module) -> Iterator[None]:
         with (
             torch.inference_mode(False),  # its tensors have no gradients
             torch.autocast(device.type, enabled=False),
-            torch.compiler.set_stance("force_eager"),  # compiled code ignores new hooks
+            _uncompiled(),  # compiled code ignores new hooks
         ):
             yield
     finally:
         for module, training in modes:
             module.training = training
+
+
+def _uncompiled() -> AbstractContextManager:
+    """Let no compiled code run. Without torch's compiler, slow to import, there is none."""
+    loaded = "torch._dynamo" in sys.modules
+    return torch.compiler.set_stance("force_eager") if loaded else nullcontext()
 
 
 def parts(network: nn.Module) -> dict[str, nn.Module]:

@@ -193,7 +193,8 @@ def _fill(axes: Iterable[Axes], pictures: Sequence[np.ndarray], captions: Sequen
     pairs = list(zip(pictures, captions, strict=True))
     for axis, (picture, caption) in zip(axes, pairs, strict=False):
         axis.imshow(picture)
-        axis.set_title(caption, fontsize=8, linespacing=1.4)
+        # At a given place: to look for ticks above which to put it takes as long as to draw it all.
+        axis.set_title(caption, fontsize=8, linespacing=1.4, y=1)
 
 
 def _name_row(axis: Axes, name: str, size: float = 8) -> None:

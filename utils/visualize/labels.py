@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -72,6 +71,8 @@ def plot_confusion(axis: Axes, matrix: ArrayLike, names: Sequence[str] | None = 
 
     names (C,) are by default the three classes, or for C = 2 melanoma and the rest.
     """
+    import seaborn as sns  # slow: it imports scipy.stats
+
     matrix = np.asarray(matrix)
     if names is None:
         names = CLASS_LABELS if len(matrix) == 3 else (CLASS_LABELS[0], "the rest")

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -33,6 +32,8 @@ def jaccard_distributions(tables: Mapping[str, pd.DataFrame], title: str, note: 
 
     tables: by the run's name, one row an image, with the column jaccard in [0, 1].
     """
+    import seaborn as sns  # slow: it imports scipy.stats
+
     figure, ((axis,),) = new_figure(1, 1, (8.4, 1.25 + 0.62 * len(tables)))
     runs = [table["jaccard"] for table in tables.values()]
     values, places = pd.concat(runs), np.repeat(range(len(runs)), [len(run) for run in runs])
@@ -72,6 +73,8 @@ def jaccard_distributions(tables: Mapping[str, pd.DataFrame], title: str, note: 
 
 def plot_jaccards(axis: Axes, values: pd.Series) -> None:
     """A histogram of the images' Jaccard, the failed ones in a colour of their own."""
+    import seaborn as sns  # slow: it imports scipy.stats
+
     sns.histplot(
         x=values,
         bins=BINS,

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -119,6 +118,8 @@ def threshold_curves(curves: pd.DataFrame, threshold: float, title: str, note: s
     threshold (means over images) or one row an image, too (whose means are drawn). threshold is the
     one in use. ValueError where a run was not scored at it.
     """
+    import seaborn as sns  # slow: it imports scipy.stats
+
     texts = {run: _at_threshold(str(run), rows, threshold) for run, rows in curves.groupby("run")}
     curves = curves.assign(run=curves["run"].map(texts))
     count = len(texts)

@@ -173,7 +173,8 @@ def _show_folds(folders: list[Path], outcome: "study.outcome.Outcome") -> None:
     runs = [run for folder in folders if (run := logger.RunFolder(folder)).finished]
     if runs:
         print(f"\n{data.note(outcome.data_dir)}, images held out in training:")
-        print(study.folds.table(runs).to_string(index=False))
+        for table in study.folds.tables(runs):
+            print(table.to_string(index=False))
         for file in study.folds.write(runs):
             print(f"out-of-fold predictions: {file}")
 

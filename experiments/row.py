@@ -193,8 +193,8 @@ class ClassificationRow(Shared):
             )
         if self.label_smoothing and self.loss != "cross_entropy":
             raise ValueError(
-                f"label_smoothing is {self.label_smoothing} with loss {self.loss!r}; expected 0, or "
-                "the loss 'cross_entropy'."
+                f"label_smoothing is {self.label_smoothing} with loss {self.loss!r}; expected 0, "
+                "or the loss 'cross_entropy'."
             )
         if self.loss != "binary":  # which refuses any
             _check_number(self.class_weights, self.num_classes)

@@ -27,6 +27,12 @@ def names(folds: int | None, by: str = "chance") -> list[str]:
     return [str(Fold.parse(f"{kind}{k}/{folds}")) for k in range(1, (folds or 0) + 1)]
 
 
+def tables(runs: Iterable[RunFolder]) -> list[pd.DataFrame]:
+    """The tables of classifiers and of segmenters, where there are some."""
+    by_task = {task: [run for run in runs if _task(run) == task] for task in FILES}
+    return [table(some) for some in by_task.values() if some]
+
+
 def table(runs: Iterable[RunFolder]) -> pd.DataFrame:
     """A line for each row, kind of folds and seed: mean of the folds, deviation and interval.
 
@@ -48,7 +54,8 @@ def table(runs: Iterable[RunFolder]) -> pd.DataFrame:
                 if count > 1
                 else np.nan
             )
-            line[name] = f"{mean:.3f} ± {deviation:.3f} [{mean - half:.3f}, {mean + half:.3f}]"
+            low, high = max(mean - half, 0.0), min(mean + half, 1.0)
+            line[name] = f"{mean:.3f} ± {deviation:.3f} [{low:.3f}, {high:.3f}]"
         lines.append(line)
     return pd.DataFrame(lines)
 

@@ -61,6 +61,9 @@ _ROWS = (
     Row("3-1", "EfficientNet-Lite0, pretrained without a download", "lite0", weights="imagenet"),
     Row("3-2", "Does attention residual learning help EfficientNet-Lite0? (against 3-1)",
         "arl_lite0", weights="imagenet"),
+    Row("3-3", "Does a deeper EfficientNet-Lite do better? (against 3-1)", "lite1",
+        weights="imagenet"),
+    Row("3-4", "Does a wider one? (against 3-3)", "lite2", weights="imagenet"),
     Row("4-1", "Ablation of 1-3: α frozen at 0, the plain ResNet14", "arl14",
         alpha=0.0, train_alpha=False),
     Row("4-2", "Ablation of 1-3: the other softmax (in 'coursework' over positions)", "arl14",
@@ -81,6 +84,8 @@ AGAINST = {
     "2-2": "1-3",
     "2-3": "1-3",
     "3-2": "3-1",
+    "3-3": "3-1",
+    "3-4": "3-3",
     "4-1": "1-3",
     "4-2": "1-3",
 }
@@ -149,5 +154,5 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     **{("demo", name): {"train_images": 120, "epochs": 2} for name in ("1-1", "1-2", "1-4", "1-5")},
     # EfficientNet-Lite0's weights come with a package, so the demo can use them.
     ("demo", "3-1"): {"weights": "imagenet", "epochs": 4},
-    ("demo", "3-2"): {"weights": "imagenet", "epochs": 4},
+    **{("demo", name): {"weights": "imagenet", "epochs": 4} for name in ("3-2", "3-3", "3-4")},
 }

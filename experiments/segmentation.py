@@ -47,12 +47,24 @@ _ROWS = (
                         .9220, .7795, .9764, .8173, .8972, .7413), *_PER_IMAGE)),
     SegmentationRow("seg-6", "EfficientNet-Lite0 as encoder, pretrained without a download",
         "lite_unet", weights="imagenet", published=_PER_IMAGE),
+    SegmentationRow("seg-7", "Does a deeper EfficientNet-Lite do better? (against seg-6)",
+        "lite1_unet", weights="imagenet", published=_PER_IMAGE),
+    SegmentationRow("seg-8", "Does a wider one? (against seg-7)",
+        "lite2_unet", weights="imagenet", published=_PER_IMAGE),
 )
 # fmt: on
 ROWS = {row.name: row for row in _ROWS}
 
 # The row that a row is compared with, as its question says; seg-6 with the plain one.
-AGAINST = {"seg-2": "seg-1", "seg-3": "seg-2", "seg-4": "seg-3", "seg-5": "seg-4", "seg-6": "seg-1"}
+AGAINST = {
+    "seg-2": "seg-1",
+    "seg-3": "seg-2",
+    "seg-4": "seg-3",
+    "seg-5": "seg-4",
+    "seg-6": "seg-1",
+    "seg-7": "seg-6",
+    "seg-8": "seg-7",
+}
 
 RECIPES: dict[str, dict[str, Any]] = {
     # At these sizes training takes about an hour on one CPU core.

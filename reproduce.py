@@ -54,6 +54,8 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--finished", action="store_true", help=finished)
     page = "do not execute the evaluation notebooks, only write the page"
     line.add_argument("--no-evaluation", action="store_true", help=page)
+    kept = "copy settings, history, predictions and scores of the finished runs to docs/runs"
+    line.add_argument("--keep", action="store_true", help=kept)
     again = "auto (default) resumes what was begun; restart moves it aside"
     line.add_argument("--resume", default="auto", choices=values.RESUME, help=again)
     jobs = (
@@ -137,14 +139,18 @@ def _run(
     broken = study.schedule.run_all(jobs, executor, at_once, study.board.board(), evaluations)
     failed |= {job.name: lines for job, lines in broken.items()}
     if options.folds:
-        _show_folds([run.job.folder for run in planned.runs], outcome)
+        folders = {run.job.name: logger.RunFolder(run.job.folder) for run in planned.runs}
+        held = {name: run for name, run in folders.items() if run.finished}
+        _show_folds(held, outcome)
+        _keep(held, options.keep)
         _show_failed(failed)
-        return 1 if failed else 0
+        return 1 if failed or not held else 0
     states: dict[study.jobs.Job, study.jobs.State] = {
         job: "failed" if job in broken else "done" for job in jobs
     }
     runs = outcome.runs(states)
     _show(runs, outcome.damaged())
+    _keep(runs, options.keep)
     if runs:
         reasons = [f"{name}: {lines.splitlines()[-1]}" for name, lines in failed.items()]
         if absent := outcome.absent(runs):
@@ -162,21 +168,27 @@ def _run(
 
 
 def _show_failed(failed: dict[str, str]) -> None:
+    """Print which runs failed, and why."""
     if failed:
         print("\nfailed:", file=sys.stderr)
         for name, lines in failed.items():
             print(f"- {name}: {lines}", file=sys.stderr)
 
 
-def _show_folds(folders: list[Path], outcome: "study.outcome.Outcome") -> None:
-    """Print the scores of the finished folds, and write their predictions together."""
-    runs = [run for folder in folders if (run := logger.RunFolder(folder)).finished]
+def _show_folds(runs: "study.outcome.Runs", outcome: "study.outcome.Outcome") -> None:
+    """Print the scores of finished folds, and write their predictions together."""
     if runs:
         print(f"\n{data.note(outcome.data_dir)}, images held out in training:")
-        for table in study.folds.tables(runs):
-            print(table.to_string(index=False))
-        for file in study.folds.write(runs):
-            print(f"out-of-fold predictions: {file}")
+    for table in study.folds.tables(list(runs.values())):
+        print(table.to_string(index=False))
+    for file in study.folds.write(runs.values()):
+        print(f"out-of-fold predictions: {file}")
+
+
+def _keep(runs: "study.outcome.Runs", wanted: bool) -> None:
+    """Copy what tables need of these runs, if that is wanted."""
+    for run in runs.values() if wanted else ():
+        print(f"kept: {study.archive.keep(run)}")
 
 
 def _show(runs: "study.outcome.Runs", damaged: list[str]) -> None:

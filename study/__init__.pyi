@@ -1,3 +1,4 @@
+from . import archive as archive
 from . import board as board
 from . import executors as executors
 from . import folds as folds

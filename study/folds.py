@@ -4,7 +4,7 @@ Each image is scored by the one network that did not see it in training, so all 
 an honest table of the whole training set, from which thresholds and temperatures can be taken.
 """
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ def names(folds: int | None, by: str = "chance") -> list[str]:
     return [str(Fold.parse(f"{kind}{k}/{folds}")) for k in range(1, (folds or 0) + 1)]
 
 
-def tables(runs: Iterable[RunFolder]) -> list[pd.DataFrame]:
+def tables(runs: Sequence[RunFolder]) -> list[pd.DataFrame]:
     """The tables of classifiers and of segmenters, where there are some."""
     by_task = {task: [run for run in runs if _task(run) == task] for task in FILES}
     return [table(some) for some in by_task.values() if some]

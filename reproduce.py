@@ -31,7 +31,8 @@ def parser() -> argparse.ArgumentParser:
     rows = f"rows of experiments/, or all: {', '.join(experiments.ROWS)}"
     names = [*experiments.ROWS, "all"]
     line.add_argument("rows", nargs="+", choices=names, metavar="ROW", help=rows)
-    line.add_argument("--profile", default="best", choices=experiments.PROFILES, help="the recipe")
+    recipe = "the recipe; default best on a GPU, light on a CPU, on the synthetic set demo"
+    line.add_argument("--profile", choices=experiments.PROFILES, help=recipe)
     where = "folder of ISIC 2017, or 'demo' for the synthetic set; default as in the notebooks"
     line.add_argument("--data-dir", help=f"{where}, for the profile demo the synthetic set")
     seeds = "one run of each row a seed; default 0"
@@ -114,6 +115,9 @@ def _end_by_signals() -> None:
 def _planned(options: argparse.Namespace) -> "tuple[study.plan.Plan, study.outcome.Outcome]":
     """What is to be run, and its outcome."""
     data_dir = data.locate(options.data_dir)
+    if options.profile is None:
+        options.profile = logger.usual_profile(data_dir)
+        print(f"profile: {options.profile}")
     split = data.evaluation_split(data.read(data_dir), options.split)
     names = study.outcome.names_of(options.rows, options.profile)
     how = (options.parameter, options.resume, study.folds.names(options.folds, options.fold_by))

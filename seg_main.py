@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("-i", "--id", help="name of the run's folder; default: its row and seed")
     line.add_argument("-m", "--message", help="a note to yourself, kept in config.json")
     more = line.add_argument_group("as in Segmentation.ipynb; by default as in the row")
-    recipes = "the recipe; default best, on the synthetic set demo"
+    recipes = "the recipe; default best on a GPU, light on a CPU, on the synthetic set demo"
     more.add_argument("--profile", choices=experiments.segmentation.RECIPES, help=recipes)
     more.add_argument("--data-dir", help="folder of ISIC 2017, or 'demo' for the synthetic set")
     more.add_argument("--run-dir", help="the run's folder; default model/<set>-<profile>/<id>")
@@ -95,7 +95,7 @@ def parameters_of(options: argparse.Namespace, data_dir: Path) -> dict[str, Any]
     return parameters | {
         "save_masks": bool(options.save_masks),
         "experiment": "seg-2" if options.net == "dense" and from_scratch else ROWS[options.net],
-        "profile": options.profile or ("demo" if data.is_demo(data_dir) else "best"),
+        "profile": options.profile or logger.usual_profile(data_dir, options.device),
         "data_dir": str(data_dir),
         "resume": "auto" if options.checked else "restart",
     }

@@ -1,9 +1,9 @@
 """The experiments: one frozen row each, a baseline and only what differs from it.
 
 `get("2-2", epochs=50)` gives row 2-2 with 50 epochs. A row has the question it answers and the
-published numbers to compare with. Four profiles give the recipe: "paper" (Zhang et al., IEEE TMI
-2019, classifiers only), "coursework" (its re-implementation by students), "best" (ours) and "demo"
-(minutes on a CPU).
+published numbers to compare with. Five profiles give the recipe: "paper" (Zhang et al., IEEE TMI
+2019, classifiers only), "coursework" (its re-implementation by students), "best" (ours, for a GPU), "light" (ours, half
+an hour a run on two CPU cores) and "demo" (minutes on a CPU).
 """
 
 from collections.abc import Iterable, Mapping

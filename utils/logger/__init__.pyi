@@ -6,6 +6,7 @@ from .folders import forget_pages as forget_pages
 from .folders import models_of as models_of
 from .folders import require_ours as require_ours
 from .folders import run_folder as run_folder
+from .folders import usual_profile as usual_profile
 from .outputs import Outputs as Outputs
 from .run import RunFolder as RunFolder
 from .run import require_settings as require_settings

@@ -6,14 +6,16 @@ only we give, never by a pattern that other people's files could match.
 """
 
 import json
+import platform
 import re
+import sys
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from utils.data.splits import set_name
-from utils.system import project, values
+from utils.data.splits import is_demo, set_name
+from utils.system import machine, project, values
 from utils.system.errors import RunError, listed
 from utils.system.experiment import Experiment
 
@@ -41,6 +43,16 @@ _OF_THE_SYSTEM = (".DS_Store", "Thumbs.db", "desktop.ini", ".ipynb_checkpoints")
 def models_of(data_dir: Path, profile: str) -> Path:
     """The folder of a profile's runs on this data: `model/<set>-<profile>`."""
     return project.PROJECT / "model" / f"{set_name(data_dir)}-{profile}"
+
+
+def usual_profile(data_dir: Path, device: str | None = None) -> str:
+    """The recipe where none is named: "demo" for the synthetic set, else "best" where a GPU
+    computes, and "light" on a CPU. device is that of the experiment, None for "auto"."""
+    if is_demo(data_dir):
+        return "demo"
+    apple = sys.platform == "darwin" and platform.machine() == "arm64"
+    gpu = device in ("cuda", "mps") or (device != "cpu" and (apple or bool(machine.cards())))
+    return "best" if gpu else "light"
 
 
 def run_folder(data_dir: Path, experiment: Experiment, run_dir: Any = None) -> Path:

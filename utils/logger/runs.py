@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from utils.data.splits import is_demo, note, set_name
+from utils.data.splits import note, set_name
+from utils.logger.folders import usual_profile
 from utils.logger.run import RunFolder
 from utils.system import project, values
 from utils.system.console import say
@@ -210,7 +211,7 @@ class _Search:
         """The command that makes a run."""
         ours = self.data_dir == project.PROJECT / "Data" / "demo"
         where = "demo" if ours else f'"{self.data_dir}"'
-        profile = profile or ("demo" if is_demo(self.data_dir) else "best")
+        profile = profile or usual_profile(self.data_dir)
         command = f"python reproduce.py {row} --profile {profile} --data-dir {where}"
         return command + (f" --seeds {seed}" if seed else "")
 

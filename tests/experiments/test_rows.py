@@ -271,7 +271,7 @@ def test_patch_scales_outside_the_image(scales):
 def test_unknown_names_list_the_known_ones():
     with pytest.raises(ValueError, match=r"no row called '9-9'; the rows are 1-1, 1-2, 1-3, .*4-2"):
         get("9-9")
-    expected = "no profile called 'fast'; the profiles are best, paper, coursework, demo"
+    expected = "no profile called 'fast'; the profiles are best, light, paper, coursework, demo"
     with pytest.raises(ValueError, match=expected):
         get("1-3", "fast")
     expected = r"no field called 'epoch'; the fields are name, .*epochs, batch_size, .*workers"

@@ -21,6 +21,7 @@ import experiments
 import study
 from utils import data, logger, system
 from utils.system import machine, values
+from utils.system.errors import RunError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,6 +56,8 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--finished", action="store_true", help=finished)
     page = "do not execute the evaluation notebooks, only write the page"
     line.add_argument("--no-evaluation", action="store_true", help=page)
+    mean = "average the probabilities of these rows, all seeds, as a run of its own: team=3-1,3-3"
+    line.add_argument("--ensemble", metavar="NAME=ROW,ROW", action="append", help=mean, default=[])
     kept = "copy settings, history, predictions and scores of the finished runs to docs/runs"
     line.add_argument("--keep", action="store_true", help=kept)
     again = "auto (default) resumes what was begun; restart moves it aside"
@@ -84,6 +87,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         planned, outcome = _planned(options)
         slurm = _slurm_options(options.slurm)
+        for text in options.ensemble:  # an error comes before the work
+            study.ensembles.Wanted.parse(text)
         if options.dry_run:
             study.preview.show_plan(planned, outcome.data_dir)
             if planned.refused:
@@ -145,6 +150,7 @@ def _run(
     if options.folds:
         folders = {run.job.name: logger.RunFolder(run.job.folder) for run in planned.runs}
         held = {name: run for name, run in folders.items() if run.finished}
+        held |= _ensembles(options, held, failed)
         _show_folds(held, outcome)
         _keep(held, options.keep)
         _show_failed(failed)
@@ -153,8 +159,9 @@ def _run(
         job: "failed" if job in broken else "done" for job in jobs
     }
     runs = outcome.runs(states)
-    _show(runs, outcome.damaged())
-    _keep(runs, options.keep)
+    teams = _ensembles(options, runs, failed)
+    _show(runs | teams, outcome.damaged())
+    _keep(runs | teams, options.keep)
     if runs:
         reasons = [f"{name}: {lines.splitlines()[-1]}" for name, lines in failed.items()]
         if absent := outcome.absent(runs):
@@ -187,6 +194,20 @@ def _show_folds(runs: "study.outcome.Runs", outcome: "study.outcome.Outcome") ->
         print(table.to_string(index=False))
     for file in study.folds.write(runs.values()):
         print(f"out-of-fold predictions: {file}")
+
+
+def _ensembles(
+    options: argparse.Namespace, runs: "study.outcome.Runs", failed: dict[str, str]
+) -> "study.outcome.Runs":
+    """The ensembles asked for, made of finished runs; why one cannot be goes into failed."""
+    teams: study.outcome.Runs = {}
+    for text in options.ensemble if runs else ():
+        wanted = study.ensembles.Wanted.parse(text)
+        try:
+            teams |= study.ensembles.make(wanted, runs)
+        except RunError as error:
+            failed[wanted.name] = str(error)
+    return teams
 
 
 def _keep(runs: "study.outcome.Runs", wanted: bool) -> None:

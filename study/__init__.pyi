@@ -1,5 +1,6 @@
 from . import archive as archive
 from . import board as board
+from . import ensembles as ensembles
 from . import executors as executors
 from . import folds as folds
 from . import jobs as jobs

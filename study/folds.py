@@ -16,6 +16,7 @@ from utils.data.splits import CLASSES
 from utils.evaluation.counts import Counts
 from utils.evaluation.intervals import LEVEL
 from utils.logger.run import RunFolder
+from utils.logger.runs import title
 from utils.system.fold import Fold
 
 FILES = {"labels": "predictions-fold.csv", "masks": "per-image-fold.csv"}
@@ -87,7 +88,7 @@ def _groups(runs: Iterable[RunFolder]) -> dict[tuple[str, str, int], list[RunFol
     for run in runs:
         row = run.config["row"]
         kind = "series " * _fold(run).by_series
-        groups.setdefault((row["name"], kind, row["seed"]), []).append(run)
+        groups.setdefault((title(run), kind, row["seed"]), []).append(run)
     return groups
 
 

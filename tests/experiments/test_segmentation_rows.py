@@ -53,7 +53,7 @@ def test_best_leaves_the_validation_split_for_the_end():
 def test_there_is_no_paper_that_these_rows_repeat():
     assert profiles("seg-1") == ("best", "light", "coursework", "demo")
     assert "paper" in profiles("1-3")
-    with pytest.raises(ValueError, match=r"no recipe of row seg-1 called 'paper'; .* best, light, course"):
+    with pytest.raises(ValueError, match=r"no recipe of row seg-1 called 'paper'; .* best, light,"):
         get("seg-1", "paper")
 
 

@@ -1,6 +1,7 @@
 from . import calibration as calibration
 from . import conventions as conventions
 from . import curves as curves
+from . import ensembles as ensembles
 from . import full_size as full_size
 from . import intervals as intervals
 from . import labels as labels

@@ -95,7 +95,7 @@ class _Search:
         )
         self.runs = {f"{profile}/{name}": RunFolder(path) for _, profile, _, name, path in ours}
         # A row's name stands for its whole runs; those of folds are named by their folders.
-        self.names = {key: "" if _fold(run) else names[run.path] for key, run in self.runs.items()}
+        self.names = {key: "" if _fold(run) else title(run) for key, run in self.runs.items()}
 
     def all_finished(self) -> dict[str, RunFolder]:
         """Every finished run; what cannot be read is skipped, and named."""
@@ -216,6 +216,14 @@ class _Search:
         return command + (f" --seeds {seed}" if seed else "")
 
 
+def title(run: RunFolder) -> str:
+    """The name of its row, or that of an ensemble."""
+    if not _readable(run) or not run.config:
+        return _row_and_seed(run.path.name)[0]
+    config = run.config
+    return config.get("ensemble", {}).get("name") or config["row"].get("name", "")
+
+
 def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
     """What each run is, one a line, from its settings and its history."""
     lines = {}
@@ -223,9 +231,9 @@ def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
         config = run.config
         row, score = config["row"], config["row"]["select_score"]
         history, kept = _history(run)
-        side = row["image_size"]
+        side, members = row["image_size"], config.get("ensemble", {}).get("members", [])
         lines[name] = {
-            "network": row["network"],
+            "network": f"mean of {len(members)} runs" if members else row["network"],
             "weights": row["weights"] or "random",
             "profile": row["profile"],
             "seed": row["seed"],

@@ -1,0 +1,103 @@
+"""Ensembles: the mean of probabilities, as a run that everything else reads."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import study_folders
+
+import experiments
+from study import ensembles, folds
+from utils import evaluation, logger
+from utils.logger.run import RunFolder
+from utils.system.errors import RunError
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> dict[str, RunFolder]:
+    """Two seeds of 3-1, and 3-3."""
+    found = {}
+    for name, seed in (("3-1", 0), ("3-1", 1), ("3-3", 0)):
+        row = experiments.get(name, "light", seed=seed, epochs=2)
+        found[row.folder()] = study_folders.classifier(tmp_path / "m" / row.folder(), row, 0.5)
+    return found
+
+
+def table(run: RunFolder, part: str = "test") -> pd.DataFrame:
+    return pd.read_csv(run / f"predictions-{part}.csv", converters={"id": str})
+
+
+def test_it_is_the_mean_and_scored_as_such(runs: dict[str, RunFolder]) -> None:
+    made = ensembles.make(ensembles.Wanted.parse("team=3-1, 3-3"), runs)
+    assert list(made) == ["team-s0"]
+    team = made["team-s0"]
+    mean = np.mean([table(run)[["melanoma", "benign"]] for run in runs.values()], axis=0)
+    np.testing.assert_allclose(table(team)[["melanoma", "benign"]], mean, rtol=1e-12)
+    scores = evaluation.score_files.read(team / "scores-test.json")
+    expected = evaluation.labels.official(table(team)["label"], table(team).iloc[:, 2:])
+    assert scores["official"]["mean_auc"]["value"] == pytest.approx(expected["mean_auc"])
+    assert not list(team.path.glob("*.safetensors"))
+    assert [run.path for run in evaluation.ensembles.members(team)] == [
+        run.path.resolve() for run in runs.values()
+    ]
+    assert team.config["network"]["parameters"] == 3 * 8_020_000
+
+
+def test_it_is_found_by_its_name_and_not_by_that_of_a_member(
+    runs: dict[str, RunFolder], demo_set: Path, tmp_path: Path
+) -> None:
+    made = ensembles.make(ensembles.Wanted.parse("team=3-1-s0,3-3"), runs)
+    folder = runs["3-1-s0"].path.parent.rename(tmp_path / "demo-light")
+    for run in folder.iterdir():
+        (run / "best.safetensors").touch()
+    where = {"data_dir": demo_set, "experiments": experiments.classification.ROWS}
+    team, one, every = (
+        logger.find(name, **where, models=tmp_path) for name in ("team", "3-3", None)
+    )
+    assert (list(team), list(one), set(every)) == (["team-s0"], ["3-3-s0"], {*runs, *made})
+    assert logger.overview(every)["network"]["team-s0"] == "mean of 2 runs"
+
+
+def test_folds_are_averaged_one_by_one(tmp_path: Path) -> None:
+    runs = {}
+    for name in ("3-1", "3-3"):
+        for k in (1, 2):
+            row = experiments.get(name, "light", epochs=2, fold=f"{k}/2")
+            run = study_folders.classifier(tmp_path / row.folder(), row, 0.5)
+            runs[row.folder()] = run
+            (run / "predictions-test.csv").rename(run / "predictions-fold.csv")
+    made = ensembles.make(ensembles.Wanted.parse("team=3-1,3-3"), runs)
+    assert list(made) == ["team-f1-s0", "team-f2-s0"]
+    lines = folds.table([*runs.values(), *made.values()])
+    assert lines["row"].tolist() == ["3-1", "3-3", "team"]
+
+
+def test_made_again_it_has_the_new_members(runs: dict[str, RunFolder]) -> None:
+    ensembles.make(ensembles.Wanted.parse("team=3-1,3-3"), runs)
+    (team,) = ensembles.make(ensembles.Wanted.parse("team=3-1"), runs).values()
+    mean = (table(runs["3-1-s0"])["benign"] + table(runs["3-1-s1"])["benign"]) / 2
+    np.testing.assert_allclose(table(team)["benign"], mean, rtol=1e-12)
+
+
+@pytest.mark.parametrize("text", ["team", "=3-1", "3-1=3-3,3-4", "team=", "a/b=3-1", "team=,"])
+def test_what_names_no_ensemble(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected NAME=ROW,ROW such as team=3-1,3-3"):
+        ensembles.Wanted.parse(text)
+
+
+def test_what_cannot_be_averaged(runs: dict[str, RunFolder]) -> None:
+    with pytest.raises(
+        RunError, match=r"ensemble team of no run cannot be made: expected at least"
+    ):
+        ensembles.make(ensembles.Wanted.parse("team=1-1"), runs)
+    with pytest.raises(RunError, match=r"of 3-3-s0 cannot be made: expected at least two"):
+        ensembles.make(ensembles.Wanted.parse("team=3-3"), runs)
+    (team,) = ensembles.make(ensembles.Wanted.parse("team=3-1,3-3"), runs).values()
+    (runs["3-3-s0"] / "predictions-test.csv").unlink()
+    with pytest.raises(RunError, match=r"its member .*3-3-s0 has no predictions-test\.csv"):
+        evaluation.ensembles.predict(team, "test", table(team)["id"])
+    other = table(runs["3-1-s0"])
+    other.assign(id="other").to_csv(runs["3-3-s0"] / "predictions-test.csv", index=False)
+    with pytest.raises(RunError, match=r"about other images or classes than team-s0 needs"):
+        evaluation.ensembles.predict(team, "test", table(team)["id"])

@@ -22,7 +22,6 @@ from utils.data.loaders import evaluation_loader
 from utils.data.masks import TestImages, require_masks
 from utils.data.store import Store, prepare
 from utils.evaluation import full_size, labels, masks, results, score_files
-from utils.evaluation.calibration import log_loss
 from utils.evaluation.label_baselines import Build, LabelBaseline
 from utils.evaluation.mask_baselines import learn
 from utils.evaluation.settings import mask_settings
@@ -61,11 +60,12 @@ def make(
     """
     began, run = time.monotonic(), RunFolder(path)
     images = _images(experiment, data_dir, split)
-    if not (resume == "auto" and run.finished):
+    if not (resume == "auto" and _is_closed(run)):
         used = pd.concat([images.train, images.select])
         facts = {"set": splits.note(data_dir), "folder": data_dir.name}
         facts["fingerprint"] = images.store.fingerprint(used, masks=True)
         run = start_run(path, experiment, facts, resume)
+        run.save_json("config.json", run.config | {"precision": "fp32", "device": "CPU"})
     elif different := differences(run, experiment):
         raise RunError(
             f"{path} holds a baseline with other settings: {'; '.join(different)}. Use "
@@ -73,7 +73,7 @@ def make(
         )
     answer = _masks if experiment.task == "masks" else _labels
     table, history = answer(run, cast(Any, experiment), images, split, build)
-    if not run.finished:
+    if history:
         _close(run, {"epoch": 1} | history, time.monotonic() - began, len(images.train))
     return table
 
@@ -111,7 +111,7 @@ def _made(
     """The baseline's results; None, and a sentence, where it cannot be made."""
     try:
         run = RunFolder(path)
-        if run.finished:
+        if _is_closed(run):
             stored = type(baseline).restore(run.config["row"])
             if different := differences(run, baseline):
                 say(f"{path.name} was made with other settings: {'; '.join(different)}")
@@ -153,7 +153,7 @@ def _fitted(experiment: Classification, images: Images, build: Build) -> LabelBa
 def _labels(
     run: RunFolder, experiment: Classification, images: Images, split: str, build: Build
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Predictions of the split and of the images kept apart, scored; what its history holds."""
+    """Predictions of the split and of the images kept apart, scored; what a new history holds."""
     splits.require_classes(len(splits.CLASSES), images.train, images.select)
     baseline = _fitted(experiment, images, build)
     tables = {
@@ -161,21 +161,20 @@ def _labels(
         for part, wanted in ((experiment.select_on, images.select), (split, images.tested))
     }
     score_files.label_scores(run, split, tables[split], run.config["data"]["set"])
-    if run.finished:
+    if _is_closed(run):
         return tables[split], {}
     run.say(f"{run.path.name}: {baseline.about}")
     kept = tables[experiment.select_on]
     scores = labels.epoch_scores(kept["label"], kept[list(splits.CLASSES)].to_numpy())
-    loss = log_loss(images.train["label"].to_numpy(), baseline.predict(images.train))
-    return tables[split], {"loss": loss} | scores
+    return tables[split], {"loss": baseline.loss} | scores
 
 
 def _masks(
     run: RunFolder, experiment: Segmentation, images: Images, split: str, build: Build
 ) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Scores of each mask of the split, and what its history holds."""
+    """Scores of each mask of the split, and what a new history holds."""
     network: nn.Module = build(experiment.network, 1)
-    if run.finished:
+    if _is_closed(run):
         load_weights(network, run / "best.safetensors")
     else:
         run.say(f"{run.path.name}: {learn(network, images.store, images.train)}")
@@ -185,11 +184,16 @@ def _masks(
     work = partial(full_size.evaluate, network, seen(images.tested), images.tested, settings)
     table = results.per_image(run, split, images.tested, work).per_image
     score_files.mask_scores(run, split, table, run.config["data"]["set"], settings)
-    if run.finished:
+    if _is_closed(run):
         return table, {}
     loader = evaluation_loader(seen(images.select), experiment.batch_size, 0)
     scores = masks.official(full_size.pixel_counts(network, loader))
     return table, {"loss": 1 - float(scores["jaccard"])} | cast(dict[str, float], scores)
+
+
+def _is_closed(run: RunFolder) -> bool:
+    """Whether all was written: `RunFolder.finished` takes scores beside weights for an end, too."""
+    return bool(run.config.get("finished"))
 
 
 def _close(run: RunFolder, history: Mapping[str, float], seconds: float, images: int) -> None:
@@ -198,5 +202,4 @@ def _close(run: RunFolder, history: Mapping[str, float], seconds: float, images:
     memory = peak_memory(torch.device("cpu"))
     cost = {"epoch": 1, "seconds": seconds, "images": images, "peak_memory_mb": memory}
     run.save_table("timing.csv", pd.DataFrame([cost]))
-    about = {"precision": "fp32", "device": "CPU", "finished": True}
-    run.save_json("config.json", run.config | about)
+    run.remember("finished", True)

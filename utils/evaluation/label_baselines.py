@@ -31,6 +31,7 @@ from torch import nn
 from utils.data.decode import resized
 from utils.data.masks import require_masks
 from utils.data.store import Store
+from utils.evaluation.calibration import log_loss
 from utils.system.console import progress
 from utils.system.errors import DataError
 
@@ -66,7 +67,17 @@ class LabelBaseline:
                     "regularisation; found a class with 1. Add more images of it."
                 )
             classifier = regression(min(FOLDS, smallest), self.seed)
-        return classifier.fit(self.numbers(self.train), self.train["label"])
+        return classifier.fit(self.learnt, self.train["label"])
+
+    @cached_property
+    def learnt(self) -> np.ndarray:
+        """The numbers of the training images: features take a while."""
+        return self.numbers(self.train)
+
+    @property
+    def loss(self) -> float:
+        """The mean log loss on the training images."""
+        return log_loss(self.train["label"].to_numpy(), self.fitted.predict_proba(self.learnt))
 
     @property
     def about(self) -> str:

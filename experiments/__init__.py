@@ -21,6 +21,7 @@ from utils.system.size import LARGEST, Size
 
 __all__ = [
     "AGAINST",
+    "BASELINES",
     "PROFILES",
     "ROWS",
     "SAME_RUN",
@@ -28,22 +29,29 @@ __all__ = [
     "Published",
     "Row",
     "SegmentationRow",
+    "baselines_of",
     "check",
     "check_notebook",
     "get",
+    "of_task",
     "profiles",
     "restore",
     "task_of",
 ]
 
 Row = ClassificationRow | SegmentationRow
-ROWS: dict[str, Row] = {**classification.ROWS, **segmentation.ROWS}
+BASELINES: dict[str, Row] = {**classification.BASELINES, **segmentation.BASELINES}
+ROWS: dict[str, Row] = {**classification.ROWS, **segmentation.ROWS, **BASELINES}
 AGAINST = {**classification.AGAINST, **segmentation.AGAINST}
 PROFILES = tuple(classification.RECIPES)
 TRAINED_BY: dict[str, Mapping[str, Row]] = {
     "ARL-CNN.ipynb": classification.ROWS,
     "Segmentation.ipynb": segmentation.ROWS,
 }
+# What a baseline takes from a profile's recipe, and from the run beside which it is made: which
+# images it learns from. All else in a recipe is about training.
+_IMAGES = ("train_list", "select_on", "train_images", "stored_size", "image_size")
+BASELINES_TAKE = ("train_list", "select_on", "fold", "allow_missing")
 
 
 def profiles(name: str) -> tuple[str, ...]:
@@ -54,6 +62,11 @@ def profiles(name: str) -> tuple[str, ...]:
 def check_notebook(name: str, notebook: str) -> None:
     """ValueError for a row that this notebook does not train, naming the one that does."""
     own = TRAINED_BY[notebook]
+    if name in BASELINES:
+        raise ValueError(
+            f"row {name!r} is a baseline, for which nothing is trained: python reproduce.py {name} "
+            f"makes it, and so do the evaluations; the rows of {notebook} are {', '.join(own)}."
+        )
     for other, rows in TRAINED_BY.items():
         if rows is not own and str(name).strip().lower() in rows:
             raise ValueError(
@@ -79,7 +92,10 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
     for override in overrides:
         _check("field", override, [entry.name for entry in fields(ROWS[name])])
     given = {key: value for key, value in overrides.items() if value is not None}
-    changes = table.RECIPES[profile] | table.EXCEPTIONS.get((profile, name), {}) | given
+    recipe = table.RECIPES[profile]
+    if name in BASELINES:
+        recipe = {key: value for key, value in recipe.items() if key in _IMAGES}
+    changes = recipe | table.EXCEPTIONS.get((profile, name), {}) | given
     if changes.get("fold") is not None:
         changes = changes | {"select_on": "fold", "keep": "last"} | given
     if changes.get("encoder_from", "none") != "none" and "weights" not in given:
@@ -100,6 +116,20 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
         if changes.get("views") == 8 and "views" not in given and not square:
             changes["views"] = 4  # quarter turns are for squares
     return changed(ROWS[name], profile=profile, **changes)
+
+
+def of_task(task: Task) -> dict[str, Row]:
+    """The experiments of a task by name, its baselines last."""
+    return {name: row for name, row in ROWS.items() if row.task == task}
+
+
+def baselines_of(experiment: Row) -> list[Row]:
+    """The baselines of its task that learn from the same images as an experiment."""
+    same = {name: getattr(experiment, name) for name in (*BASELINES_TAKE, "seed")}
+    if experiment.train_list == "patches":  # crops of the official images
+        same["train_list"] = "official"
+    names = [name for name, row in BASELINES.items() if row.task == experiment.task]
+    return [get(name, experiment.profile, **same) for name in names]
 
 
 def check(rows: Iterable[Row], **overrides: Any) -> None:
@@ -132,7 +162,7 @@ def task_of(settings: Mapping[str, Any]) -> Task:
 
 def _table(name: str) -> ModuleType:
     """The module that holds the row."""
-    return segmentation if name in segmentation.ROWS else classification
+    return segmentation if ROWS[name].task == "masks" else classification
 
 
 def _check(what: str, name: Any, known: Any) -> None:

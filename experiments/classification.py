@@ -1,5 +1,6 @@
 """The classification rows, what each profile makes of them, and the published numbers."""
 
+from dataclasses import replace
 from typing import Any
 
 from experiments.row import ClassificationRow as Row
@@ -69,8 +70,24 @@ _ROWS = (
     Row("4-2", "Ablation of 1-3: the other softmax (in 'coursework' over positions)", "arl14",
         attention="channel"),
 )
-# fmt: on
 ROWS = {row.name: row for row in _ROWS}
+
+# What is known without a trained network, by `utils.evaluation.baselines`; run once, cheaply.
+_BASELINES = (
+    Row("0-1", "Majority class: the frequencies of the classes", "majority"),
+    Row("0-2", "Age and sex alone, by logistic regression", "age_sex"),
+    Row("0-3", "Size and colour of the lesion's mask, by logistic regression", "mask_colour"),
+    Row("0-4", "Frozen EfficientNet-Lite0, the whole image", "lite0_whole", weights="imagenet"),
+    Row("0-5", "Frozen EfficientNet-Lite0, the lesion under a box of constant size", "lite0_boxed",
+        weights="imagenet"),
+    Row("0-6", "Frozen EfficientNet-Lite0, all but the lesion hidden", "lite0_lesion",
+        weights="imagenet"),
+)
+# fmt: on
+BASELINES = {
+    row.name: replace(row, class_weights=None, image_size=160, views=1, epochs=1, keep="last")
+    for row in _BASELINES
+}
 
 # Rows that train the same network in the same way; the later one is run as the earlier.
 SAME_RUN = {"2-4": "1-3"}

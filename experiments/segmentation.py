@@ -1,5 +1,6 @@
 """The segmentation rows, what each profile makes of them, and the published numbers."""
 
+from dataclasses import replace
 from typing import Any
 
 from experiments.row import Published, SegmentationRow
@@ -54,6 +55,16 @@ _ROWS = (
 )
 # fmt: on
 ROWS = {row.name: row for row in _ROWS}
+
+# What is known without a trained network, by `utils.evaluation.mask_baselines`.
+_BASELINES = (
+    SegmentationRow("seg-0-1", "Otsu's threshold on the blue channel, image by image", "otsu"),
+    SegmentationRow("seg-0-2", "The mean training mask, the same for every image", "mean_mask"),
+)
+BASELINES = {
+    row.name: replace(row, epochs=1, keep="last", clean_up=row.network == "otsu")
+    for row in _BASELINES
+}
 
 # The row that a row is compared with, as its question says; seg-6 with the plain one.
 AGAINST = {

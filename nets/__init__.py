@@ -4,8 +4,8 @@ A network takes images (B, 3, H, W), uint8 0..255 or floating 0..1, and normalis
 learned attention weight is a parameter named `*alpha`. Its `start` says what it starts from.
 A classifier gives logits (B, num_classes); besides, `features(images)` gives its five maps of
 stride 2 to 32 and `feature_channels` their channels.
-A segmenter gives logits (B, num_classes, H, W) for any H and W. With num_classes=1, as in all
-rows, the sigmoid of a pixel's logit is its probability of lesion.
+A segmenter gives logits (B, num_classes, H, W) for any H and W, also one that is not trained. With
+num_classes=1, as in all rows, the sigmoid of a pixel's logit is its probability of lesion.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from torch import nn
 
 from nets.arl import ARLNet
 from nets.arl_unet import ARLUNet
+from nets.baselines import MeanMask, Otsu
 from nets.loading import load
 from nets.res_unet import ResUNet
 from nets.resnet import DEPTHS, ResNet
 from nets.unet import UNet
 from nets.weights import WeightsError, locate
 
-__all__ = ["CLASSIFIERS", "NETS", "SEGMENTERS", "WeightsError", "build", "options"]
+__all__ = ["CLASSIFIERS", "NETS", "SEGMENTERS", "UNTRAINED", "WeightsError", "build", "options"]
 
 # A text names a class whose file imports timm, which takes as long as torch: loaded when used.
 CLASSIFIERS: dict[str, Callable[..., nn.Module] | str] = {
@@ -47,7 +48,8 @@ SEGMENTERS: dict[str, Callable[..., nn.Module] | str] = {
     "lite1_unet": "nets.smp_unet:Lite1UNet",
     "lite2_unet": "nets.smp_unet:Lite2UNet",
 }
-NETS = CLASSIFIERS | SEGMENTERS
+UNTRAINED: dict[str, Callable[..., nn.Module]] = {"otsu": Otsu, "mean_mask": MeanMask}
+NETS = CLASSIFIERS | SEGMENTERS | UNTRAINED
 
 
 def options(name: str) -> list[str]:

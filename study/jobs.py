@@ -12,7 +12,7 @@ State = Literal["waiting", "running", "done", "failed"]
 
 @dataclass(frozen=True)
 class Job:
-    """A notebook, its parameters, and the folder it works in.
+    """A notebook (or the script of the baselines), its parameters, and the folder it works in.
 
     epochs and score are those of a training: the number of epochs, and the column of `history.csv`
     by which one is chosen. after names jobs that must be done first.

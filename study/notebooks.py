@@ -1,6 +1,10 @@
-"""The notebooks of each task, and how one is executed by papermill into a folder."""
+"""The notebooks of each task, and how one is executed by papermill into a folder.
+
+Baselines have no notebook: a script makes them.
+"""
 
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -30,10 +34,11 @@ EVALUATION: dict[Task, Path] = {
     "labels": NOTEBOOKS / "Evaluation-Cls.ipynb",
     "masks": NOTEBOOKS / "Evaluation-Seg.ipynb",
 }
+BASELINES = Path("baselines.py")  # stands for a notebook in a job
 
 
 class CellError(Exception):
-    """A cell of a notebook failed; the text is its error."""
+    """A cell of a notebook, or a script, failed; the text is its error."""
 
 
 @cache
@@ -49,6 +54,19 @@ def check_parameters(notebook: Path, parameters: Mapping[str, object]) -> None:
         raise ValueError(
             f"{notebook.name} has no parameter {', '.join(unknown)}; it has {', '.join(names)}."
         )
+
+
+def run_baselines(parameters: Mapping[str, object]) -> None:
+    """Make a baseline, by the parameters that a training notebook would have. CellError."""
+    given = {key: value for key, value in parameters.items() if value not in (None, False)}
+    row = str(given.pop("experiment"))
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+    options = [option.removesuffix("=True") for option in options]
+    command = [sys.executable, "-m", BASELINES.stem, row, *options]
+    done = subprocess.run(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True, check=False)
+    sys.stderr.write(done.stderr)
+    if done.returncode:
+        raise CellError((done.stderr.strip().splitlines() or ["it ended without a word"])[-1])
 
 
 def run_notebook(notebook: Path, folder: Path, parameters: dict[str, object]) -> None:

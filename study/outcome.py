@@ -6,7 +6,7 @@ from pathlib import Path
 
 import experiments
 from study.jobs import Job, State
-from study.notebooks import EVALUATION, TRAINING
+from study.notebooks import BASELINES, EVALUATION, TRAINING
 from study.plan import Plan
 from utils import evaluation, logger
 from utils.system import errors
@@ -62,12 +62,17 @@ class Outcome:
         return self._on_disk()[1]
 
     def evaluations(self, states: Mapping[Job, State]) -> list[Job]:
-        """The evaluation of each task, once none of its trainings is left."""
+        """The evaluation of each task, once none of its trainings and no baseline is left.
+
+        A baseline is evaluated as a run only where no network was; else it is what these beat.
+        """
         left = {job.notebook for job, state in states.items() if state in ("waiting", "running")}
         jobs, runs = [], self.runs(states).values()
         for task, notebook in EVALUATION.items():
             of_task = [run for run in runs if experiments.task_of(run.config["row"]) == task]
-            if of_task and TRAINING[task] not in left:
+            trained = [r for r in of_task if r.config["row"]["name"] not in experiments.BASELINES]
+            of_task = trained or of_task
+            if of_task and not left.intersection((TRAINING[task], BASELINES)):
                 name = f"{notebook.stem.lower()}-{self.split}"
                 parameters = {
                     "data_dir": str(self.data_dir),

@@ -12,7 +12,7 @@ from typing import Any
 
 import experiments
 from study.jobs import Job
-from study.notebooks import TRAINING, check_parameters
+from study.notebooks import BASELINES, TRAINING, check_parameters
 from study.standing import likeness, measured, standing
 from utils import data, logger, model
 from utils.system import errors, project, values
@@ -144,7 +144,7 @@ class _Planner:
         }
         return Job(
             experiment.folder(),
-            TRAINING[experiment.task],
+            BASELINES if experiment.name in experiments.BASELINES else TRAINING[experiment.task],
             folder,
             parameters | dict(changes),
             experiment.epochs,
@@ -216,6 +216,8 @@ def _changes(name: str, overrides: Sequence[Override]) -> dict[str, Any]:
             "--seeds and --resume."
         )
     check_parameters(TRAINING[experiments.ROWS[name].task], changes)
+    if name in experiments.BASELINES:  # the others are about training
+        return {key: changes[key] for key in experiments.BASELINES_TAKE if key in changes}
     return changes
 
 

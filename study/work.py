@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from study.jobs import Job
-from study.notebooks import CellError, run_notebook
+from study.notebooks import BASELINES, CellError, run_baselines, run_notebook
 
 STOPPED = 130  # the exit status after Ctrl-C
 
@@ -35,7 +35,10 @@ def main(arguments: list[str] | None = None) -> None:
 def execute(file: Path) -> None:
     """Execute the job in a file. Raises CellError where a cell fails."""
     job = Job.load(file)
-    run_notebook(job.notebook, job.folder, job.parameters)
+    if job.notebook == BASELINES:
+        run_baselines(job.parameters)
+    else:
+        run_notebook(job.notebook, job.folder, job.parameters)
 
 
 def _end_with_parent() -> None:

@@ -81,6 +81,7 @@ class Study:
     images: pd.DataFrame | None = None  # as `data.read` gives them
     problem: str = ""  # why there are none
     same: Mapping[str, str] = field(default_factory=dict)  # what stands for the same run
+    baselines: Sequence[Entry] = ()  # what is to be beaten
 
     @property
     def synthetic(self) -> bool:
@@ -90,6 +91,12 @@ class Study:
     def where(self) -> str:
         """The images that are reported, in words."""
         return f"{self.split} split of {self.data}"
+
+    @property
+    def with_baselines(self) -> list[Entry]:
+        """The runs, then the baselines that are none of them."""
+        names = {entry.name for entry in self.entries}
+        return [*self.entries, *(one for one in self.baselines if one.name not in names)]
 
     @property
     def rows(self) -> dict[str, list[Entry]]:

@@ -25,14 +25,19 @@ def summary(
     tests: Sequence[PairedTest],
     failed: Sequence[str],
     links: Sequence[tuple[str, str]],
+    baselines: str = "",
 ) -> Section:
-    """What was run on which data, the three main statements, and what is missing."""
+    """What was run on which data, the main statements, and what is missing.
+
+    baselines is the sentence on what the rows do not beat.
+    """
     blocks: list[Block] = [Text(_what_ran(study))]
     if study.synthetic:
         words = "The data are synthetic: the numbers show that everything works, nothing else."
         blocks.append(Text(words, strong=True))
     blocks += map(Text, (*_optimistic(study), *_random_weights(study), *_same_runs(study)))
     statements = [_best(study), _beside_published(lines), _between_rows(study, tests)]
+    statements.append(baselines)
     blocks += [Text("What can be said", strong=True), Items([s for s in statements if s])]
     if failed:
         blocks += [Text("Not on this page", strong=True), Items(failed)]

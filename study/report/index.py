@@ -14,8 +14,9 @@ import pandas as pd
 
 import experiments
 from study.report import tables
+from study.report.baselines import beyond, folders_of, known, not_beyond
 from study.report.compare import Against, beside_published
-from study.report.entries import Study, by_task, read
+from study.report.entries import Entry, Study, by_task, read
 from study.report.findings import summary
 from study.report.page import render
 from study.report.pairs import PairedTest, paired_tests
@@ -50,15 +51,18 @@ def write(
     study = _study(runs, data_dir, split, same or {})
     lines = beside_published(study)
     tests, left_out = paired_tests(study.rows, experiments.AGAINST, study.same)
+    beside, not_beside = beyond(study)
+    said = not_beyond(beside)
     sections = [
-        summary(study, lines, tests, failed, _copied(pages or {}, output)),
+        summary(study, lines, tests, failed, _copied(pages or {}, output), said),
+        known(study, beside, not_beside),
         published(study, lines),
         paired(study, tests, left_out),
         *(section(study) for section in (forest, curves, galleries)),
         attention(study, tests),
         *(section(study) for section in (trust, record, cost)),
     ]
-    write_table(output / "results.csv", tables.results(study.entries, split))
+    write_table(output / "results.csv", tables.results(study.with_baselines, split))
     write_atomic(output / "results.tex", tables.latex(_printed(study, lines, tests)))
     title = f"Skin lesion study: {study.data}, {split} split"
     lead = "Every score with its 95 % interval; made from the folders that the runs left."
@@ -84,9 +88,22 @@ def _study(
         images = data.read(data_dir)
     except (errors.DataError, OSError) as error:
         problem = str(error)
-    entries = [read(name, run, split, called) for name, run in runs.items()]
+    given = [read(name, run, split, called) for name, run in runs.items()]
+    # Without a network the baselines are what there is to report.
+    entries = [entry for entry in given if entry.row not in experiments.BASELINES] or given
+    baselines = _baselines(entries, split, called)
     rows = {run.rpartition("-s")[0]: other.rpartition("-s")[0] for run, other in same.items()}
-    return Study(entries, split, data.note(data_dir), images, problem, rows)
+    return Study(entries, split, data.note(data_dir), images, problem, rows, baselines)
+
+
+def _baselines(entries: Sequence[Entry], split: str, called: str) -> list[Entry]:
+    """The finished baselines beside the runs, scored on this split."""
+    folders = {path: path.name for entry in entries for path in folders_of(entry)}
+    return [
+        read(name, logger.RunFolder(path), split, called)
+        for path, name in sorted(folders.items())
+        if (path / f"scores-{split}.json").is_file()
+    ]
 
 
 def _printed(
@@ -94,7 +111,7 @@ def _printed(
 ) -> dict[str, pd.DataFrame]:
     """The tables of results.tex by caption."""
     printed = {}
-    for task, entries in by_task(study.entries).items():
+    for task, entries in by_task(study.with_baselines).items():
         scores = tables.official(entries)
         if not scores.empty:
             caption = f"{TASKS[task].plural}, official scores, {study.where}, 95 % intervals"

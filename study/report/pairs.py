@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -103,6 +104,19 @@ def _pair(first: Sequence[Entry], second: Sequence[Entry]) -> list[PairedTest]:
     test = partial(PairedTest, first[0].row, second[0].row, task, tuple(seeds))
     sides = ([results[seed] for seed in seeds] for results in by_seed)
     return (_of_masks if task == "masks" else _of_labels)(test, *sides)
+
+
+def against_baseline(runs: Sequence[Entry], baselines: Sequence[Entry]) -> list[PairedTest]:
+    """The differences between the runs of an experiment and those of a baseline, seed by seed.
+
+    The score that ranks first, then the AUC of each class. Where only one baseline is there, it
+    stands beside each seed. OtherImagesError as in `paired_difference`.
+    """
+    of_seed = {entry.seed: entry for entry in baselines}
+    last = baselines[-1]
+    beside = [replace(of_seed.get(run.seed, last), config=run.config) for run in runs]
+    named = [test._replace(other=last.row) for test in _pair(runs, beside)]
+    return [test for test in named if test.test in ("bootstrap", "DeLong")]
 
 
 def _of_labels(test: Callable[..., PairedTest], *sides: list[pd.DataFrame]) -> list[PairedTest]:

@@ -97,7 +97,7 @@ def paired(study: Study, tests: Sequence[PairedTest], left_out: Sequence[str]) -
 def forest(study: Study) -> Section:
     """Forest plots of the main scores of all runs."""
     blocks: list[Block] = []
-    for task, entries in by_task(e for e in study.entries if e.scores).items():
+    for task, entries in by_task(e for e in study.with_baselines if e.scores).items():
         kind = TASKS[task].plural
         scores = {entry.name: entry.scores for entry in entries}
         recipes = {entry.name: entry.recipe for entry in entries if entry.recipe}

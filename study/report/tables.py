@@ -153,6 +153,11 @@ def paired(tests: Sequence[PairedTest]) -> pd.DataFrame:
     )
 
 
+def difference(test: PairedTest) -> str:
+    """First minus second of a test, with its interval."""
+    return within(test.first - test.second, test.low, test.high, sign=True)
+
+
 def latex(tables: Mapping[str, pd.DataFrame]) -> str:
     """booktabs tables, each under its caption, every cell escaped; ready to be put into a text."""
     parts = ["% needs \\usepackage{booktabs,longtable}\n{\\footnotesize\n"]

@@ -1,10 +1,13 @@
+from . import baselines as baselines
 from . import calibration as calibration
 from . import conventions as conventions
 from . import curves as curves
 from . import ensembles as ensembles
 from . import full_size as full_size
 from . import intervals as intervals
+from . import label_baselines as label_baselines
 from . import labels as labels
+from . import mask_baselines as mask_baselines
 from . import masks as masks
 from . import operating as operating
 from . import paired as paired

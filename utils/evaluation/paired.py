@@ -5,7 +5,7 @@ the same resamples of images, so that this cancels out. For the AUCs of one clas
 formula, which agrees for many images: `significance.delong_test`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -199,6 +199,28 @@ def mask_differences(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             "better on": f"{better} of {len(base)} images",
         }
     return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def beyond(
+    tables: Mapping[str, pd.DataFrame],
+    baselines: Mapping[str, Mapping[str, pd.DataFrame]],
+    differences: Callable[[Mapping[str, pd.DataFrame]], pd.DataFrame],
+    knows: Mapping[str, str],
+) -> pd.DataFrame:
+    """What each run knows that its baselines do not: run minus baseline, on the same images.
+
+    tables: results by the run's name; baselines: those of its baselines by their run's name;
+    differences is `label_differences` or `mask_differences`; knows says in words what a baseline
+    knows, by its experiment. Indexed by run and baseline.
+    """
+    lines = {}
+    for run, of_run in baselines.items():
+        for baseline, theirs in of_run.items():
+            difference = differences({baseline: theirs, run: tables[run]}).loc[run].to_dict()
+            words = next(words for name, words in knows.items() if baseline.startswith(f"{name}-"))
+            lines[run, baseline] = difference | {"the baseline": words}
+    index = pd.MultiIndex.from_tuples(list(lines), names=["run", "baseline"])
+    return pd.DataFrame(list(lines.values()), index)
 
 
 def _signed(difference: Difference) -> str:

@@ -54,7 +54,9 @@ def mask_scores(
 def _write(
     run: RunFolder, split: str, about: dict[str, Any], scores: dict[str, Any]
 ) -> dict[str, Any]:
-    content = about | {"selected_on": run.config.get("row", {}).get("select_on", "")} | scores
+    row = run.config.get("row", {})
+    chosen = row.get("keep", "best") == "best"  # else the last epoch is kept, whatever it scored
+    content = about | {"selected_on": row.get("select_on", "") if chosen else ""} | scores
     run.save_json(f"scores-{split}.json", content)
     return content
 

@@ -28,8 +28,9 @@ _MASK = re.compile(r".+_segmentation\.png")
 _PAGE = re.compile(rf"evaluation-(cls|seg)-{_PART}\.html")
 _RUN = ("config.json", "last.pt", "best.safetensors", "history.csv", "timing.csv", "run.log",
         "run.ipynb", "run.html", "figures")  # fmt: skip
-_EVALUATION = ("scores.csv", "differences.csv", "calibration.csv", "operating-points.csv",
-               "read-off.csv", "decision-curves.csv", "subgroups.csv")  # fmt: skip
+_EVALUATION = ("scores.csv", "differences.csv", "baselines.csv", "calibration.csv",
+               "operating-points.csv", "read-off.csv", "decision-curves.csv",
+               "subgroups.csv")  # fmt: skip
 # `write_atomic` writes to `.<name>.<eight characters>.tmp`, and renames it at the end.
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.tmp")
 _FIGURE = re.compile(

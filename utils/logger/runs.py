@@ -5,7 +5,7 @@ A run is named by its folder, or by what the folder is called under `model/<set>
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,21 +34,23 @@ def find(
     models: Path = MODELS,
     notebook: str = "ARL-CNN.ipynb",
     elsewhere: Mapping[str, Iterable[str]] | None = None,
+    unasked: Iterable[str] = (),
 ) -> dict[str, RunFolder]:
     """The requested finished runs by their shortest unambiguous names; by default all on this data.
 
     wanted is one name or several (a sequence, or separated by commas), or None for all finished
     runs of these experiments (by name) on the data set of data_dir, in their order, then by profile
     and seed. aliases maps experiments to the one they are trained as; notebook trains them;
-    elsewhere lists, by notebook, those that other notebooks evaluate. Folders that a restart moved
-    aside are skipped, and so are damaged runs unless they are named.
+    elsewhere lists, by notebook, those that other notebooks evaluate; unasked are experiments that
+    None leaves out, as baselines. Folders that a restart moved aside are skipped, and so are
+    damaged runs unless they are named.
     Raises RunError for a run that is missing, unfinished, damaged, of another kind or trained on
     other data; the message gives the command that makes it, or its notebook.
     """
     others = {name: other for other, theirs in (elsewhere or {}).items() for name in theirs}
     search = _Search(data_dir, experiments, aliases or {}, models, notebook, others)
     if wanted is None:
-        return _short(search.all_finished())
+        return _short(search.all_finished(set(unasked)))
     wanted = str(wanted) if type(wanted) is int else wanted  # papermill turns "31" into a number
     names = wanted.split(",") if isinstance(wanted, str) else wanted
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
@@ -97,17 +99,18 @@ class _Search:
         # A row's name stands for its whole runs; those of folds are named by their folders.
         self.names = {key: "" if _fold(run) else title(run) for key, run in self.runs.items()}
 
-    def all_finished(self) -> dict[str, RunFolder]:
-        """Every finished run; what cannot be read is skipped, and named."""
+    def all_finished(self, unasked: Collection[str] = ()) -> dict[str, RunFolder]:
+        """Every finished run but those of unasked; what cannot be read is skipped, and named."""
         finished = {}
-        for name, run in self.runs.items():
+        asked = {key: run for key, run in self.runs.items() if self.names[key] not in unasked}
+        for name, run in asked.items():
             try:
                 if run.finished and self.names[name]:
                     finished[name] = self.checked(run)
             except RunError as error:
                 say(f"skipped: {error}")
         if not finished:
-            begun = [self.command_of(run) for run in self.runs.values() if _readable(run)]
+            begun = [self.command_of(run) for run in asked.values() if _readable(run)]
             state = "none is finished; resume with" if begun else "Train one first:"
             raise RunError(
                 f"no finished run under {self.models / self.kind}-*. {state}\n    "

@@ -18,7 +18,7 @@ MODULES = sorted(
     [*PROJECT.glob("*.py"), *(f for name in PACKAGES for f in PROJECT.glob(f"{name}/**/*.py"))]
 )
 NOTEBOOKS = sorted(PROJECT.glob("*.ipynb"))
-OURS = {*PACKAGES, "prepare_data", "reproduce", "seg_main"}
+OURS = {*PACKAGES, "baselines", "prepare_data", "reproduce", "seg_main"}
 MAY_IMPORT = {
     "nets": {"nets"},
     "utils": {"utils"},
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "study": {"experiments", "study", "utils"},
     "reproduce": {"experiments", "study", "utils"},
     "seg_main": {"experiments", "study", "utils"},
+    "baselines": {"experiments", "nets", "utils"},
 }
 
 

@@ -43,9 +43,8 @@ def predictions(skill: float, seed: int, count: int = IMAGES, classes: int = 3) 
 
 def classifier(folder: Path, experiment: experiments.Row, skill: float = 1.0) -> RunFolder:
     """A finished run of a classifier, its test split of `IMAGES` images."""
-    blocks = (
-        BLOCKS if "alpha" in nets.options(experiment.network) and experiment.train_alpha else ()
-    )
+    takes = nets.options(experiment.network) if experiment.network in nets.NETS else ()
+    blocks = BLOCKS if "alpha" in takes and experiment.train_alpha else ()
     areas = {name: [0.6, 0.7] for name in ("auc_melanoma", "auc_seborrheic_keratosis", "auc_mean")}
     alphas = {f"α {name}": [0.001, 0.01 * (2 - place)] for place, name in enumerate(blocks)}
     run = _begun(folder, experiment, areas | alphas)

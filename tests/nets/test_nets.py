@@ -383,7 +383,7 @@ def test_unknown_names_options_and_counts(name: str, options: dict, message: str
         nets.build(name, **options)
 
 
-@pytest.mark.parametrize("name", slow_if_deep([*nets.NETS]))
+@pytest.mark.parametrize("name", slow_if_deep([*nets.CLASSIFIERS, *nets.SEGMENTERS]))
 def test_numbers_of_classes(name: str) -> None:
     """A segmenter has one logit a pixel unless told otherwise, a classifier three an image."""
     default, pixels = (1, (64, 32)) if name in nets.SEGMENTERS else (3, ())

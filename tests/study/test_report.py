@@ -17,15 +17,18 @@ import pytest
 import study_folders
 from PIL import Image
 
+import experiments
 from study import report
 from study.report import entries, figures, findings, pairs, sections
+from study.report import tables as tables_of_report
 from study.report.figures import gallery
 from utils import evaluation
+from utils.evaluation.paired import paired_difference
 from utils.logger.run import RunFolder
 from utils.system.project import PROJECT
 
 SECTIONS = (
-    *("summary", "published", "paired", "forest", "curves"),
+    *("summary", "baselines", "published", "paired", "forest", "curves"),
     *("cases", "attention", "trust", "record", "cost"),
 )
 OUT = Path("model", "report-test")
@@ -332,6 +335,46 @@ def test_empty_run_folders_without_data_leave_a_page(tmp_path: Path) -> None:
     assert "per-image-test.csv" in words
     assert "The images could not be counted: no ISIC 2017 data in" in page.texts["record"]
     assert tuple(t[1]["id"] for t in page.tags if t[0] == "section") == SECTIONS
+
+
+def test_rows_that_do_not_beat_age_and_sex_are_named(small: Path, demo_set: Path) -> None:
+    for name, skill in (("0-1", 0.0), ("0-2", 3.0)):  # more than the row has
+        experiment = experiments.get(name)
+        study_folders.classifier(small / "model" / f"{name}-s0", experiment, skill)
+    otsu = experiments.get("seg-0-1")
+    study_folders.segmenter(small / "model" / "seg-0-1-s0", otsu, skill=0.3)
+    # One of them is asked for, the others lie beside the runs.
+    names = ("1-3-s0", "seg-6-s0", "0-2-s0")
+    runs = {name: RunFolder(small / "model" / name) for name in names}
+    page = Page(report.write(runs, demo_set, "test").read_text(encoding="utf-8"))
+    tables = [pd.read_csv(small / "model" / n / "predictions-test.csv") for n in names[::2]]
+    difference = paired_difference(*tables, resamples=2000)
+    assert difference.high < 0
+    text = tables_of_report.within(*difference[:3], sign=True)
+    summary = " ".join(page.texts["summary"].split())
+    assert f"age and sex alone, without an image (row 0-2), 1 of 1 row: 1-3 (mean AUC {text})" in (
+        summary
+    )
+    assert "More than Otsu's threshold (row seg-0-1): seg-6." in summary
+    assert "1 classifier and 1 segmenter" in summary  # a baseline is no row that was trained
+    assert text in page.texts["baselines"]
+    for name in ("0-1: Majority", "0-2: Age", "seg-0-1: Otsu"):
+        assert name in page.texts["baselines"]
+    results = pd.read_csv(small / OUT / "results.csv")
+    assert set(results["run"]) == {*names, "0-1-s0", "seg-0-1-s0"}
+
+
+def test_baselines_alone_are_a_report_too(small: Path, demo_set: Path) -> None:
+    for name, skill in (("0-2", 0.5), ("0-4", 3.0)):
+        experiment = experiments.get(name)
+        study_folders.classifier(small / "model" / f"{name}-s0", experiment, skill)
+    runs = {name: RunFolder(small / "model" / name) for name in ("0-2-s0", "0-4-s0")}
+    page = Page(report.write(runs, demo_set, "test").read_text(encoding="utf-8"))
+    assert "More than age and sex alone, without an image (row 0-2): 0-4." in page.texts["summary"]
+
+
+def test_without_baselines_their_command_is_named(page: Page) -> None:
+    assert "python reproduce.py 0-1 0-2 0-3 0-4 0-5 0-6 seg-0-1" in page.texts["baselines"]
 
 
 def test_no_run_at_all_is_an_error(tmp_path: Path, demo_set: Path) -> None:

@@ -2,14 +2,16 @@
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import reproduce
-from study import executors, outcome, report, schedule
+from study import executors, notebooks, outcome, report, schedule, work
 from study.jobs import Job
 from utils import logger
 from utils.system import machine
@@ -83,7 +85,9 @@ def call(*arguments: str) -> int:
 HEAVY = {"torch", "pandas", "matplotlib", "papermill", "scipy", "sklearn"}
 
 
-@pytest.mark.parametrize("command", ["reproduce.py", "seg_main.py", "bench/__main__.py"])
+@pytest.mark.parametrize(
+    "command", ["reproduce.py", "seg_main.py", "baselines.py", "bench/__main__.py"]
+)
 def test_help_waits_for_nothing_heavy(command: str) -> None:
     code = (
         "import runpy, sys\nsys.argv[1:] = ['--help']\n"
@@ -126,6 +130,41 @@ def test_a_kind_is_evaluated_as_soon_as_none_of_it_is_left(study, demo_set) -> N
         "evaluation-cls-test",
     ]
     assert Trains.seen[-1].parameters["runs"] == [str(study[0]["folder"] / "1-3-s0")]
+
+
+def test_baselines_are_made_by_their_script_and_are_what_networks_are_beside(
+    study, demo_set
+) -> None:
+    rows, data_dir = ("0-2", "1-3", "seg-0-1"), str(demo_set)
+    assert call(*rows, "--data-dir", data_dir, "-p", "epochs", "3", "--jobs", "1") == 0
+    made, trained, of_masks = Trains.seen[:3]
+    assert (made.name, trained.name, of_masks.name) == ("0-2-s0", "1-3-s0", "seg-0-1-s0")
+    assert made.notebook == of_masks.notebook == Path("baselines.py")
+    assert (trained.parameters["epochs"], made.epochs) == (3, 1)
+    assert "epochs" not in made.parameters  # it is about training
+    folder = study[0]["folder"]
+    evaluated = {job.name: job.parameters["runs"] for job in Trains.seen[3:]}
+    assert evaluated == {
+        "evaluation-cls-test": [str(folder / "1-3-s0")],
+        "evaluation-seg-test": [str(folder / "seg-0-1-s0")],  # as no network is there
+    }
+    assert study[0]["runs"] == ["0-2-s0", "1-3-s0", "seg-0-1-s0"]
+
+
+def test_a_job_makes_a_baseline_or_says_why_it_cannot(demo_set, tmp_path, capsys) -> None:
+    parameters = {"experiment": "0-2", "profile": "demo", "data_dir": str(demo_set), "seed": 0}
+    parameters |= {"run_dir": str(tmp_path / "mine"), "resume": "auto", "fold": "2/3"}
+    job = Job("0-2-f2-s0", Path("baselines.py"), tmp_path / "mine", parameters)
+    work.execute(job.save(tmp_path / "job.json"))
+    assert (tmp_path / "mine" / "predictions-fold.csv").exists()
+    without = tmp_path / "data"
+    shutil.copytree(demo_set, without)
+    for file in without.glob("*metadata.csv"):
+        file.unlink()
+    parameters |= {"data_dir": str(without), "run_dir": str(tmp_path / "other")}
+    with pytest.raises(notebooks.CellError, match=r"0-2: age and sex are unknown in the split"):
+        work.execute(replace(job, parameters=parameters).save(tmp_path / "job.json"))
+    capsys.readouterr()
 
 
 def test_a_second_call_trains_nothing(study, demo_set, capsys) -> None:

@@ -148,7 +148,7 @@ def test_baselines_are_made_by_their_script_and_are_what_networks_are_beside(
         "evaluation-cls-test": [str(folder / "1-3-s0")],
         "evaluation-seg-test": [str(folder / "seg-0-1-s0")],  # as no network is there
     }
-    assert study[0]["runs"] == ["1-3-s0", "0-2-s0", "seg-0-1-s0"]
+    assert study[0]["runs"] == ["0-2-s0", "1-3-s0", "seg-0-1-s0"]
 
 
 def test_a_job_makes_a_baseline_or_says_why_it_cannot(demo_set, tmp_path, capsys) -> None:

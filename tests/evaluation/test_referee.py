@@ -81,7 +81,9 @@ def test_average_precision_is_the_referees(case):
 def test_the_real_predictions_are_those_of_the_validation_split():
     table = TABLES["real-150"]
     assert table["label"].value_counts().sort_index().tolist() == [30, 42, 78]
-    assert referee("real-150")["overall"] == pytest.approx(0.917, abs=5e-4)  # docs/history.md, row 3-1
+    assert referee("real-150")["overall"] == pytest.approx(
+        0.917, abs=5e-4
+    )  # docs/history.md, row 3-1
 
 
 # --- masks ---

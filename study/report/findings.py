@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+import experiments
 from study.report import tables as tables
 from study.report.compare import HIGHER, LOWER, NOT_SHOWN, UNDEFINED, Against, own_scores
 from study.report.entries import Entry, Study
@@ -95,7 +96,8 @@ def _random_weights(study: Study) -> list[str]:
     scratch = {
         row: runs[0].recipe
         for row, runs in study.rows.items()
-        if any(run.experiment and not run.experiment.get("weights") for run in runs)
+        if row not in experiments.BASELINES
+        and any(run.experiment and not run.experiment.get("weights") for run in runs)
         and not any(run.experiment.get("encoder_from") for run in runs)
     }
     lacking = [row for row, recipe in scratch.items() if recipe and recipe.weights]

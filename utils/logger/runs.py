@@ -198,11 +198,10 @@ class _Search:
         """The command that resumes a run."""
         row = {"profile": "", "seed": 0} | run.config["row"]
         if run.path.parent.parent == self.models:
-            if run.path.name == f"{row['name']}-s{row['seed']}":
-                return self.command(row["name"], row["profile"], row["seed"])
-            if fold := row.get("fold"):
+            whole = run.path.name == f"{row['name']}-s{row['seed']}"
+            if whole or row.get("fold"):
                 command = self.command(row["name"], row["profile"], row["seed"])
-                return f'{command} -p fold "{fold}"'
+                return command if whole else f'{command} -p fold "{row["fold"]}"'
             return f"the command that began it; its settings are in {run / 'config.json'}"
         return (
             f"papermill {self.notebook} out.ipynb -p experiment {row['name']} -p profile "
@@ -221,9 +220,9 @@ class _Search:
 
 def title(run: RunFolder) -> str:
     """The name of its row, or that of an ensemble."""
-    if not _readable(run) or not run.config:
+    config = run.config if _readable(run) else {}
+    if not config:
         return _row_and_seed(run.path.name)[0]
-    config = run.config
     return config.get("ensemble", {}).get("name") or config["row"].get("name", "")
 
 

@@ -72,8 +72,7 @@ def fit(
     given a function that turns an evaluation loader into predictions: predict(network, loader,
     precision), probabilities by default, pixel counts for a segmenter. The epoch with the highest
     experiment.select_score, or the last (experiment.keep), is kept in `best.safetensors`, and
-    loaded into the network at the end. With experiment.ema_decay it is the moving average of the
-    weights that is scored and kept.
+    loaded into the network at the end; with experiment.ema_decay, the mean of the weights.
 
     An interrupted run resumes where it stopped; a finished one is only loaded; one that stopped
     before its first checkpoint restarts from the network's initial weights, even where it is the
@@ -132,7 +131,8 @@ class _Training:
         devices.placed(self.network, self.device)
         decay = self.experiment.ema_decay
         self.average = Average(self.network, decay) if decay else None
-        self.scored = self.average.network if self.average else self.network
+        self.averaged = self.average.network if self.average else None
+        self.scored = self.averaged or self.network
         self.compiling = Compiling(self.network, self.run, self.experiment, self.device)
         self.loss.to(self.device)
         optimizer = make_optimizer(self.network, self.experiment)
@@ -171,8 +171,7 @@ class _Training:
         rate = learning_rate(self.experiment, done.epoch + done.batch / self.batches_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        numbers = (self.experiment.seed, done.epoch, done.batch)
-        share = mixing_share(self.experiment.mixup, *numbers)
+        share = mixing_share(self.experiment.mixup, self.experiment.seed, done.epoch, done.batch)
         self.steps.begin()
         with autocast(self.device, self.precision):
             images = mixed(batch["image"], share)
@@ -257,16 +256,15 @@ class _Training:
 
     def kept_epoch(self) -> int:
         """The epoch whose weights are kept so far."""
-        experiment = self.experiment
-        return kept_epoch(self.progress.history, experiment.select_score, experiment.keep)
+        rules = self.experiment.select_score, self.experiment.keep
+        return kept_epoch(self.progress.history, *rules)
 
     def save(self) -> None:
         """Write `last.pt`, then `history.csv` and `timing.csv` from what it holds."""
         self.read_losses()
         self.saved_at = time.monotonic()
-        average = self.average.network if self.average else None
-        state = (self.network, self.optimizer, self.progress, average)
-        save_checkpoint(self.run / "last.pt", *state)
+        path, state = self.run / "last.pt", (self.network, self.optimizer, self.progress)
+        save_checkpoint(path, *state, self.averaged)
         self.save_tables()
 
     def save_tables(self) -> None:
@@ -279,8 +277,8 @@ class _Training:
         clear_unfinished(self.run.path)
         path, say = self.run / "last.pt", self.run.say
         if path.exists():
-            average = self.average.network if self.average else None
-            done = self.progress = load_checkpoint(path, self.network, self.optimizer, average)
+            loaded = load_checkpoint(path, self.network, self.optimizer, self.averaged)
+            done = self.progress = loaded
             self.save_tables()  # the process may have been killed before it wrote them
             best = self.run / "best.safetensors"
             if done.history:

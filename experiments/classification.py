@@ -85,6 +85,9 @@ AGAINST = {
     "4-2": "1-3",
 }
 
+# Its scales with their weights 1:2:3:3, in training and for the nine crops of a test image.
+_AS_OFTEN = (0.2, 0.4, 0.4, 0.6, 0.6, 0.6, 0.8, 0.8, 0.8)
+
 RECIPES: dict[str, dict[str, Any]] = {
     "best": {},
     "paper": {
@@ -105,11 +108,15 @@ RECIPES: dict[str, dict[str, Any]] = {
         "train_list": "extended",
         "select_on": "validation",
         "stored_size": 512,
-        "patch_scales": (0.2, 0.4, 0.6, 0.8),
+        "patch_scales": _AS_OFTEN,
+        "patch_places": "centre",
+        "quarter_turns": False,
+        "view_scales": _AS_OFTEN,
         "colour": 0.0,
         "epochs": 100,
         "learning_rate": 1e-4,
         "weight_decay": 1e-2,
+        "decay": "all",
         "warmup_epochs": 0.0,
         "clip_norm": 0.0,
         "patience": 30,
@@ -131,6 +138,7 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 # What single rows change in a profile's recipe.
 _FROM_SCRATCH = ("1-3", "2-1", "2-2", "2-3", "2-4", "4-1", "4-2")
+_COURSEWORK_14 = {"network": "arl18", "weights": "imagenet"}
 EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     # From random weights: more epochs, a higher rate, and a size at which they take half an hour.
     **{
@@ -138,10 +146,10 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
         for name in _FROM_SCRATCH
     },
     **{("paper", name): {"learning_rate": 0.01} for name in _FROM_SCRATCH},
-    # What the coursework calls ARL-CNN14 is an ARL-CNN18 in its code.
-    **{("coursework", name): {"network": "arl18"} for name in _FROM_SCRATCH},
+    # What the coursework calls ARL-CNN14 is an ARL-CNN18 in its code, with ImageNet's weights.
+    **{("coursework", name): _COURSEWORK_14 for name in _FROM_SCRATCH},
     # Its baseline already has the softmax over channels.
-    ("coursework", "4-2"): {"network": "arl18", "attention": "spatial"},
+    ("coursework", "4-2"): {**_COURSEWORK_14, "attention": "spatial"},
     # That study cropped once, into a folder (`python prepare_data.py patches`).
     ("paper", "1-4"): {"train_list": "patches", "stored_size": 256, "patch_scales": (1.0,)},
     ("coursework", "1-4"): {"train_list": "official"},

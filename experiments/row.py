@@ -94,6 +94,7 @@ class Shared:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Annotated[float, between(1e-9, 100)] = 5e-4
     weight_decay: Annotated[float, between(0, 100)] = 0.05
+    decay: Literal["weights", "all"] = "weights"  # all: also biases, norms and α
     schedule: Literal["cosine", "halve-30", "constant"] = "cosine"
     warmup_epochs: Annotated[float, between(0, 100_000)] = 1.0
     clip_norm: Annotated[float, between(0, 1_000_000)] = 5.0
@@ -177,8 +178,16 @@ class ClassificationRow(Shared):
     class_weights: ClassWeights | None = (2.5, 2.5, 0.5)
     stored_size: Annotated[int, between(SMALLEST, LARGEST)] = 256  # px, side of the prepared images
     image_size: Annotated[int, between(SMALLEST, LARGEST)] = 224  # px, side of what it sees
-    patch_scales: Scales = (0.6, 0.7, 0.8, 0.9, 1.0)  # fractions of the stored side
+    # Fractions of the stored side; one that is listed twice is drawn twice as often.
+    patch_scales: Scales = (0.6, 0.7, 0.8, 0.9, 1.0)
+    # Small ones in the central part only, or 500 px of the original, times the scale, to move in.
+    patch_places: Literal["anywhere", "centre", "margin"] = "anywhere"
+    quarter_turns: bool = True  # of patches, besides flips
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.1  # of patches, up and down
+    shift: Annotated[float, between(0, 1)] = 0.1  # of patches, as a fraction of their side
     views: Annotated[int, between(1, 9)] = 9  # test views averaged for the final scores
+    view_scales: Scales | None = None  # views are crops at these; None: the nine fixed views
+    select_views: Annotated[int, between(1, 9)] = 1  # averaged to choose the epoch
     average: Literal["probabilities", "logits"] = "probabilities"  # over the views
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of the other classes
     select_score: str = "auc_mean"
@@ -191,10 +200,20 @@ class ClassificationRow(Shared):
                 f"image_size is {self.image_size}, larger than stored_size {self.stored_size}; "
                 "the network would see blown-up pixels. Raise stored_size too."
             )
+        if self.patch_places == "margin" and set(self.patch_scales) != {1.0}:
+            raise ValueError(
+                f"patch_places is 'margin' with patch_scales {list(self.patch_scales)}; such crops "
+                "are cut from the originals: use [1.0] and train_list='patches', or 'anywhere'."
+            )
+        most = max(self.views, self.select_views)
+        if self.view_scales and len(self.view_scales) < most:
+            raise ValueError(
+                f"view_scales are {list(self.view_scales)}, for {most} views; expected as many."
+            )
         if self.label_smoothing and self.loss != "cross_entropy":
             raise ValueError(
-                f"label_smoothing is {self.label_smoothing} with loss {self.loss!r}; expected 0, or "
-                "the loss 'cross_entropy'."
+                f"label_smoothing is {self.label_smoothing} with loss {self.loss!r}; expected 0, "
+                "or the loss 'cross_entropy'."
             )
         if self.loss != "binary":  # which refuses any
             _check_number(self.class_weights, self.num_classes)

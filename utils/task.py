@@ -37,9 +37,7 @@ class Functions(NamedTuple, Generic[E]):
 def _training_patches(
     experiment: Classification, prepared: Store, images: pd.DataFrame
 ) -> TrainingSet:
-    transform = data.patches.training_transform(
-        experiment.image_size, experiment.patch_scales, experiment.colour
-    )
+    transform = data.patches.transform_of(experiment)
     return data.TrainingPatches(prepared, images, transform, experiment.seed)
 
 

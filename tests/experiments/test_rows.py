@@ -58,7 +58,7 @@ def test_every_row_fits_what_it_is_made_of(name, profile):
     assert list(row.network_options(takes)) == takes
     logits, labels = torch.zeros(3, row.num_classes), torch.tensor([0, 1, 2])
     assert loss.build(row.loss, row.class_weights, row.gamma)(logits, labels) > 0
-    patches.training_transform(row.image_size, row.patch_scales, row.colour)
+    patches.transform_of(row)
     assert 0 < recipe.learning_rate(row, 0.5) <= row.learning_rate
     recipe.make_optimizer(torch.nn.Linear(2, 2), row)
     probabilities = np.full((6, row.num_classes), 1 / 3)
@@ -210,12 +210,16 @@ def test_a_row_is_compared_with_the_one_that_its_question_names():
 def test_coursework_is_as_its_code():
     for name in ("1-3", "2-1", "2-2", "2-3", "2-4"):
         row = get(name, "coursework")
-        assert (row.network, row.attention) == ("arl18", "channel")
+        assert (row.network, row.attention, row.weights) == ("arl18", "channel", "imagenet")
     row = get("1-1", "coursework")
     assert (row.network, row.attention, row.weights) == ("arl50", "channel", "imagenet")
     assert (row.optimizer, row.learning_rate, row.weight_decay) == ("adamw", 1e-4, 1e-2)
     assert (row.epochs, row.batch_size, row.patience) == (100, 32, 30)
     assert (row.train_list, row.select_on, row.image_size) == ("extended", "validation", 224)
+    scales = (0.2, *[0.4] * 2, *[0.6] * 3, *[0.8] * 3)
+    assert row.patch_scales == row.view_scales == scales
+    assert (row.patch_places, row.quarter_turns, row.zoom, row.shift) == ("centre", False, 0.1, 0.1)
+    assert (row.views, row.select_views, row.decay) == (9, 1, "all")
 
 
 def test_paper_is_as_published():

@@ -9,6 +9,7 @@ import torch
 from small_run import CONFIG, SmallNet, same_files, train
 from torch import nn
 
+from nets.arl import ARLNet
 from utils import model
 from utils.model import checkpoints, recipe, steps
 
@@ -135,3 +136,15 @@ def test_an_sgd_run_from_a_cpu_resumes_on_a_gpu(tmp_path: Path) -> None:
     network.fc.weight.grad = torch.full_like(before, float("nan"))
     new.step()
     assert torch.equal(network.fc.weight, before)
+
+
+@pytest.mark.parametrize("decay", ["weights", "all"])
+def test_which_parameters_decay(decay: str) -> None:
+    network = ARLNet(14, 3)
+    optimizer = recipe.make_optimizer(network, replace(CONFIG, decay=decay, weight_decay=0.3))
+    of = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert len(of) == len(list(network.parameters()))
+    for name, parameter in network.named_parameters():
+        plain = name.endswith(("bias", "alpha")) or ".bn" in name or name.startswith("bn")
+        other = plain or ".downsample.1." in name
+        assert of[id(parameter)] == (0.0 if other and decay == "weights" else 0.3), name

@@ -159,12 +159,12 @@ class TestMovingAverage:
         )
         ours = Average(network, 0.99)
         theirs.n_averaged += 1  # else its first call copies
-        for steps in range(3):
+        for step in range(3):
             rate = next(rates)
             with torch.no_grad():
                 for tensor in network.state_dict().values():
                     tensor.add_(1)
-            ours.update(steps)
+            ours.update(step)
             theirs.update_parameters(network)
         for name, mean in theirs.module.state_dict().items():
             if mean.is_floating_point():
@@ -191,7 +191,8 @@ class TestMovingAverage:
 def test_two_images_are_mixed_by_a_share_of_their_step_alone() -> None:
     shares = [steps.mixing_share(0.2, 0, 1, batch) for batch in range(2000)]
     assert shares == [steps.mixing_share(0.2, 0, 1, batch) for batch in range(2000)]
-    assert 0.5 <= min(shares) and max(shares) <= 1
+    assert min(shares) >= 0.5
+    assert max(shares) <= 1
     reference = np.random.default_rng(0).beta(0.2, 0.2, 20_000)
     assert np.mean(shares) == pytest.approx(np.maximum(reference, 1 - reference).mean(), abs=0.01)
     assert steps.mixing_share(0.0, 0, 1, 2) == 1.0

@@ -37,12 +37,16 @@ class Recipe:
 
     sides are those of the crop as fractions of the image's, zoom and shift (a fraction of the
     output's side) are drawn for each axis unless keep_ratio joins the zooms. colour is the greatest
-    relative change of brightness, contrast and saturation, in 4 of 5 images.
+    relative change of brightness, contrast and saturation, in 4 of 5 images. A side that is listed
+    twice is drawn twice as often. within are as many: the side of the central part of the image in
+    which a crop of that side lies, the whole image by default.
     """
 
     width: int
     height: int
     sides: tuple[float, ...] = (1.0,)
+    within: tuple[float, ...] = ()
+    quarter_turns: bool = True
     degrees: float = 0.0
     zoom: tuple[float, float] = (1.0, 1.0)
     keep_ratio: bool = False
@@ -64,9 +68,12 @@ def places(recipe: Recipe, drawn: np.ndarray, width: int, height: int) -> np.nda
 
     Both are (x, y) in px, whole numbers at the centres of pixels; the image is width × height.
     """
-    side = np.take(recipe.sides, _choice(drawn[:, 0], len(recipe.sides)))[:, None]
-    corner = drawn[:, 1:3] * (1 - side)
-    turn = TURNS[_choice(drawn[:, 3], len(TURNS) if recipe.width == recipe.height else 4)]
+    chosen = _choice(drawn[:, 0], len(recipe.sides))
+    side = np.take(recipe.sides, chosen)[:, None]
+    part = np.take(recipe.within or (1.0,) * len(recipe.sides), chosen)[:, None]
+    corner = (1 - part) / 2 + drawn[:, 1:3] * (part - side)
+    turns = len(TURNS) if recipe.quarter_turns and recipe.width == recipe.height else 4
+    turn = TURNS[_choice(drawn[:, 3], turns)]
     angle = np.deg2rad(_between(drawn[:, 4], -recipe.degrees, recipe.degrees))
     zoom = _between(drawn[:, 5:7], *recipe.zoom)
     if recipe.keep_ratio:

@@ -73,6 +73,8 @@ class Experiment(Protocol):
     @property
     def weight_decay(self) -> float: ...
     @property
+    def decay(self) -> str: ...  # which parameters: "weights" or "all"
+    @property
     def schedule(self) -> str: ...  # "cosine", "halve-30" or "constant"
     @property
     def warmup_epochs(self) -> float: ...
@@ -123,6 +125,18 @@ class Classification(Experiment, Protocol):
     def image_size(self) -> int: ...  # side of what the network sees
     @property
     def patch_scales(self) -> tuple[float, ...]: ...  # fractions of the stored side
+    @property
+    def patch_places(self) -> str: ...  # "anywhere", "centre" or "margin"
+    @property
+    def quarter_turns(self) -> bool: ...
+    @property
+    def zoom(self) -> float: ...
+    @property
+    def shift(self) -> float: ...
+    @property
+    def view_scales(self) -> tuple[float, ...] | None: ...  # of test crops; None: fixed views
+    @property
+    def select_views(self) -> int: ...  # averaged to choose the epoch
     @property
     def average(self) -> str: ...  # "probabilities" or "logits"
     @property

@@ -1,6 +1,6 @@
 """What one experiment is: a frozen row of settings, checked when it is made."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import field, fields
 from typing import Annotated, Any, Literal, Self
 
@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from experiments.allowed import STRICT, ClassWeights, Name, Scales, Sides, between, worded
+from utils.system.experiment import RENAMED
 from utils.system.fold import Fold
 from utils.system.size import LARGEST, SMALLEST, Size
 
@@ -54,6 +55,10 @@ def _studies(value: Any) -> Any:
     return tuple(Published(**study) if isinstance(study, dict) else study for study in value)
 
 
+def _renamed(name: str) -> Callable[[Any], Any]:
+    return lambda value: RENAMED[name].get(value, value) if isinstance(value, str) else value
+
+
 @worded
 @dataclass(frozen=True, config=STRICT)
 class Shared:
@@ -88,6 +93,7 @@ class Shared:
     colour: Annotated[float, between(0, 1)] = 0.2  # strength of the colour jitter
     # Parameter of the Beta distribution of shares in which two images are mixed; 0: not at all.
     mixup: Annotated[float, between(0, 100)] = 0.0
+    noise: Annotated[float, between(0, 1)] = 0.0  # Gaussian, its deviation for values 0 to 1
     # training
     epochs: Annotated[int, between(1, 100_000)] = 15
     batch_size: Annotated[int, between(2, 65_536)] = 32
@@ -227,12 +233,17 @@ class SegmentationRow(Shared):
     task: Literal["masks"] = "masks"
     encoder_from: Name | None = None  # a classification run, whose weights the encoder starts with
     depth: Literal[14, 18, 34, 50, 101, 152] = 18  # of the encoder of res_unet and arl_unet
-    loss: Literal["dice", "dice_cross_entropy", "dice_focal"] = "dice_cross_entropy"
+    loss: Literal["dice", "dice_cross_entropy", "dice_squared_cross_entropy", "dice_focal"] = (
+        "dice_cross_entropy"
+    )
+    augmentation: Literal["zoomed", "cropped"] = "zoomed"  # cropped: as the coursework did
     stored_size: Sides = Size(256, 256)  # of the prepared images
     image_size: Sides = Size(256, 256)  # of what the network sees
     batch_size: Annotated[int, between(2, 65_536)] = 16
-    # The coursework's crop drops border pixels.
-    test_image: Literal["whole", "centre crop"] = "whole"
+    # Of the coursework's middle the rest is neither seen nor scored in its convention.
+    test_image: Annotated[
+        Literal["whole", "middle", "unstretched crop"], BeforeValidator(_renamed("test_image"))
+    ] = "whole"
     views: int = 1  # test-time flips and turns: 1, 4 or 8
     threshold: Annotated[float, Field(ge=0, lt=1)] = 0.5  # above it a pixel is lesion
     clean_up: bool = False  # keep the largest component, and fill its holes

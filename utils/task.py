@@ -42,7 +42,7 @@ def _training_patches(
 
 
 def _training_masks(experiment: Segmentation, prepared: Store, images: pd.DataFrame) -> TrainingSet:
-    transform = data.masks.training_transform(experiment.image_size, experiment.colour)
+    transform = data.masks.transform_of(experiment)
     return data.TrainingMasks(prepared, images, transform, experiment.seed)
 
 

@@ -72,7 +72,7 @@ def training_transform(
             image_size,
             sides,
             within,
-            quarter_turns,
+            quarter_turns=quarter_turns,
             degrees=10,
             zoom=(1 - zoom, 1 + zoom),
             shift=shift,

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 from utils.system.size import Size
 
 Task = Literal["labels", "masks"]
+# Values of fields in older run folders, and what they are called now.
+RENAMED: dict[str, dict[Any, Any]] = {"test_image": {"centre crop": "unstretched crop"}}
 
 
 class Published(Protocol):
@@ -62,6 +64,8 @@ class Experiment(Protocol):
     def colour(self) -> float: ...  # strength of the jitter, 0 to 1
     @property
     def mixup(self) -> float: ...  # 0: none
+    @property
+    def noise(self) -> float: ...  # standard deviation, of values 0 to 1
     @property
     def epochs(self) -> int: ...
     @property
@@ -153,7 +157,9 @@ class Segmentation(Experiment, Protocol):
     @property
     def image_size(self) -> Size: ...  # width and height
     @property
-    def test_image(self) -> str: ...  # "whole" or "centre crop"
+    def test_image(self) -> str: ...  # "whole", "middle" or "unstretched crop"
+    @property
+    def augmentation(self) -> str: ...  # "zoomed" or "cropped"
     @property
     def threshold(self) -> float: ...  # of the probability, above which a pixel is lesion
     @property

@@ -18,6 +18,7 @@ _NETWORKS_OWN = (
     "train_alpha",
     "float32_sum",
     "depth",
+    "normalise",
 )  # of some networks only
 SEGMENTATION_VIEWS = (1, 4, 8)  # plain; flips; flips and quarter turns, of squares only
 
@@ -78,6 +79,8 @@ class Shared:
     alpha: Annotated[float, between(-1000, 1000)] = 0.001  # start value of every attention weight
     train_alpha: bool = True
     float32_sum: bool = True  # of attention blocks: in fp32, also inside bf16
+    # Colours by the mean and deviation of ImageNet, or of the crops of row 1-4's study.
+    normalise: Literal["imagenet", "lesions"] = "imagenet"
     # loss
     loss: str = ""
     class_weights: ClassWeights | None = None

@@ -133,7 +133,8 @@ def test_a_network_is_built_with_its_options():
     network = nets.build(frozen.network, 3, None, **options)
     alphas = [value for key, value in network.named_parameters() if key.endswith("alpha")]
     assert not any(alpha.requires_grad or alpha.item() for alpha in alphas)
-    assert get("1-2").network_options(nets.options("resnet50")) == {}
+    resnet = get("1-2").network_options(nets.options("resnet50"))
+    assert resnet == {"normalise": "imagenet"}
     assert list(get("1-3").network_options()) == nets.options("arl14")
 
 
@@ -164,6 +165,7 @@ def test_a_row_differs_from_what_it_is_compared_with_in_one_thing(profile):
 
     assert between("1-1", "1-2") == {"network"}
     assert between("1-1", "1-5") == {"network"}
+    assert between("1-4", "1-6") == {"network"}
     assert between("3-1", "3-2") == {"network"}
     assert between("2-1", "2-3") == {"loss"}
     assert between("2-2", "2-4") == {"loss"}
@@ -181,10 +183,26 @@ def test_ablations_differ_from_row_1_3_in_one_thing(profile):
 
 
 def test_melanoma_against_the_rest():
-    row = get("1-4", "paper")
-    assert (row.num_classes, row.average, row.select_score) == (1, "logits", "auc_melanoma")
-    assert (row.train_list, row.optimizer, row.learning_rate) == ("patches", "sgd", 1e-4)
-    assert row.patch_scales == (1.0,)  # the crops were cut before
+    for name in ("1-4", "1-6"):
+        row = get(name, "paper")
+        assert row == dataclasses.replace(get(name, "coursework"), profile="paper")
+        assert (row.num_classes, row.average, row.select_views) == (1, "logits", 9)
+        assert (row.select_score, row.select_on) == ("accuracy_melanoma", "validation")
+        assert (row.train_list, row.optimizer, row.learning_rate) == ("patches", "sgd", 1e-4)
+        assert (row.weight_decay, row.decay, row.schedule) == (1e-4, "all", "halve-30")
+        assert (row.patch_scales, row.patch_places) == ((1.0,), "margin")  # cut before
+        assert (row.normalise, row.weights, row.attention) == ("lesions", "imagenet", "channel")
+        assert (row.alpha, row.train_alpha) == (0.001, False)
+        assert sorted(row.view_scales or ()) == [*[0.2] * 2, *[0.4] * 2, *[0.6] * 2, *[0.8] * 2, 1]
+        assert get(name).select_score == "auc_melanoma"
+    options = row.network_options(nets.options("resnet50"))
+    network = nets.build("resnet50", 1, None, **options)
+    torch.testing.assert_close(
+        network.normalise.mean.flatten(), torch.tensor([0.708, 0.592, 0.547]), atol=1e-3, rtol=0
+    )
+    torch.testing.assert_close(
+        network.normalise.std.flatten(), torch.tensor([0.094, 0.111, 0.126]), atol=1e-3, rtol=0
+    )
 
 
 def test_same_run_is_run_once():
@@ -312,9 +330,9 @@ def test_a_row_describes_itself():
     ("name", "unused"),
     [
         ("1-2", {"attention", "alpha", "train_alpha", "float32_sum"}),
-        ("seg-1", {"attention", "alpha", "train_alpha", "float32_sum", "depth"}),
-        ("seg-4", {"attention", "alpha", "train_alpha", "float32_sum"}),
-        ("seg-5", set()),
+        ("seg-1", {"attention", "alpha", "train_alpha", "float32_sum", "depth", "normalise"}),
+        ("seg-4", {"attention", "alpha", "train_alpha", "float32_sum", "normalise"}),
+        ("seg-5", {"normalise"}),
     ],
 )
 def test_a_row_is_silent_about_what_its_network_does_not_have(name, unused):
@@ -332,8 +350,9 @@ def test_a_row_is_silent_about_what_its_network_does_not_have(name, unused):
 def test_every_published_number_says_what_it_was_trained_on():
     for name, row in ROWS.items():
         for study in row.published:
-            assert len(study.scores) == (4 if name == "1-4" else 8)
-            assert ("1320" in study.training_list) == (name != "1-4")
+            alone = name in ("1-4", "1-6")  # melanoma
+            assert len(study.scores) == (4 if alone else 8)
+            assert ("1320" in study.training_list) != alone
             assert "2000 official" in study.training_list
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from utils.data.augmentation import Augmentation, Recipe
+from utils.data.crops import MARGIN
 from utils.data.decode import resized
 from utils.data.loaders import LesionDataset, TrainingSet
 from utils.data.store import Store
@@ -24,7 +25,6 @@ VIEW_NAMES = (
 VIEWS = len(VIEW_NAMES)
 
 _CROP_SIDE = 0.8  # of the image, for the five cropped views
-MARGIN = 500  # px of the original, times the scale
 
 # Where a crop of scale s lies: the side of the central part that it stays in, as a fraction of a
 # side of the original of so many px.

@@ -7,7 +7,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from experiments.allowed import STRICT, ClassWeights, Name, Scales, Sides, between, worded
+from experiments.allowed import (
+    STRICT,
+    ClassWeights,
+    Name,
+    Scales,
+    Sides,
+    Texts,
+    between,
+    worded,
+)
 from utils.system.experiment import RENAMED
 from utils.system.fold import Fold
 from utils.system.size import LARGEST, SMALLEST, Size
@@ -40,6 +49,8 @@ class Published:
     scores: dict[str, float]
     training_list: str
     convention: Convention = "coursework"
+    # Scores that no counts of these images give when they are rounded as printed.
+    impossible: Texts = ()
 
 
 def _fold(text: str) -> str:
@@ -73,6 +84,8 @@ class Shared:
     published: Annotated[tuple[Published, ...], BeforeValidator(_studies)] = field(
         default=(), repr=False
     )
+    # What its study did and this profile does not: a sentence each (`experiments.deviations`).
+    deviations: Texts = field(default=(), repr=False)
     # network
     weights: Name | None = None  # "imagenet", a file, or None for from scratch
     attention: Literal["spatial", "channel"] = "spatial"  # softmax over positions or channels
@@ -160,15 +173,16 @@ class Shared:
         return {name: getattr(self, name) for name in takes if name in own}
 
     def describe(self, takes: Iterable[str]) -> str:
-        """The fields that this row uses, except the published numbers, one per line.
+        """The fields that this row uses, except the published numbers; then its deviations.
 
         takes: the options of its network, as in `network_options`.
         """
-        unused = {"published", *_NETWORKS_OWN} - self.network_options(takes).keys()
+        unused = {"published", "deviations", *_NETWORKS_OWN} - self.network_options(takes).keys()
         if "focal" not in self.loss:
             unused.add("gamma")
         names = [entry.name for entry in fields(self) if entry.name not in unused]
-        return "\n".join(f"{name:16} {getattr(self, name)}" for name in names)
+        lines = [f"{name:16} {getattr(self, name)}" for name in names]
+        return "\n".join([*lines, *(f"{'deviation':16} {text}" for text in self.deviations)])
 
     def folder(self) -> str:
         """`<row>-s<seed>` or `<row>-f<fold>-s<seed>`: the run's folder in its set and profile."""

@@ -20,6 +20,7 @@ from experiments import (
     SAME_RUN,
     SegmentationRow,
     classification,
+    deviations,
     get,
     restore,
     task_of,
@@ -42,7 +43,7 @@ def differences(one: Row, other: Row) -> set[str]:
     """Names of the fields in which two rows differ, but for those that only describe them."""
     fields = {field.name for field in dataclasses.fields(Row)}
     changed = {name for name in fields if getattr(one, name) != getattr(other, name)}
-    return changed - {"name", "question", "published"}
+    return changed - {"name", "question", "published", "deviations"}
 
 
 # --- every row can be run ---
@@ -321,7 +322,7 @@ def test_a_row_describes_itself():
     assert (said["name"], said["profile"], said["epochs"]) == ("1-3", "demo", "3")
     assert said["class_weights"] == "(2.5, 2.5, 0.5)"
     fields = {field.name for field in dataclasses.fields(Row)}
-    assert fields - set(said) == {"published", "gamma"}
+    assert fields - set(said) == {"published", "deviations", "gamma"}
     focal = get("2-1").describe(nets.options("arl14"))
     assert "\ngamma            2.0\n" in focal
 
@@ -354,6 +355,86 @@ def test_every_published_number_says_what_it_was_trained_on():
             assert len(study.scores) == (4 if alone else 8)
             assert ("1320" in study.training_list) != alone
             assert "2000 official" in study.training_list
+
+
+def possible(accuracy: float, sensitivity: float, specificity: float, positives: int) -> bool:
+    """Whether some counts of the 600 test images give all three, rounded to three digits.
+
+    All 117 × 483 of them are tried, as the package mlscorecheck does for one test set; it needs a
+    solver of 16 MB for what is not asked here.
+    """
+    found, left = np.mgrid[0 : positives + 1, 0 : 600 - positives + 1]
+    rates = (found + left) / 600, found / positives, left / (600 - positives)
+    printed = (accuracy, sensitivity, specificity)
+    near = [
+        np.abs(ours - theirs) < 0.0005 + 1e-9 for ours, theirs in zip(rates, printed, strict=True)
+    ]
+    return bool(np.logical_and.reduce(near).any())
+
+
+def test_published_numbers_that_no_counts_give_are_marked():
+    assert possible(0.865, 0.573, 0.936, 117)
+    assert not possible(0.865, 0.573, 0.937, 117)
+    marked = {}
+    for name, row in ROWS.items():
+        for study in row.published:
+            if study.convention == "coursework" or name in ("1-4", "1-6"):
+                for title, positives in (("melanoma", 117), ("seborrheic_keratosis", 90)):
+                    keys = [f"{title}_{k}" for k in ("accuracy", "sensitivity", "specificity")]
+                    if keys[0] in study.scores:
+                        fits = possible(*(study.scores[key] for key in keys), positives)
+                        assert fits == (not {*keys} & {*study.impossible}), study.source
+            if study.impossible:
+                marked[name] = study.impossible
+    assert marked == {"1-4": ("melanoma_specificity",)}
+    study = get("1-4").published[0]
+    assert int(453 / 483 * 1000) / 1000 == study.scores["melanoma_specificity"]  # cut, not rounded
+    assert round(453 / 483, 3) == 0.938
+    assert possible(0.850, 0.487, 0.938, 117)
+    assert "cut, not rounded" in study.source
+    assert "its weights were lost" in get("2-2").published[0].source
+
+
+# --- deviations ---
+
+
+def test_deviations_are_about_rows_that_there_are_and_said():
+    for profile, texts in deviations.TEXTS.items():
+        for names, said in texts.items():
+            assert {*names} <= {*EXPERIMENTS}, names
+            for name in names:
+                row = get(name, profile)
+                described = row.describe(nets.options(row.network))
+                for text in said:
+                    assert text in row.deviations
+                    assert f"\ndeviation        {text}" in described
+    for name, row in EXPERIMENTS.items():
+        if any(study.convention != "official" for study in row.published):
+            assert get(name, "best").deviations
+            assert get(name, "coursework").deviations
+        assert not get(name, "demo").deviations  # nothing published is shown there
+
+
+def test_the_readme_says_every_deviation_and_published_source():
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    for profile, texts in deviations.TEXTS.items():
+        for said in texts.values():
+            for text in said:
+                assert f"| `{profile}`" in readme
+                assert text in readme
+    for row in EXPERIMENTS.values():
+        for study in row.published:
+            words = study.source.replace("trained from scratch: its", "its")
+            assert f"| {words}" in readme or f"| {study.source}" in readme
+
+
+def test_older_settings_have_no_deviations():
+    settings = json.loads(json.dumps(dataclasses.asdict(get("2-2", "coursework"))))
+    del settings["deviations"]
+    for study in settings["published"]:
+        del study["impossible"]
+    old = restore(settings)
+    assert (old.deviations, old.published[0].impossible) == ((), ())
 
 
 # --- reproduce.py ---

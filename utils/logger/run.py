@@ -38,7 +38,7 @@ PACKAGES = ("torch", "torchvision", "accelerate", "albumentations", "opencv-pyth
 
 # What may differ between the two halves of a resumed run: none of it changes a result, but the
 # device, whose rounding does; a run may move to another machine.
-FREE_FIELDS = frozenset({"question", "published", "device", "workers", "loader"})
+FREE_FIELDS = frozenset({"question", "published", "deviations", "device", "workers", "loader"})
 
 # The types of entries in `config.json`, for code that reads them without the experiment.
 _KINDS: dict[str, Any] = {

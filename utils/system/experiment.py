@@ -25,6 +25,8 @@ class Published(Protocol):
     def training_list(self) -> str: ...
     @property
     def convention(self) -> str: ...  # "coursework", "official" or "unstated"
+    @property
+    def impossible(self) -> Sequence[str]: ...  # scores that no counts give, rounded as printed
 
 
 class Experiment(Protocol):
@@ -109,6 +111,8 @@ class Experiment(Protocol):
 
     @property
     def published(self) -> Sequence[Published]: ...
+    @property
+    def deviations(self) -> Sequence[str]: ...  # of the profile from what was published
 
     @classmethod
     def restore(cls, settings: dict[str, Any]) -> Self: ...  # of a run's `config.json`

@@ -3,7 +3,7 @@
     python prepare_data.py download                  images, masks, labels: about 12 GB
     python prepare_data.py verify                    every file, to its last byte
     python prepare_data.py prepare --sizes 256       decode once, for all later runs
-    python prepare_data.py patches                   the crops that row 1-4 (profile paper) needs
+    python prepare_data.py patches                   the crops of rows 1-4 and 1-6, as published
     python prepare_data.py extras --list LIST.csv    the further images of an enlarged list
 
 Each resumes where it was stopped, and does nothing if nothing is left to do. The exit status is 0
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     add("--sizes", nargs="+", type=_size, default=[Size(256, 256)], help=sizes)
     add("--train-list", choices=data.TRAIN_LISTS, default="official", help="default official")
 
-    add = _command(commands, "patches", cut_patches, "cut the crops of row 1-4")
+    add = _command(commands, "patches", cut_patches, "cut the crops of rows 1-4 and 1-6")
     side = "px of each crop; default 256"
     add("--side", type=_between(SMALLEST, LARGEST), default=256, help=side)
     add("--seed", type=_between(0, 2**32 - 1), default=0, help="another number, other crops")

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
-from experiments import classification, segmentation
+from experiments import classification, deviations, segmentation
 from experiments.classification import SAME_RUN
 from experiments.row import ClassificationRow, Published, SegmentationRow
 from utils.system.experiment import Task
@@ -115,6 +115,7 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
         square = not isinstance(seen, Size) or seen.width == seen.height
         if changes.get("views") == 8 and "views" not in given and not square:
             changes["views"] = 4  # quarter turns are for squares
+    changes = {"deviations": deviations.of(profile, name)} | changes
     return changed(ROWS[name], profile=profile, **changes)
 
 

@@ -50,6 +50,7 @@ Sides = Annotated[Size, PlainValidator(_size)]
 ClassWeights = Annotated[
     tuple[Annotated[float, Field(gt=0, le=1_000_000)], ...], BeforeValidator(_tuple)
 ]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_tuple)]
 Scales = Annotated[
     tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1), BeforeValidator(_tuple)
 ]

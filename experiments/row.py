@@ -1,13 +1,23 @@
 """What one experiment is: a frozen row of settings, checked when it is made."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import field, fields
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from experiments.allowed import STRICT, ClassWeights, Name, Scales, Sides, between, worded
+from experiments.allowed import (
+    STRICT,
+    ClassWeights,
+    Name,
+    Scales,
+    Sides,
+    Texts,
+    between,
+    worded,
+)
+from utils.system.experiment import RENAMED
 from utils.system.fold import Fold
 from utils.system.size import LARGEST, SMALLEST, Size
 
@@ -17,6 +27,7 @@ _NETWORKS_OWN = (
     "train_alpha",
     "float32_sum",
     "depth",
+    "normalise",
 )  # of some networks only
 SEGMENTATION_VIEWS = (1, 4, 8)  # plain; flips; flips and quarter turns, of squares only
 
@@ -38,6 +49,8 @@ class Published:
     scores: dict[str, float]
     training_list: str
     convention: Convention = "coursework"
+    # Scores that no counts of these images give when they are rounded as printed.
+    impossible: Texts = ()
 
 
 def _fold(text: str) -> str:
@@ -54,6 +67,10 @@ def _studies(value: Any) -> Any:
     return tuple(Published(**study) if isinstance(study, dict) else study for study in value)
 
 
+def _renamed(name: str) -> Callable[[Any], Any]:
+    return lambda value: RENAMED[name].get(value, value) if isinstance(value, str) else value
+
+
 @worded
 @dataclass(frozen=True, config=STRICT)
 class Shared:
@@ -67,12 +84,16 @@ class Shared:
     published: Annotated[tuple[Published, ...], BeforeValidator(_studies)] = field(
         default=(), repr=False
     )
+    # What its study did and this profile does not: a sentence each (`experiments.deviations`).
+    deviations: Texts = field(default=(), repr=False)
     # network
     weights: Name | None = None  # "imagenet", a file, or None for from scratch
     attention: Literal["spatial", "channel"] = "spatial"  # softmax over positions or channels
     alpha: Annotated[float, between(-1000, 1000)] = 0.001  # start value of every attention weight
     train_alpha: bool = True
     float32_sum: bool = True  # of attention blocks: in fp32, also inside bf16
+    # Colours by the mean and deviation of ImageNet, or of the crops of row 1-4's study.
+    normalise: Literal["imagenet", "lesions"] = "imagenet"
     # loss
     loss: str = ""
     class_weights: ClassWeights | None = None
@@ -88,12 +109,14 @@ class Shared:
     colour: Annotated[float, between(0, 1)] = 0.2  # strength of the colour jitter
     # Parameter of the Beta distribution of shares in which two images are mixed; 0: not at all.
     mixup: Annotated[float, between(0, 100)] = 0.0
+    noise: Annotated[float, between(0, 1)] = 0.0  # Gaussian, its deviation for values 0 to 1
     # training
     epochs: Annotated[int, between(1, 100_000)] = 15
     batch_size: Annotated[int, between(2, 65_536)] = 32
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Annotated[float, between(1e-9, 100)] = 5e-4
     weight_decay: Annotated[float, between(0, 100)] = 0.05
+    decay: Literal["weights", "all"] = "weights"  # all: also biases, norms and α
     schedule: Literal["cosine", "halve-30", "constant"] = "cosine"
     warmup_epochs: Annotated[float, between(0, 100_000)] = 1.0
     clip_norm: Annotated[float, between(0, 1_000_000)] = 5.0
@@ -150,15 +173,16 @@ class Shared:
         return {name: getattr(self, name) for name in takes if name in own}
 
     def describe(self, takes: Iterable[str]) -> str:
-        """The fields that this row uses, except the published numbers, one per line.
+        """The fields that this row uses, except the published numbers; then its deviations.
 
         takes: the options of its network, as in `network_options`.
         """
-        unused = {"published", *_NETWORKS_OWN} - self.network_options(takes).keys()
+        unused = {"published", "deviations", *_NETWORKS_OWN} - self.network_options(takes).keys()
         if "focal" not in self.loss:
             unused.add("gamma")
         names = [entry.name for entry in fields(self) if entry.name not in unused]
-        return "\n".join(f"{name:16} {getattr(self, name)}" for name in names)
+        lines = [f"{name:16} {getattr(self, name)}" for name in names]
+        return "\n".join([*lines, *(f"{'deviation':16} {text}" for text in self.deviations)])
 
     def folder(self) -> str:
         """`<row>-s<seed>` or `<row>-f<fold>-s<seed>`: the run's folder in its set and profile."""
@@ -177,8 +201,16 @@ class ClassificationRow(Shared):
     class_weights: ClassWeights | None = (2.5, 2.5, 0.5)
     stored_size: Annotated[int, between(SMALLEST, LARGEST)] = 256  # px, side of the prepared images
     image_size: Annotated[int, between(SMALLEST, LARGEST)] = 224  # px, side of what it sees
-    patch_scales: Scales = (0.6, 0.7, 0.8, 0.9, 1.0)  # fractions of the stored side
+    # Fractions of the stored side; one that is listed twice is drawn twice as often.
+    patch_scales: Scales = (0.6, 0.7, 0.8, 0.9, 1.0)
+    # Small ones in the central part only, or 500 px of the original, times the scale, to move in.
+    patch_places: Literal["anywhere", "centre", "margin"] = "anywhere"
+    quarter_turns: bool = True  # of patches, besides flips
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.1  # of patches, up and down
+    shift: Annotated[float, between(0, 1)] = 0.1  # of patches, as a fraction of their side
     views: Annotated[int, between(1, 9)] = 9  # test views averaged for the final scores
+    view_scales: Scales | None = None  # views are crops at these; None: the nine fixed views
+    select_views: Annotated[int, between(1, 9)] = 1  # averaged to choose the epoch
     average: Literal["probabilities", "logits"] = "probabilities"  # over the views
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0  # share of the other classes
     select_score: str = "auc_mean"
@@ -190,6 +222,16 @@ class ClassificationRow(Shared):
             raise ValueError(
                 f"image_size is {self.image_size}, larger than stored_size {self.stored_size}; "
                 "the network would see blown-up pixels. Raise stored_size too."
+            )
+        if self.patch_places == "margin" and set(self.patch_scales) != {1.0}:
+            raise ValueError(
+                f"patch_places is 'margin' with patch_scales {list(self.patch_scales)}; such crops "
+                "are cut from the originals: use [1.0] and train_list='patches', or 'anywhere'."
+            )
+        most = max(self.views, self.select_views)
+        if self.view_scales and len(self.view_scales) < most:
+            raise ValueError(
+                f"view_scales are {list(self.view_scales)}, for {most} views; expected as many."
             )
         if self.label_smoothing and self.loss != "cross_entropy":
             raise ValueError(
@@ -208,12 +250,17 @@ class SegmentationRow(Shared):
     task: Literal["masks"] = "masks"
     encoder_from: Name | None = None  # a classification run, whose weights the encoder starts with
     depth: Literal[14, 18, 34, 50, 101, 152] = 18  # of the encoder of res_unet and arl_unet
-    loss: Literal["dice", "dice_cross_entropy", "dice_focal"] = "dice_cross_entropy"
+    loss: Literal["dice", "dice_cross_entropy", "dice_squared_cross_entropy", "dice_focal"] = (
+        "dice_cross_entropy"
+    )
+    augmentation: Literal["zoomed", "cropped"] = "zoomed"  # cropped: as the coursework did
     stored_size: Sides = Size(256, 256)  # of the prepared images
     image_size: Sides = Size(256, 256)  # of what the network sees
     batch_size: Annotated[int, between(2, 65_536)] = 16
-    # The coursework's crop drops border pixels.
-    test_image: Literal["whole", "centre crop"] = "whole"
+    # Of the coursework's middle the rest is neither seen nor scored in its convention.
+    test_image: Annotated[
+        Literal["whole", "middle", "unstretched crop"], BeforeValidator(_renamed("test_image"))
+    ] = "whole"
     views: int = 1  # test-time flips and turns: 1, 4 or 8
     threshold: Annotated[float, Field(ge=0, lt=1)] = 0.5  # above it a pixel is lesion
     clean_up: bool = False  # keep the largest component, and fill its holes

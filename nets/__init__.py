@@ -20,7 +20,7 @@ from typing import Any
 from torch import nn
 
 from nets.arl import ARLNet
-from nets.arl_unet import ARLUNet
+from nets.arl_unet import ARLUNet, DeepARLUNet
 from nets.baselines import MeanMask, Otsu
 from nets.loading import load
 from nets.res_unet import ResUNet
@@ -44,6 +44,7 @@ SEGMENTERS: dict[str, Callable[..., nn.Module] | str] = {
     "dense_unet": "nets.smp_unet:DenseUNet",
     "res_unet": ResUNet,
     "arl_unet": ARLUNet,
+    "deep_arl_unet": DeepARLUNet,
     "lite_unet": "nets.smp_unet:LiteUNet",
     "lite1_unet": "nets.smp_unet:Lite1UNet",
     "lite2_unet": "nets.smp_unet:Lite2UNet",
@@ -69,7 +70,7 @@ def build(
         weights: None (random), "imagenet", or the path of a state dict (.pth, .safetensors); for a
             segmenter that of a classifier, from which its encoder takes its part.
         given: the network's options, for instance attention="channel" for the ARL family, or
-            depth=34 for res_unet and arl_unet.
+            depth=34 for res_unet, arl_unet and deep_arl_unet.
 
     Raises ValueError for an unknown name, option or number of classes, and WeightsError, before
     anything is built, for weights that are missing, damaged or do not fit.

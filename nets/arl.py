@@ -161,7 +161,7 @@ ARL_BLOCKS: dict[type[Block], type[Block]] = {
 
 
 class ARLNet(ResNet):
-    """ARL-CNN of any depth; the options are those of `Attention`, the same for every block."""
+    """ARL-CNN of any depth; options of `Attention`, the same for every block, and of `ResNet`."""
 
     def __init__(
         self,
@@ -172,6 +172,7 @@ class ARLNet(ResNet):
         alpha: float = 0.001,
         train_alpha: bool = True,
         float32_sum: bool = True,
+        normalise: str = "imagenet",
     ) -> None:
         kind, _ = DEPTHS[depth]
         block = partial(
@@ -181,4 +182,4 @@ class ARLNet(ResNet):
             train_alpha=train_alpha,
             float32_sum=float32_sum,
         )
-        super().__init__(depth, num_classes, block)
+        super().__init__(depth, num_classes, block, normalise=normalise)

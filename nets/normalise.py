@@ -14,6 +14,9 @@ from torch import Tensor, nn
 # Per channel, red green blue, for values 0..1: torchvision's and timm's documented settings.
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+# Of the crops that the re-implementation of row 1-4 trained on, as in its code.
+LESIONS = ((0.7079057, 0.59156483, 0.54687315), (0.09372108, 0.11136277, 0.12577087))
+NORMALISATIONS = {"imagenet": IMAGENET, "lesions": LESIONS}
 
 
 class Normalise(nn.Module):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nets.normalise import IMAGENET, Normalise
+from nets.normalise import NORMALISATIONS, Normalise
 
 
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
@@ -113,15 +113,24 @@ class ResNet(nn.Module):
         depth: a key of DEPTHS.
         num_classes: how many logits.
         block: makes a block from (in_channels, width, stride); the depth's own kind by default.
+        normalise: a key of NORMALISATIONS.
     """
 
     def __init__(
-        self, depth: int, num_classes: int = 3, block: Callable[..., Block] | None = None
+        self,
+        depth: int,
+        num_classes: int = 3,
+        block: Callable[..., Block] | None = None,
+        *,
+        normalise: str = "imagenet",
     ) -> None:
         super().__init__()
+        if normalise not in NORMALISATIONS:
+            expected = f"expected one of {list(NORMALISATIONS)}"
+            raise ValueError(f"got normalise={normalise!r}, {expected}")
         kind, counts = DEPTHS[depth]
         block = block or kind
-        self.normalise = Normalise(*IMAGENET)
+        self.normalise = Normalise(*NORMALISATIONS[normalise])
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)

@@ -31,6 +31,7 @@ ENCODERS = {
     "dense_unet": "densenet121",
     "res_unet": "resnet{depth}",
     "arl_unet": "arl{depth}",
+    "deep_arl_unet": "arl{depth}",
     "lite_unet": "lite0",
     "lite1_unet": "lite1",
     "lite2_unet": "lite2",
@@ -118,7 +119,7 @@ def locate(
 ) -> Path | None:
     """The file that `weights` (as in `nets.build`) means for network `name`; None for random ones.
 
-    depth is that of the encoder of res_unet and arl_unet; the other options of `build` are ignored.
+    depth is that of the encoder of a Res- or ARL-UNet; the other options of `build` are ignored.
     WeightsError where the file does not exist, is damaged, or cannot be fetched.
     """
     if weights is None:

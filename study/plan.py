@@ -154,7 +154,7 @@ class _Planner:
 
 def _trained(experiment: experiments.Row) -> tuple:
     """The fields that determine the training."""
-    words = {"name", "question", "published"}
+    words = {"name", "question", "published", "deviations"}
     names = [entry.name for entry in fields(experiment) if entry.name not in words]
     return tuple((name, getattr(experiment, name)) for name in names)
 

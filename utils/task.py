@@ -37,14 +37,12 @@ class Functions(NamedTuple, Generic[E]):
 def _training_patches(
     experiment: Classification, prepared: Store, images: pd.DataFrame
 ) -> TrainingSet:
-    transform = data.patches.training_transform(
-        experiment.image_size, experiment.patch_scales, experiment.colour
-    )
+    transform = data.patches.transform_of(experiment)
     return data.TrainingPatches(prepared, images, transform, experiment.seed)
 
 
 def _training_masks(experiment: Segmentation, prepared: Store, images: pd.DataFrame) -> TrainingSet:
-    transform = data.masks.training_transform(experiment.image_size, experiment.colour)
+    transform = data.masks.transform_of(experiment)
     return data.TrainingMasks(prepared, images, transform, experiment.seed)
 
 

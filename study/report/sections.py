@@ -66,6 +66,15 @@ def published(study: Study, lines: Sequence[Against]) -> Section:
             blocks.append(Fold(f"{kind}: accuracy, sensitivity, specificity and the rest", [table]))
     if not lines:
         blocks.append(Text("None of these rows has published numbers beside scores of ours."))
+    if any(line.metric in line.study.impossible for line in lines):
+        blocks.append(Text("† No counts of the 600 images give this number when it is rounded."))
+    said: dict[str, list[str]] = {}
+    for row, runs in study.rows.items():
+        for text in runs[0].recipe.deviations if runs[0].recipe and lines else ():
+            said.setdefault(text, []).append(row)
+    if said:
+        items = [f"{listed(rows)}: {text}." for text, rows in said.items()]
+        blocks += [Text("Where ours are not what was published:"), Items(items)]
     return Section("published", "Beside the published tables", blocks)
 
 

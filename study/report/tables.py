@@ -27,7 +27,17 @@ CONVENTIONS: dict[tuple[Task, str], str] = {
 }
 # Free to differ, or named elsewhere on the page.
 _NO_OVERRIDE = frozenset(
-    {"question", "published", "device", "workers", "loader", "seed", "name", "profile"}
+    {
+        "question",
+        "published",
+        "deviations",
+        "device",
+        "workers",
+        "loader",
+        "seed",
+        "name",
+        "profile",
+    }
 )
 
 
@@ -118,7 +128,9 @@ def published(lines: Sequence[Against]) -> pd.DataFrame:
                 "published": line.study.source,
                 "score": metric_name(line.metric),
                 "ours": own(line.ours),
-                "theirs": f"{line.theirs:.4f}".removesuffix("0"),  # as printed, three at least
+                # As printed, three digits at least; marked where no counts give it.
+                "theirs": f"{line.theirs:.4f}".removesuffix("0")
+                + " †" * (line.metric in line.study.impossible),
                 "difference": within(line.difference, line.low, line.high, sign=True),
                 "verdict": line.verdict,
                 "convention": CONVENTIONS[line.task, line.study.convention],

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from torchvision.transforms import functional
 
 from utils import data
 from utils.data import crops, store
@@ -71,8 +73,26 @@ def test_a_crop_shows_that_part_of_the_image(scale, tree, rows):
     assert down == pytest.approx(scale / 100 * 60, rel=0.12)
 
 
-def test_crops_lie_everywhere_within_the_image():
-    boxes = np.concatenate([crops.boxes(f"ISIC_{k:07d}", 100, 50, 0) for k in range(200)])
+def test_crops_have_500_px_times_their_scale_to_move_in():
+    """As torchvision's CenterCrop and RandomCrop take them; the ends are hit in 3000 draws."""
+    boxes = np.concatenate([crops.boxes(f"ISIC_{k:07d}", 4000, 1000, SMALL) for k in range(200)])
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    for scale in crops.SCALES:
+        width, height, spare = round(4000 * scale), round(1000 * scale), round(500 * scale)
+        lefts, tops = boxes[sizes[:, 0] == width, :2].T
+        low = functional.center_crop(ramp(4000), [1, width + spare]).min().item()
+        assert (lefts.min(), lefts.max()) == pytest.approx((low, low + spare), abs=1)
+        room = min(spare, 1000 - height)
+        low = functional.center_crop(ramp(1000), [1, height + room]).min().item()
+        assert (tops.min(), tops.max()) == pytest.approx((low, low + room), abs=1)
+
+
+def ramp(length: int) -> torch.Tensor:
+    return torch.arange(length)[None, None].float()
+
+
+def test_crops_of_small_images_lie_everywhere_within_them():
+    boxes = np.concatenate([crops.boxes(f"ISIC_{k:07d}", 100, 50, SMALL) for k in range(200)])
     sizes = boxes[:, 2:] - boxes[:, :2]
     assert sorted(set(map(tuple, sizes.tolist()))) == [
         (20, 10), (40, 20), (60, 30), (80, 40), (100, 50)

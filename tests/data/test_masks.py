@@ -1,12 +1,16 @@
 """Images and masks go the same way, repeatably, and masks stay binary."""
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from scipy import stats
+from torchvision.transforms import RandomResizedCrop, functional
 
 from utils import data
-from utils.data import loaders, store
+from utils.data import augmentation, loaders, store
 from utils.data.masks import TestImages, TrainingMasks, centre_crop, training_transform
 from utils.system.errors import DataError
 from utils.system.size import Size
@@ -105,12 +109,48 @@ def test_the_centre_crop_stretches_nothing():
 
 def test_the_centre_crop_drops_the_border(oblong, demo_rows):
     test = demo_rows[demo_rows["split"] == "test"]
-    images = TestImages(oblong, test, (64, 64), "centre crop")  # of 96 × 72 px originals
+    images = TestImages(oblong, test, (64, 64), "unstretched crop")  # of 96 × 72 px originals
     assert images.regions[0] == pytest.approx((0.125, 0.0, 0.75, 1.0))
     place = oblong.positions(test)[0]
     inside = oblong.image(place)[:, 12:84]
     expected = cv2.resize(inside, (64, 64), interpolation=cv2.INTER_AREA)
     np.testing.assert_array_equal(images[0]["image"], expected)
+
+
+def test_the_middle_of_a_stretched_image(demo_set, demo_rows, tmp_path, monkeypatch):
+    """As torchvision crops it: 336 × 224 of 369 × 246 px, whatever shape the photo has."""
+    monkeypatch.setattr(store, "_writable_home", lambda _: tmp_path)
+    test = demo_rows[demo_rows["split"] == "test"].head(2)
+    prepared = store.prepare(demo_set, test, (369, 246))
+    images = TestImages(prepared, test, Size(336, 224), "middle")
+    for number, place in enumerate(prepared.positions(test)):
+        sample = images[number]
+        stretched = torch.from_numpy(prepared.image(place).copy()).movedim(-1, 0)
+        theirs = functional.center_crop(stretched, [224, 336])
+        np.testing.assert_array_equal(sample["image"], theirs.movedim(0, -1))
+        mask = functional.center_crop(torch.from_numpy(prepared.mask(place).copy()), [224, 336])
+        np.testing.assert_array_equal(sample["label"], mask > 127)
+
+
+def test_crops_by_area_are_torchvisions():
+    for size, shape in (((336, 224), 1.5), ((256, 256), 1.0), ((336, 224), 2.5), ((60, 100), 0.6)):
+        recipe = training_transform(Size(*size), way="cropped").recipe
+        height, width = 1000, round(1000 * shape)
+        still = dataclasses.replace(recipe, degrees=0)
+        drawn = augmentation.numbers(0, 0, count=3000)
+        drawn[:, 3] = 0
+        matrices = augmentation.places(still, drawn, width, height)
+        sides = np.abs(matrices[:, [0, 1], [0, 1]]) * size
+        corner = matrices[:, :, 2] + 0.5 - sides / size / 2
+        canvas = torch.empty(1, height, width)
+        torch.manual_seed(0)
+        draws = [
+            RandomResizedCrop.get_params(canvas, [0.6, 1.3], [3 / 4, 4 / 3]) for _ in range(3000)
+        ]
+        theirs = np.array(draws)  # top, left, height, width
+        ours = np.column_stack([corner[:, ::-1], sides[:, ::-1]])
+        for found, expected in zip(ours.T, theirs.T, strict=True):
+            assert stats.ks_2samp(found.round(), expected).statistic < 0.05, (size, shape)
 
 
 def test_images_without_a_mask_are_named(demo_store, demo_rows):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import experiments
-from utils import data, evaluation, model, visualize
+from utils import data, evaluation, logger, model, visualize
 from utils.data import loaders
 from utils.evaluation import full_size
 from utils.evaluation.counts import count
@@ -263,3 +263,44 @@ def test_strips_count_what_whole_masks_count(shape):
             for at in full_size.THRESHOLDS
         ]
         assert full_size.over_thresholds(truth, probability, clean_up) == expected
+
+
+class Told(nn.Module):
+    """Knows the truth of each image at the network's size, in their order."""
+
+    def __init__(self, images: data.TestImages) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+        self.labels = iter([images[number]["label"] for number in range(len(images))])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        labels = np.stack([next(self.labels) for _ in range(len(images))])
+        return self.scale * (8 * torch.from_numpy(labels)[:, None].float() - 4)
+
+
+def test_who_knows_the_truth_scores_one_where_the_coursework_scored(demo_store, tested, tmp_path):
+    """Its test image is the middle of the photo: what lies outside counts for nobody."""
+    images = images_of(demo_store, tested, (48, 32), "middle")
+    network = Told(images)
+    result = full_size.evaluate(network, images, tested, ways())
+    run = logger.RunFolder(tmp_path)
+    for table in (result, evaluation.results.per_image(run, "test", tested, lambda: result)):
+        seen = table.per_image.filter(like="seen_")
+        assert seen.sum(axis=1).eq(48 * 32).all()
+        assert not seen[["seen_fp", "seen_fn"]].to_numpy().any()
+        scores = evaluation.score_files.mask_scores(run, "test", table.per_image, "demo", ways())
+        assert {score["value"] for score in scores["coursework"].values()} == {1.0}
+        assert {score["value"] for score in scores["lesion"].values()} == {1.0}
+        # The challenge scores the whole photo, at its own size.
+        assert 0.5 < scores["official"]["jaccard"]["value"] < 1
+    columns = full_size.evaluate(
+        Told(images_of(demo_store, tested)), images_of(demo_store, tested), tested, ways()
+    ).per_image
+    assert not [name for name in columns if name.startswith("seen_")]
+
+
+def test_who_knows_the_truth_scores_less_where_the_border_counts(demo_store, tested):
+    images = images_of(demo_store, tested, (48, 32), "unstretched crop")
+    counts = full_size.evaluate(Told(images), images, tested, ways()).per_image
+    pooled = evaluation.masks.coursework(evaluation.counts.counts_of(counts))
+    assert pooled["jaccard"] < 0.99

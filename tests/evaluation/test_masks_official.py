@@ -30,7 +30,8 @@ SIZE = (48, 32)  # of the network; no image has its shape, so a centre crop alwa
 WAYS = {
     "plain": ("whole", {}),
     "cleaned": ("whole", {"clean_up": True}),
-    "cropped": ("centre crop", {}),
+    "cropped": ("unstretched crop", {}),
+    "middle": ("middle", {}),
 }
 BINARY = cv2.INTER_NEAREST  # any other way leaves greys, and the project refuses such masks
 pytestmark = pytest.mark.skipif(not SCORER.exists(), reason="needs the scorer: make referee")

@@ -260,7 +260,10 @@ def test_points_of_classifiers_with_each_study_once(run):
     studies = table[table["published"]]
     # 1-3 and 2-4 quote the same study; 1-4's knows melanoma alone.
     coursework = "coursework, ARL-CNN14 (2000 official + 1320 archive images)"
-    alone = "re-implementation, ARL-CNN50, melanoma only (2000 official images)"
+    alone = (
+        "re-implementation, ARL-CNN50, melanoma only (AUC and SP cut, not rounded) "
+        "(2000 official images)"
+    )
     assert studies["run"].tolist() == [coursework] * 3 + [alone]
     assert studies["value"].tolist() == pytest.approx([0.882, 0.955, 0.9185, 0.872])
     assert studies[["low", "high"]].isna().all().all()

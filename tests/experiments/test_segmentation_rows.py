@@ -23,7 +23,7 @@ def test_every_row_fits_what_it_is_made_of(name, profile):
     assert list(row.network_options(takes)) == takes
     logits, masks = torch.zeros(2, 1, 4, 4), torch.ones(2, 4, 4, dtype=torch.uint8)
     assert loss.build(row.loss, row.class_weights, row.gamma)(logits, masks) > 0
-    data.masks.training_transform(row.image_size, row.colour)
+    data.masks.transform_of(row)
     recipe.make_optimizer(torch.nn.Linear(2, 2), row)
     assert row.select_score in METRICS
     assert restore(json.loads(json.dumps(dataclasses.asdict(row)))) == row
@@ -41,8 +41,12 @@ def test_the_coursework_as_it_was():
     row = get("seg-3", "coursework")
     assert (row.image_size, row.batch_size, row.epochs, row.patience) == ((336, 224), 16, 150, 45)
     assert (row.learning_rate, row.weight_decay, row.schedule) == (1e-4, 1e-4, "cosine")
-    assert (row.loss, row.select_on) == ("dice_cross_entropy", "validation")
-    assert (row.network, row.weights, row.test_image) == ("dense_unet", "imagenet", "centre crop")
+    assert (row.loss, row.select_on) == ("dice_squared_cross_entropy", "validation")
+    assert (row.network, row.weights, row.test_image) == ("dense_unet", "imagenet", "middle")
+    assert (row.stored_size, row.augmentation, row.noise) == ((369, 246), "cropped", 0.02)
+    assert row.train_list == "official"
+    arl = get("seg-5", "coursework")
+    assert (arl.network, arl.weights, arl.attention) == ("deep_arl_unet", None, "channel")
     assert [get(f"seg-{k}").weights for k in range(1, 7)] == [None, None, *["imagenet"] * 4]
 
 
@@ -79,7 +83,7 @@ def test_a_larger_image_is_stored_larger():
         ({"views": 8, "image_size": "336x224"}, r"views is 8 for images of 336x224 px"),
         ({"threshold": 1.0}, r"threshold is 1.0; expected less than 1"),
         ({"loss": "cross_entropy"}, r"loss is 'cross_entropy'; expected one of dice, dice_cross"),
-        ({"test_image": "crop"}, r"test_image is 'crop'; expected one of whole, centre crop"),
+        ({"test_image": "crop"}, r"test_image is 'crop'; expected one of whole, middle, unstret"),
         ({"clean_up": 1}, r"clean_up is 1; expected bool"),
         ({"patch_scales": (1.0,)}, r"no field called 'patch_scales'"),
         (
@@ -100,12 +104,19 @@ def test_an_encoder_of_ones_own_takes_the_place_of_imagenets():
     assert get("seg-5", weights="none").weights is None
 
 
+def test_an_older_run_keeps_its_centre_crop():
+    row = get("seg-6", test_image="unstretched crop")
+    settings = json.loads(json.dumps(dataclasses.asdict(row)))
+    assert restore(settings | {"test_image": "centre crop"}) == row
+
+
 def test_published_rows_are_in_their_own_conventions():
     for row in segmentation.ROWS.values():
         for study in row.published:
             assert set(study.scores) <= set(METRICS)
             pooled = study.source.startswith("coursework")
             assert study.convention == ("coursework" if pooled else "official")
+            assert study.training_list == ("2000 official images" if pooled else "see the paper")
     found = {study.source: study.scores for study in get("seg-3").published}
     assert found["coursework, Dense-UNet pretrained"]["jaccard"] == 0.8457
     assert found["Yuan, 1st of the challenge"]["jaccard"] == 0.765

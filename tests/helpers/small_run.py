@@ -66,9 +66,9 @@ def train(
     """Train a network (by default a SmallNet) on the data into folder; returns the history."""
     prepared, rows = parts(data_dir, size)
     train_rows, select = data.training_images(rows, "validation", config.seed)
-    transform = patches.training_transform(config.image_size, config.patch_scales, config.colour)
+    transform = patches.transform_of(config)
     trained = patches.TrainingPatches(prepared, train_rows, transform, config.seed)
-    views = patches.TestViews(prepared, select, config.image_size, views=1)
+    views = patches.views_of(config, prepared, select, config.select_views)
     select_loader = loaders.evaluation_loader(views, config.batch_size, 0)
     facts = {"set": data.note(data_dir), "fingerprint": prepared.fingerprint(rows)}
     run = logger.start_run(folder, config, facts)

@@ -57,7 +57,7 @@ def train(
     rows = data.read(data_dir)
     prepared = store.prepare(data_dir, rows, row.stored_size)
     fitted, select = data.training_images(rows, row.select_on, row.seed)
-    transform = data.masks.training_transform(row.image_size, row.colour)
+    transform = data.masks.transform_of(row)
     patches = data.masks.TrainingMasks(prepared, fitted, transform, row.seed)
     images = data.masks.TestImages(prepared, select, row.image_size, row.test_image)
     select_loader = loaders.evaluation_loader(images, row.batch_size, 0)

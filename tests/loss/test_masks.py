@@ -45,6 +45,29 @@ def test_dice_by_hand():
     assert loss.masks.Dice(WEIGHTS)(P, G).item() == pytest.approx(0.306667, abs=1e-6)
 
 
+def test_squared_dice_by_hand():
+    # Lesion: sum p g = 0.75, sum p^2 = 0.5625 + 0.25 + 2 * 0.0625 = 0.9375, sum g = 1:
+    #   (2 * 0.75 + 1) / (0.9375 + 1 + 1) = 2.5 / 2.9375, loss 0.148936
+    # Background: sum q (1 - g) = 2, sum q^2 = 0.0625 + 0.25 + 2 * 0.5625 = 1.4375, sum (1 - g) = 3:
+    #   (2 * 2 + 1) / (1.4375 + 3 + 1) = 5 / 5.4375, loss 0.080460
+    assert loss.masks.SquaredDice()(P, G).item() == pytest.approx(0.114698, abs=1e-6)
+    # Weighted mean: (0.5 * 0.080460 + 2 * 0.148936) / 2.5 = 0.135241
+    assert loss.masks.SquaredDice(WEIGHTS)(P, G).item() == pytest.approx(0.135241, abs=1e-6)
+
+
+def test_the_courseworks_loss_is_that_of_two_logits():
+    """Its network gives two logits a pixel; ours gives their difference."""
+    logits, masks = batch()
+    two = torch.cat([torch.randn_like(logits), torch.zeros_like(logits)], dim=1)
+    two[:, 1] = two[:, 0] + logits[:, 0]
+    shares, truth = two.softmax(1), F.one_hot(masks.long(), 2).movedim(-1, 1)
+    overlap, squares = (shares * truth).sum((2, 3)), (shares**2 + truth**2).sum((2, 3))
+    overlaps = 1 - (2 * overlap + 1) / (squares + 1)
+    expected = overlaps.mean() + F.cross_entropy(two, masks.long())
+    ours = loss.build("dice_squared_cross_entropy")(logits, masks)
+    torch.testing.assert_close(ours, expected)
+
+
 def test_dice_is_the_mean_over_images_by_hand():
     # The first image as above: 1/3. The second: p all 0.5, no lesion: 1 - 1 / (2 + 0 + 1) = 2/3.
     # Mean 1/2; all eight pixels as one image would give 1 - 2.5 / (3.75 + 1 + 1) = 0.565217.

@@ -9,6 +9,7 @@ import torch
 from small_run import CONFIG, SmallNet, same_files, train
 from torch import nn
 
+from nets.arl import ARLNet
 from utils import model
 from utils.model import checkpoints, recipe, steps
 
@@ -135,3 +136,43 @@ def test_an_sgd_run_from_a_cpu_resumes_on_a_gpu(tmp_path: Path) -> None:
     network.fc.weight.grad = torch.full_like(before, float("nan"))
     new.step()
     assert torch.equal(network.fc.weight, before)
+
+
+@pytest.mark.parametrize("decay", ["weights", "all"])
+def test_which_parameters_decay(decay: str) -> None:
+    network = ARLNet(14, 3)
+    optimizer = recipe.make_optimizer(network, replace(CONFIG, decay=decay, weight_decay=0.3))
+    of = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    assert len(of) == len(list(network.parameters()))
+    for name, parameter in network.named_parameters():
+        plain = name.endswith(("bias", "alpha")) or ".bn" in name or name.startswith("bn")
+        other = plain or ".downsample.1." in name
+        assert of[id(parameter)] == (0.0 if other and decay == "weights" else 0.3), name
+
+
+def test_noise_is_gaussian_and_of_the_step() -> None:
+    images = torch.full((8, 3, 64, 64), 128, dtype=torch.uint8)
+    assert steps.noisy(images, 0.0) is images
+    torch.manual_seed(1)
+    first = steps.noisy(images, 0.02)
+    torch.manual_seed(1)
+    assert torch.equal(first, steps.noisy(images, 0.02))
+    assert first.dtype == torch.uint8
+    values = first.float()
+    assert values.mean().item() == pytest.approx(128, abs=0.1)
+    # A twelfth of a grey value's variance is added by rounding.
+    assert values.var().item() == pytest.approx((255 * 0.02) ** 2 + 1 / 12, rel=0.02)
+    assert not torch.equal(first[0], first[1])
+    black = steps.noisy(torch.zeros_like(images), 0.1)  # clipped, not wrapped
+    assert black.float().median() == 0
+    assert black.max() < 200
+
+
+def test_a_run_with_noise_repeats(demo_set: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, noise=0.05)
+    train(demo_set, tmp_path / "plain", CONFIG)
+    for name in ("one", "other"):
+        train(demo_set, tmp_path / name, config)
+    histories = {f: pd.read_csv(tmp_path / f / "history.csv") for f in ("plain", "one", "other")}
+    pd.testing.assert_frame_equal(histories["one"], histories["other"])
+    assert (histories["one"]["loss"] != histories["plain"]["loss"]).all()

@@ -368,7 +368,7 @@ def test_heads_of_timm_start_as_torchs_layers_do(name: str) -> None:
     ("name", "options", "message"),
     [
         ("resnet19", {}, r"got network 'resnet19', expected one of resnet14, res"),
-        ("resnet18", {"alpha": 0}, r"\['alpha'\] for resnet18, which takes: none"),
+        ("resnet18", {"alpha": 0}, r"\['alpha'\] for resnet18, which takes: normalise"),
         ("arl_lite0", {"depth": 3}, r"\['depth'\] .* takes: attention, alpha, train_alpha"),
         ("dense_unet", {"depth": 18}, r"\['depth'\] for dense_unet, which takes: none"),
         ("res_unet", {"depth": 17}, r"got depth=17, expected one of 14, 18, 34, 50, 101"),

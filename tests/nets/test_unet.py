@@ -16,12 +16,12 @@ from torch.nn import functional
 
 import nets
 from nets.normalise import HALF, IMAGENET, Normalise
-from nets.resnet import DEPTHS
+from nets.resnet import DEPTHS, ResNet
 
 NAMES = list(nets.SEGMENTERS)
 SMP = {"encoder_weights": None, "classes": 1}
 PUBLISHED = {**SMP, "encoder_depth": 4, "decoder_channels": (512, 256, 128, 64)}
-STRIDES = {name: 32 if name == "lite_unet" else 16 for name in NAMES}
+STRIDES = {name: 32 if name in ("lite_unet", "deep_arl_unet") else 16 for name in NAMES}
 
 
 def but(names: str) -> list:
@@ -171,7 +171,7 @@ def test_gradients_reach_every_parameter(name: str) -> None:
         assert parameter.grad.any(), key
 
 
-@pytest.mark.parametrize("name", but("unet dense_unet res_unet arl_unet"))
+@pytest.mark.parametrize("name", but("unet dense_unet res_unet arl_unet deep_arl_unet"))
 def test_learns_a_disc(name: str) -> None:
     torch.manual_seed(0)
     rows, columns = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
@@ -218,6 +218,32 @@ def test_the_attention_options_reach_every_block() -> None:
     images, spatial = pictures(1, 3, 32, 32), nets.build("arl_unet", depth=14, alpha=0.5)
     spatial.load_state_dict(chosen.state_dict())
     assert not torch.equal(chosen.eval()(images), spatial.eval()(images))
+
+
+def test_the_courseworks_arl_unet_has_19_million_parameters() -> None:
+    """Counted by hand; its code printed 19.07 M."""
+    encoder = 11_176_512 + 8  # a ResNet-18 without head, and an alpha for each of its blocks
+    decoder, below = 0, 512
+    for skip, out in zip((256, 128, 64, 64), (512, 256, 128, 64), strict=True):
+        decoder += 4 * below * (below // 2) + below // 2  # the 2x2 convolution and its bias
+        decoder += 9 * ((below // 2 + skip) * out + out * out) + 4 * out  # two BN of 2 out
+        below = out
+    built = empty("deep_arl_unet")
+    assert count(built) == encoder + decoder + 64 + 1
+    assert round(count(built) / 1e6, 2) == 19.07
+    assert built.encoder.maps(torch.empty(1, 3, 64, 96, device="meta"))[-1].shape[2:] == (2, 3)
+    enlarging = [m for m in built.modules() if isinstance(m, nn.ConvTranspose2d)]
+    assert [layer.stride for layer in enlarging] == [(2, 2)] * 4
+    plain, ours = ResNet(18), nets.build("deep_arl_unet", alpha=0.0)
+    state = {k: v for k, v in ours.encoder.state_dict().items() if not k.endswith("alpha")}
+    missing = plain.load_state_dict(state, strict=False).missing_keys
+    assert missing == ["fc.weight", "fc.bias"]
+    images = pictures(2, 3, 64, 96)
+    maps = settled(ours).encoder.maps(ours.normalise(images))
+    expected = plain.eval().load_state_dict(ours.encoder.state_dict(), strict=False)
+    assert expected.unexpected_keys == [k for k in ours.encoder.state_dict() if "alpha" in k]
+    for one, other in zip(maps, plain.features(images), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("family", ["res_unet", "arl_unet"])

@@ -19,7 +19,7 @@ import nets
 from nets import WeightsError, loading, weights
 from nets.smp_unet import DenseUNet
 
-PRETRAINED = ["dense_unet", "res_unet", "arl_unet", "lite_unet"]
+PRETRAINED = ["dense_unet", "res_unet", "arl_unet", "deep_arl_unet", "lite_unet"]
 LITE_HEAD = {"conv_head.weight", "classifier.weight", "classifier.bias"} | {
     f"bn2.{part}"
     for part in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -48,6 +48,7 @@ def spare_keys(name: str, state: dict[str, Tensor]) -> set[str]:
         "dense_unet": r"features\.(transition3\.conv|denseblock4|norm5)\.|classifier\.",
         "res_unet": r"layer4\.|fc\.",
         "arl_unet": r"layer4\.|fc\.",
+        "deep_arl_unet": r"fc\.",
         "lite_unet": r"conv_head\.|bn2\.|classifier\.",
     }
     return {key for key in state if re.match(unused[name], key)}
@@ -65,7 +66,7 @@ def test_every_tensor_of_the_imagenet_file_arrives(name: str, model_dir: Path) -
     counters = {key for key in own if key.endswith("num_batches_tracked")}
     alphas = {key for key in own if key.endswith(".alpha")}
     assert set(missing) == (counters if name == "dense_unet" else alphas)
-    assert len(alphas) == (6 if name == "arl_unet" else 0)
+    assert len(alphas) == {"arl_unet": 6, "deep_arl_unet": 8}.get(name, 0)
     assert set(left_out) == {key for key in spare if name != "dense_unet" or "tracked" not in key}
     assert own.keys() | spare == state.keys() | alphas
     if name == "lite_unet":

@@ -191,7 +191,7 @@ def test_what_is_finished_is_reported_without_training(study, demo_set) -> None:
     assert [job.name for job in Trains.seen] == ["evaluation-cls-test"]
     assert study[1]["runs"] == ["1-3-s0", "2-1-s0"]
     (absent,) = study[1]["failed"]
-    assert absent.startswith("without a finished run: 1-1, 1-2, 1-4, 1-5, 2-2, 2-3, 3-1,")
+    assert absent.startswith("without a finished run: 1-1, 1-2, 1-4, 1-5, 1-6, 2-2, 2-3, 3-1,")
     assert "seg-6" in absent
     assert "2-4" not in absent  # 1-3 stands for it
 

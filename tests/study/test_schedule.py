@@ -484,7 +484,8 @@ class TestPlan:
         self, demo_set: Path
     ) -> None:
         made = plan.plan(["1-3", "1-4", "seg-1"], [0], "coursework", demo_set)
-        assert list(made.refused) == ["1-3-s0"]
+        assert list(made.refused) == ["1-3-s0", "1-4-s0"]
+        assert "train_list='patches' needs ISIC-2017_Training_Data_Patch" in made.refused["1-4-s0"]
         assert "train_list='extended' needs ISIC-2017_Training_Aug" in made.refused["1-3-s0"]
         assert "\n" not in made.refused["1-3-s0"]
-        assert [run.job.name for run in made.runs] == ["1-4-s0", "seg-1-s0"]
+        assert [run.job.name for run in made.runs] == ["seg-1-s0"]

@@ -28,6 +28,8 @@ TURNS = np.array(
     dtype=float,
 )
 COUNT = 13  # numbers drawn for one image
+RATIOS = (3 / 4, 4 / 3)  # of a crop's width to its height, where its area is drawn
+TRIES = 10
 JITTERED = 0.8  # of the patches have their colours changed
 
 
@@ -37,12 +39,18 @@ class Recipe:
 
     sides are those of the crop as fractions of the image's, zoom and shift (a fraction of the
     output's side) are drawn for each axis unless keep_ratio joins the zooms. colour is the greatest
-    relative change of brightness, contrast and saturation, in 4 of 5 images.
+    relative change of brightness, contrast and saturation, in 4 of 5 images. A side that is listed
+    twice is drawn twice as often. within are as many: the side of the central part of the image in
+    which a crop of that side lies, the whole image by default. areas replace sides: a crop of such
+    a share of the image's pixels, its width to its height as 3:4 to 4:3.
     """
 
     width: int
     height: int
     sides: tuple[float, ...] = (1.0,)
+    within: tuple[float, ...] = ()
+    areas: tuple[float, float] | None = None
+    quarter_turns: bool = True
     degrees: float = 0.0
     zoom: tuple[float, float] = (1.0, 1.0)
     keep_ratio: bool = False
@@ -64,9 +72,15 @@ def places(recipe: Recipe, drawn: np.ndarray, width: int, height: int) -> np.nda
 
     Both are (x, y) in px, whole numbers at the centres of pixels; the image is width × height.
     """
-    side = np.take(recipe.sides, _choice(drawn[:, 0], len(recipe.sides)))[:, None]
-    corner = drawn[:, 1:3] * (1 - side)
-    turn = TURNS[_choice(drawn[:, 3], len(TURNS) if recipe.width == recipe.height else 4)]
+    if recipe.areas is None:
+        chosen = _choice(drawn[:, 0], len(recipe.sides))
+        side = np.take(recipe.sides, chosen)[:, None]
+        part = np.take(recipe.within or (1.0,) * len(recipe.sides), chosen)[:, None]
+        corner = (1 - part) / 2 + drawn[:, 1:3] * (part - side)
+    else:
+        side, corner = _crops_of_areas(recipe.areas, drawn, width / height)
+    turns = len(TURNS) if recipe.quarter_turns and recipe.width == recipe.height else 4
+    turn = TURNS[_choice(drawn[:, 3], turns)]
     angle = np.deg2rad(_between(drawn[:, 4], -recipe.degrees, recipe.degrees))
     zoom = _between(drawn[:, 5:7], *recipe.zoom)
     if recipe.keep_ratio:
@@ -82,6 +96,37 @@ def places(recipe: Recipe, drawn: np.ndarray, width: int, height: int) -> np.nda
     # Pixel i has its centre at i + 0.5.
     offset += linear.sum(axis=2) / 2 - 0.5
     return np.concatenate([linear, offset[:, :, None]], axis=2)
+
+
+def _crops_of_areas(
+    areas: tuple[float, float], drawn: np.ndarray, shape: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sides and corners (B, 2), as shares of an image of that width to height.
+
+    As torchvision's RandomResizedCrop draws them: an area and a ratio, anew until they fit into the
+    image, ten times at most, and then the largest central crop. What fits is drawn here at once,
+    by its distribution.
+    """
+    low, high = np.log(RATIOS)
+
+    def fitting(area: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # The logarithms of the ratios with area * shape <= ratio <= shape / area.
+        return np.maximum(low, np.log(area * shape)), np.minimum(high, np.log(shape / area))
+
+    grid = np.linspace(*areas, 1001)
+    least, most = fitting(grid)
+    width = np.maximum(most - least, 0)
+    steps = np.concatenate([[0.0], np.cumsum((width[1:] + width[:-1]) / 2)])
+    never = (1 - steps[-1] / (len(grid) - 1) / (high - low)) ** TRIES
+    area = np.interp(drawn[:, 5], steps / max(steps[-1], 1e-300), grid)
+    least, most = fitting(area)
+    ratio = np.exp(least + drawn[:, 6] * np.maximum(most - least, 0))
+    side = np.sqrt(np.column_stack([area * ratio / shape, area * shape / ratio]))
+    relative = np.clip(shape, *RATIOS) / shape
+    largest = np.array([min(relative, 1.0), min(1 / relative, 1.0)])
+    central = drawn[:, :1] < never
+    side = np.where(central, largest, side)
+    return side, np.where(central, 0.5, drawn[:, 1:3]) * (1 - side)
 
 
 def halvings(matrices: np.ndarray) -> np.ndarray:

@@ -3,7 +3,8 @@
 Each training image gives 61 pictures: itself, and 15 crops at random places at each of four scales.
 A crop at scale 0.4 has 0.4 of the image's width and height, cut from the original, so that it shows
 detail that the prepared store has lost. The places are a function of (seed, image id): the same
-whatever the order and the number of workers.
+whatever the order and the number of workers. They lie in the middle of the image: a crop has only
+500 px times its scale to move in.
 """
 
 import json
@@ -30,6 +31,7 @@ LABELS = "ISIC-2017_Training_Part3_GroundTruth_patch.csv"
 SETTINGS = "patches.json"
 SCALES = (0.2, 0.4, 0.6, 0.8)
 CROPS = 15  # at each scale
+MARGIN = 500  # px of the original, times the scale, that a crop has to move in
 PICTURES = 1 + len(SCALES) * CROPS  # of each image
 QUALITY = 95  # of the JPEG files
 BYTES_A_PIXEL = 0.6  # of a JPEG of that quality, measured on lesions, with a margin
@@ -42,6 +44,7 @@ class Settings:
 
     side: int = 256  # px of each picture, which is stretched to a square
     seed: int = 0
+    margin: int = MARGIN
 
 
 def names(image_id: str) -> list[str]:
@@ -55,17 +58,23 @@ def source(patch_ids: Iterable[str]) -> list[str]:
     return [_NAME.sub("", name) for name in patch_ids]
 
 
-def boxes(image_id: str, width: int, height: int, seed: int) -> np.ndarray:
+def boxes(image_id: str, width: int, height: int, settings: Settings) -> np.ndarray:
     """Left, top, right, bottom (61, 4) in px of the pictures of an image, in the order of `names`.
 
-    Places are uniform within the image.
+    Places are uniform within a central part that is margin × scale px larger than the crop, or
+    within the image where that is smaller.
     """
-    draw = np.random.default_rng([seed, *image_id.encode()])
+    draw = np.random.default_rng([settings.seed, *image_id.encode()])
     places = [(0, 0, width, height)]
     for scale in SCALES:
         across, down = max(1, round(scale * width)), max(1, round(scale * height))
+        spare = [
+            min(side - crop, round(settings.margin * scale))
+            for side, crop in ((width, across), (height, down))
+        ]
         for left, top in draw.random((CROPS, 2)):
-            x, y = int(left * (width - across + 1)), int(top * (height - down + 1))
+            x = (width - across - spare[0]) // 2 + int(left * (spare[0] + 1))
+            y = (height - down - spare[1]) // 2 + int(top * (spare[1] + 1))
             places.append((x, y, x + across, y + down))
     return np.array(places)
 
@@ -182,7 +191,7 @@ def _cut_all(folder: Path, images: pd.DataFrame, settings: Settings, workers: in
 def _cut(folder: Path, name: str, image: np.ndarray, settings: Settings) -> None:
     """Write the pictures of one image, each under another name until it is complete."""
     side = (settings.side, settings.side)
-    places = boxes(name, image.shape[1], image.shape[0], settings.seed)
+    places = boxes(name, image.shape[1], image.shape[0], settings)
     for picture, (left, top, right, bottom) in zip(names(name), places, strict=True):
         part = resized(image[top:bottom, left:right], side)
         square = cv2.cvtColor(part, cv2.COLOR_RGB2BGR)

@@ -8,23 +8,35 @@ from utils.data.decode import resized
 from utils.data.loaders import LesionDataset, TrainingSet
 from utils.data.store import Store
 from utils.system.errors import DataError, listed
+from utils.system.experiment import Segmentation
 from utils.system.size import Size
 
 Region = tuple[float, float, float, float]  # left, top, width, height as shares of the image
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
+MIDDLE = 336 / 369  # of both sides: the coursework's test images
 
 
-def training_transform(size: Size, colour: float = 0.0) -> Augmentation:
+def training_transform(size: Size, colour: float = 0.0, way: str = "zoomed") -> Augmentation:
     """Image and mask alike: resized, flipped and turned, ±20° rotation, 0.7–1.4 zoom, shift.
 
     size is (width, height) in px; quarter turns are for squares only. The border is mirrored.
     colour is the strength of the jitter of brightness, contrast and saturation of the image, 0 for
-    none.
+    none. way "cropped" is the coursework's: a crop of 0.6–1.3 of the image's area (more than the
+    image never fits) with ratio 3:4 to 4:3, flips, ±180° rotation.
     """
+    if way == "cropped":
+        return Augmentation(
+            Recipe(*size, areas=(0.6, 1.3), quarter_turns=False, degrees=180, colour=colour)
+        )
     zoom = (0.7, 1.4)
     return Augmentation(
         Recipe(*size, degrees=20, zoom=zoom, keep_ratio=True, shift=0.1, colour=colour)
     )
+
+
+def transform_of(experiment: Segmentation) -> Augmentation:
+    """The `training_transform` of an experiment."""
+    return training_transform(experiment.image_size, experiment.colour, experiment.augmentation)
 
 
 def require_masks(images: pd.DataFrame) -> None:
@@ -57,9 +69,10 @@ class TrainingMasks(TrainingSet):
 class TestImages(LesionDataset):
     """One test image as the network sees it, with its mask at that size; values as above.
 
-    test_image "whole" resizes the whole image. "centre crop" is the coursework's way: the largest
-    central part with the aspect ratio of size, so that nothing is stretched; the rest is never
-    seen. size is (width, height) in px.
+    test_image "whole" resizes the whole image. "middle" is the coursework's way: the image is
+    stretched, and of it the middle MIDDLE of both sides seen and scored, nothing else.
+    "unstretched crop" is the largest central part with the aspect ratio of size; the rest is never
+    seen, but scored. size is (width, height) in px.
     """
 
     __test__ = False  # not a test case, whatever its name says to pytest
@@ -71,10 +84,9 @@ class TestImages(LesionDataset):
         super().__init__(store, images)
         self.size = size
         sides = store.index.iloc[self.positions][["width", "height"]].to_numpy(dtype=float)
-        crops = test_image == "centre crop"
+        self.test_image = test_image
         self.regions = [
-            on_the_grid(centre_crop(width, height, size), store.shape) if crops else WHOLE
-            for width, height in sides
+            _region(test_image, width, height, size, store.shape) for width, height in sides
         ]
 
     def __getitem__(self, index: int) -> dict:
@@ -82,6 +94,29 @@ class TestImages(LesionDataset):
         image, mask = (part(kept(place), region) for kept in (self.store.image, self.store.mask))
         image, mask = (resized(each, self.size) for each in (image, mask))
         return {"image": image, "label": as_label(mask), "index": index}
+
+
+def _region(
+    test_image: str, width: float, height: float, size: Size, shape: tuple[int, int]
+) -> Region:
+    """What is seen of an image of width × height px that is stored in another shape."""
+    if test_image == "middle":
+        return middle(shape)
+    if test_image == "unstretched crop":
+        return on_the_grid(centre_crop(width, height, size), shape)
+    return WHOLE
+
+
+def middle(shape: tuple[int, int]) -> Region:
+    """The central MIDDLE of both sides of an image of shape (height, width), in whole px.
+
+    >>> corners(369, 246, middle((246, 369)))  # 336 × 224 px
+    (16, 11, 352, 235)
+    """
+    height, width = shape
+    across, down = round(MIDDLE * width), round(MIDDLE * height)
+    left, top = (width - across) // 2, (height - down) // 2
+    return left / width, top / height, across / width, down / height
 
 
 def centre_crop(width: float, height: float, size: Size) -> Region:

@@ -79,17 +79,22 @@ def classification_scores(
     return about | _nested(values, intervals)
 
 
-def segmentation_scores(counts: Counts, resamples: int = 2000, seed: int = 0) -> dict[str, Any]:
+def segmentation_scores(
+    counts: Counts, resamples: int = 2000, seed: int = 0, seen: Counts | None = None
+) -> dict[str, Any]:
     """The scores of a segmenter as described above, ready for json.dumps.
 
-    counts (n,) each, one entry per image; all scores share the resamples. ValueError as in
+    counts (n,) each, one entry per image; all scores share the resamples. seen: those of the pixels
+    that the network saw, which alone count where pixels are pooled. ValueError as in
     `masks.per_image` and `resampling.bootstrap`.
     """
     counts = masks.checked(counts)
+    pooled = counts if seen is None else masks.checked(seen)
+    of = {name: counts if name == "official" else pooled for name in MASKS}
     n = len(counts.tp)
 
     def flat(weights: np.ndarray | None = None) -> dict[Key, Number]:
-        return flattened({name: scores(counts, weights) for name, scores in MASKS.items()})
+        return flattened({name: scores(of[name], weights) for name, scores in MASKS.items()})
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         return np.stack(list(flat(weights).values()), axis=-1)

@@ -61,9 +61,9 @@ def counts_above(truth: ArrayLike, score: ArrayLike, threshold: ArrayLike) -> Co
     return count(np.broadcast_to(truth, positive.shape), positive)
 
 
-def counts_of(table: pd.DataFrame) -> Counts:
-    """The four columns of counts of a table as arrays (n,)."""
-    return Counts(*(table[name].to_numpy(dtype=float) for name in Counts._fields))
+def counts_of(table: pd.DataFrame, prefix: str = "") -> Counts:
+    """The four columns of counts of a table as arrays (n,); prefix is that of their names."""
+    return Counts(*(table[prefix + name].to_numpy(dtype=float) for name in Counts._fields))
 
 
 def accuracy(counts: Counts, empty: float = UNDEFINED) -> Number:

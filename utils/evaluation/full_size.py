@@ -18,7 +18,7 @@ from utils.data.masks import WHOLE, Region, TestImages, corners
 from utils.data.workers import faults_in_words
 from utils.evaluation import masks
 from utils.evaluation.counts import Counts, counts_of
-from utils.evaluation.results import Result, mask_name
+from utils.evaluation.results import SEEN, Result, mask_name
 from utils.model.forward import answers, probabilities
 from utils.system.errors import DataError
 from utils.system.experiment import Segmentation
@@ -50,7 +50,7 @@ def at_original_size(
 ) -> np.ndarray:
     """Probabilities (h, w) enlarged to the image's own (height, width), float32.
 
-    Linearly; the challenge scores masks at that size. Pixels outside a centre crop are 0.
+    Linearly; the challenge scores masks at that size. Pixels outside the region are 0.
     """
     height, width = size
     left, top, right, bottom = corners(width, height, region)
@@ -95,9 +95,10 @@ def evaluate(
 
     table is that of the images, in their order; settings as `mask_settings` gives them. masks_to is
     a folder for the predicted masks at original size, `<id>_segmentation.png` with 0 and 255, as
-    the challenge expects them.
+    the challenge expects them. For test images that are the "middle", the pixels that were seen are
+    also counted by themselves, at the network's size: the coursework scored only these.
     """
-    per_image, thresholds = [], []
+    per_image, of_seen, thresholds = [], [], []
     loader = evaluation_loader(images, settings.batch_size, settings.workers)
     sources = table[["id", "mask"]].to_dict("records")
     for index, probability in probabilities(network, loader, settings.precision, settings.views):
@@ -106,6 +107,10 @@ def evaluate(
         predicted = lesion(enlarged, settings.threshold, settings.clean_up)
         size = {"id": name, "width": truth.shape[1], "height": truth.shape[0]}
         per_image.append(size | pixels(truth, predicted))
+        if images.test_image == "middle":
+            label = images[index]["label"] > 0
+            seen = pixels(label, lesion(probability, settings.threshold, settings.clean_up))
+            of_seen.append({SEEN + cell: count for cell, count in seen.items()})
         counts = over_thresholds(truth, enlarged, settings.clean_up)
         for threshold, at in zip(THRESHOLDS, counts, strict=True):
             thresholds.append({"id": name, "threshold": threshold} | at)
@@ -114,7 +119,8 @@ def evaluate(
             write_atomic(masks_to / mask_name(name), png.tobytes())
     counted = pd.DataFrame(per_image)
     scores = masks.per_image(counts_of(counted))
-    return Result(counted.assign(**scores), pd.DataFrame(thresholds))
+    counted = counted.assign(**scores).join(pd.DataFrame(of_seen))
+    return Result(counted, pd.DataFrame(thresholds))
 
 
 def true_mask(path: str) -> np.ndarray:

@@ -126,10 +126,11 @@ def epoch_scores(
 ) -> dict[str, Number]:
     """The AUCs an epoch is judged by: auc_melanoma; with three classes also the other and the mean.
 
-    Arguments as in `official`; nan where a class is missing.
+    With melanoma alone its accuracy, too, where 0.5 is melanoma. Arguments as in `official`; nan
+    where a class is missing.
 
     >>> epoch_scores([0, 0, 1], [[0.7], [0.2], [0.4]])  # one of two pairs is in the right order
-    {'auc_melanoma': 0.5}
+    {'auc_melanoma': 0.5, 'accuracy_melanoma': 0.6666666666666666}
     """
     labels, probabilities = checked(labels, probabilities)
     scores = {
@@ -138,6 +139,9 @@ def epoch_scores(
     }
     if len(scores) > 1:
         scores["auc_mean"] = sum(scores.values()) / len(scores)
+    else:
+        cells = count(labels == 0, probabilities[:, 0] >= 0.5, weights)
+        scores["accuracy_melanoma"] = accuracy(cells)
     return scores
 
 

@@ -109,9 +109,10 @@ def coursework(counts: Counts, weights: ArrayLike | None = None) -> dict[str, Nu
     are the lesion's. nan where a denominator is 0.
 
     The threshold-Jaccard is the mean over images and both classes of the thresholded Jaccard; a
-    class that is missing from an image is perfect, as in `per_image`. This is our interpretation:
-    of pooled pixels it would be the Jaccard itself, or half of the background's for a lesion below
-    0.65, and the coursework prints neither (.6784 beside a Jaccard of .7525, lesion alone .638).
+    class that is missing from an image is perfect, as in `per_image`. It is `mTJI` in the
+    coursework's code: of pooled pixels it would be the Jaccard itself, or half of the background's
+    for a lesion below 0.65, and it prints neither (.6784 beside a Jaccard of .7525, lesion alone
+    .638).
 
     >>> round(coursework(Counts(tp=[4], fp=[1], fn=[0], tn=[5]))["jaccard"], 4)  # of 4/5 and 5/6
     0.8167

@@ -14,7 +14,9 @@ from utils.logger.run import RunFolder
 from utils.system.errors import RunError, listed
 
 _PREDICTIONS = [["id", "label", *CLASSES[:width]] for width in (len(CLASSES), 1)]
+SEEN = "seen_"  # counts of the pixels that the network saw, at its own size, for "middle"
 _PER_IMAGE = [["id", "width", "height", *Counts._fields, *METRICS]]
+_PER_IMAGE += [[*_PER_IMAGE[0], *(SEEN + name for name in Counts._fields)]]
 _THRESHOLDS = [["id", "threshold", *Counts._fields]]
 _CURE = "Remove that file to predict again, or train the run again (resume='restart')."
 
@@ -22,7 +24,7 @@ _CURE = "Remove that file to predict again, or train the run again (resume='rest
 class Result(NamedTuple):
     """Counts and official scores of each image, and the counts at several thresholds."""
 
-    per_image: pd.DataFrame  # id, width, height, tp, fp, fn, tn, METRICS
+    per_image: pd.DataFrame  # id, width, height, tp, fp, fn, tn, METRICS, perhaps seen_tp …
     thresholds: pd.DataFrame  # id, threshold, tp, fp, fn, tn
 
 

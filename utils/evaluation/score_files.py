@@ -15,6 +15,7 @@ from utils.data.splits import CLASSES
 from utils.evaluation.conventions import classification_scores, segmentation_scores
 from utils.evaluation.counts import counts_of
 from utils.evaluation.labels import classes_in
+from utils.evaluation.results import SEEN
 from utils.logger.run import RunFolder
 from utils.system.errors import RunError
 from utils.system.experiment import Segmentation, Task
@@ -47,7 +48,8 @@ def mask_scores(
     """
     made = {"test_image": run.config.get("row", {}).get("test_image", "whole")}
     made |= {name: getattr(settings, name) for name in ("views", "threshold", "clean_up")}
-    scores = segmentation_scores(counts_of(per_image))
+    seen = counts_of(per_image, SEEN) if f"{SEEN}tp" in per_image else None
+    scores = segmentation_scores(counts_of(per_image), seen=seen)
     return _write(run, split, {"data": note, "split": split.split("-")[0]}, made | scores)
 
 

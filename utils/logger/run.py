@@ -24,7 +24,7 @@ from utils.logger.folders import require_ours as require_ours
 from utils.logger.folders import settings_in
 from utils.system.console import in_kernel, say
 from utils.system.errors import RunError
-from utils.system.experiment import Experiment
+from utils.system.experiment import RENAMED, Experiment
 from utils.system.files import locked, write_atomic, write_json, writing
 from utils.system.fonts import drawing
 from utils.system.machine import machine, refuse_several_processes
@@ -38,7 +38,7 @@ PACKAGES = ("torch", "torchvision", "accelerate", "albumentations", "opencv-pyth
 
 # What may differ between the two halves of a resumed run: none of it changes a result, but the
 # device, whose rounding does; a run may move to another machine.
-FREE_FIELDS = frozenset({"question", "published", "device", "workers", "loader"})
+FREE_FIELDS = frozenset({"question", "published", "deviations", "device", "workers", "loader"})
 
 # The types of entries in `config.json`, for code that reads them without the experiment.
 _KINDS: dict[str, Any] = {
@@ -236,6 +236,8 @@ def differences(
     A field that is not stored had its default. None skips the fingerprint.
     """
     stored, here = run.config.get("row", {}), json.loads(json.dumps(dataclasses.asdict(experiment)))
+    for name in RENAMED.keys() & stored.keys():
+        stored = stored | {name: RENAMED[name].get(stored[name], stored[name])}
     defaults = {entry.name: entry.default for entry in dataclasses.fields(experiment)}
     pairs = {name: (stored.get(name, defaults.get(name)), value) for name, value in here.items()}
     pairs |= {name: (stored[name], "no longer known") for name in stored if name not in here}

@@ -55,6 +55,23 @@ class Dice(_Weighted):
         return (losses * self.weights).sum(1).mean() / self.weights.sum()
 
 
+class SquaredDice(_Weighted):
+    """The coursework's: l(p, g) = 1 - (2 sum p g + s) / (sum p^2 + sum g + s), of both classes.
+
+    As in the paper, the probability is squared. The mean of background and lesion, weighted as in
+    Dice: None is the plain one. Its two logits and their softmax are our one logit, their
+    difference, and its sigmoid.
+    """
+
+    def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
+        z, g = _pixels(logits, masks)
+        pairs = [((-z).sigmoid(), 1 - g), (z.sigmoid(), g)]
+        losses = torch.stack([_dice_loss(p, truth, squared=True) for p, truth in pairs], dim=1)
+        if self.weights is None:
+            return losses.mean()
+        return (losses * self.weights).sum(1).mean() / self.weights.sum()
+
+
 class CrossEntropy(_Weighted):
     """l = -log p_g of each pixel, with p_1 = sigmoid(z) and p_0 = sigmoid(-z).
 
@@ -120,9 +137,9 @@ def _pixels(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     return z, g
 
 
-def _dice_loss(p: Tensor, g: Tensor) -> Tensor:
+def _dice_loss(p: Tensor, g: Tensor, squared: bool = False) -> Tensor:
     """Of each image, (B,)."""
-    overlap, total = (p * g).sum(1), p.sum(1) + g.sum(1)
+    overlap, total = (p * g).sum(1), (p.square() if squared else p).sum(1) + g.sum(1)
     return 1 - (2 * overlap + SMOOTH) / (total + SMOOTH)
 
 

@@ -32,7 +32,7 @@ def _binary(weights: Weights, _: float) -> nn.Module:
     return labels.BinaryCrossEntropy()
 
 
-# Three for labels, three for masks.
+# Three for labels, four for masks.
 LOSSES: dict[str, Callable[[Weights, float], nn.Module]] = {
     "cross_entropy": lambda weights, _: labels.CrossEntropy(weights),
     "focal": labels.Focal,
@@ -40,6 +40,9 @@ LOSSES: dict[str, Callable[[Weights, float], nn.Module]] = {
     "dice": lambda weights, _: masks.Dice(weights),
     "dice_cross_entropy": lambda weights, _: masks.Sum(
         masks.Dice(weights), masks.CrossEntropy(weights)
+    ),
+    "dice_squared_cross_entropy": lambda weights, _: masks.Sum(
+        masks.SquaredDice(weights), masks.CrossEntropy(weights)
     ),
     "dice_focal": lambda weights, gamma: masks.Sum(
         masks.Dice(weights), masks.Focal(weights, gamma)

@@ -100,12 +100,13 @@ def make_optimizer(network: nn.Module, experiment: Experiment) -> torch.optim.Op
     """experiment.optimizer ("adamw", or "sgd" with momentum 0.9) over the trainable parameters.
 
     Biases, norms and the attention weights α, all of fewer than two dimensions, have no weight
-    decay.
+    decay, unless experiment.decay is "all".
     """
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    of_others = experiment.weight_decay if experiment.decay == "all" else 0.0
     groups = [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": experiment.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": of_others},
     ]
     rate = experiment.learning_rate
     # Fused: one pass over the parameters instead of ten, and steps can be left out (`steps`).

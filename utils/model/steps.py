@@ -116,6 +116,18 @@ def mixed(images: Tensor, share: float) -> Tensor:
     return torch.lerp(images.roll(1, 0).float(), images.float(), share).round().to(images.dtype)
 
 
+def noisy(images: Tensor, deviation: float) -> Tensor:
+    """Images (B, 3, H, W) uint8 with Gaussian noise in each value, its deviation as a share of 255.
+
+    From torch's generator, which `Draws` seeds for each step.
+    """
+    if not deviation:
+        return images
+    values = images.float()
+    values += 255 * deviation * torch.randn_like(values)
+    return values.round().clamp(0, 255).to(images.dtype)
+
+
 class Draws:
     """Seeds the steps of a network that draws random numbers, as dropout does.
 

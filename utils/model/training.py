@@ -39,7 +39,7 @@ from utils.model.inspection import attention_weights, peak_memory
 from utils.model.memory import memory_in_words
 from utils.model.recipe import autocast, choose_precision, learning_rate, make_optimizer
 from utils.model.starts import begin_again, keep_start
-from utils.model.steps import Draws, NotFiniteError, Steps, mixed, mixing_share
+from utils.model.steps import Draws, NotFiniteError, Steps, mixed, mixing_share, noisy
 from utils.model.steps import seed_torch as seed_torch
 from utils.model.words import epoch_line, start_line
 from utils.system.console import progress
@@ -174,7 +174,7 @@ class _Training:
         share = mixing_share(self.experiment.mixup, self.experiment.seed, done.epoch, done.batch)
         self.steps.begin()
         with autocast(self.device, self.precision):
-            images = mixed(batch["image"], share)
+            images = noisy(mixed(batch["image"], share), self.experiment.noise)
             logits = self.model(devices.laid_out(images, self.device)).float()
         loss = self.loss(logits, batch["label"])
         if share < 1:

@@ -10,6 +10,8 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 from utils.system.size import Size
 
 Task = Literal["labels", "masks"]
+# Values of fields in older run folders, and what they are called now.
+RENAMED: dict[str, dict[Any, Any]] = {"test_image": {"centre crop": "unstretched crop"}}
 
 
 class Published(Protocol):
@@ -23,6 +25,8 @@ class Published(Protocol):
     def training_list(self) -> str: ...
     @property
     def convention(self) -> str: ...  # "coursework", "official" or "unstated"
+    @property
+    def impossible(self) -> Sequence[str]: ...  # scores that no counts give, rounded as printed
 
 
 class Experiment(Protocol):
@@ -63,6 +67,8 @@ class Experiment(Protocol):
     @property
     def mixup(self) -> float: ...  # 0: none
     @property
+    def noise(self) -> float: ...  # standard deviation, of values 0 to 1
+    @property
     def epochs(self) -> int: ...
     @property
     def batch_size(self) -> int: ...
@@ -72,6 +78,8 @@ class Experiment(Protocol):
     def learning_rate(self) -> float: ...
     @property
     def weight_decay(self) -> float: ...
+    @property
+    def decay(self) -> str: ...  # which parameters: "weights" or "all"
     @property
     def schedule(self) -> str: ...  # "cosine", "halve-30" or "constant"
     @property
@@ -103,6 +111,8 @@ class Experiment(Protocol):
 
     @property
     def published(self) -> Sequence[Published]: ...
+    @property
+    def deviations(self) -> Sequence[str]: ...  # of the profile from what was published
 
     @classmethod
     def restore(cls, settings: dict[str, Any]) -> Self: ...  # of a run's `config.json`
@@ -124,6 +134,18 @@ class Classification(Experiment, Protocol):
     @property
     def patch_scales(self) -> tuple[float, ...]: ...  # fractions of the stored side
     @property
+    def patch_places(self) -> str: ...  # "anywhere", "centre" or "margin"
+    @property
+    def quarter_turns(self) -> bool: ...
+    @property
+    def zoom(self) -> float: ...
+    @property
+    def shift(self) -> float: ...
+    @property
+    def view_scales(self) -> tuple[float, ...] | None: ...  # of test crops; None: fixed views
+    @property
+    def select_views(self) -> int: ...  # averaged to choose the epoch
+    @property
     def average(self) -> str: ...  # "probabilities" or "logits"
     @property
     def label_smoothing(self) -> float: ...
@@ -139,7 +161,9 @@ class Segmentation(Experiment, Protocol):
     @property
     def image_size(self) -> Size: ...  # width and height
     @property
-    def test_image(self) -> str: ...  # "whole" or "centre crop"
+    def test_image(self) -> str: ...  # "whole", "middle" or "unstretched crop"
+    @property
+    def augmentation(self) -> str: ...  # "zoomed" or "cropped"
     @property
     def threshold(self) -> float: ...  # of the probability, above which a pixel is lesion
     @property

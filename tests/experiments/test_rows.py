@@ -420,7 +420,7 @@ def test_the_readme_says_every_deviation_and_published_source():
     for profile, texts in deviations.TEXTS.items():
         for said in texts.values():
             for text in said:
-                assert f"| `{profile}`" in readme
+                assert f"`{profile}`" in readme
                 assert text in readme
     for row in EXPERIMENTS.values():
         for study in row.published:

@@ -62,7 +62,7 @@ def profiles(name: str) -> tuple[str, ...]:
 def check_notebook(name: str, notebook: str) -> None:
     """ValueError for a row that this notebook does not train, naming the one that does."""
     own = TRAINED_BY[notebook]
-    if name in BASELINES:
+    if isinstance(name, str) and name in BASELINES:
         raise ValueError(
             f"row {name!r} is a baseline, for which nothing is trained: python reproduce.py {name} "
             f"makes it, and so do the evaluations; the rows of {notebook} are {', '.join(own)}."

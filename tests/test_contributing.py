@@ -73,7 +73,7 @@ import small_seg
 
 data, out = map(Path, sys.argv[1:])
 small_run.finished(data, out / "5-1", "5-1")
-small_seg.finished(data, out / "seg-7", "seg-7")
+small_seg.finished(data, out / "seg-9", "seg-9")
 """
 # Section, file, what stands there, what stands there afterwards.
 CHANGES = [
@@ -115,7 +115,7 @@ CHANGES = [
         "Add a row",
         "experiments/segmentation.py",
         "_ROWS = (\n",
-        '_ROWS = (\n    SegmentationRow("seg-7", "And here?", "dab_unet", loss="squared_masks"),\n',
+        '_ROWS = (\n    SegmentationRow("seg-9", "And here?", "dab_unet", loss="squared_masks"),\n',
     ),
 ]
 APPENDED = [("utils/loss/labels.py", LOSS), ("utils/loss/masks.py", LOSS_OF_MASKS)]
@@ -151,11 +151,11 @@ def test_a_network_a_loss_and_a_row_of_ones_own_are_trained(copy: Path, demo_set
     # The folder of the script comes first on the path: the copy, not the project.
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=copy)
     assert done.returncode == 0, done.stderr
-    for name, called in (("5-1", "squared"), ("seg-7", "squared_masks")):
+    for name, called in (("5-1", "squared"), ("seg-9", "squared_masks")):
         settings = json.loads((out / name / "config.json").read_text())["row"]
         assert (settings["name"], settings["loss"]) == (name, called)
         assert (out / name / "best.safetensors").exists()
     # It started from the row's 0.25, as config.json says, and not from the network's own 0.1.
     alpha = pd.read_csv(out / "5-1" / "history.csv")["α gate_alpha"]
     assert alpha.item() == pytest.approx(0.25, abs=0.05)
-    assert (out / "seg-7" / "scores-test.json").exists()
+    assert (out / "seg-9" / "scores-test.json").exists()

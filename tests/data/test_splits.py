@@ -490,8 +490,8 @@ def test_two_classes_serve_what_needs_no_third():
     rows = many_rows()
     rows = rows[rows["label"] != 1].reset_index(drop=True)
     rows.loc[rows["split"] == "validation", "label"] = [0, 2] * 5
-    for select_on in data.SELECT_ON:
-        train, select = data.training_images(rows, select_on, seed=0)
+    for select_on, fold in (("validation", None), ("holdout", None), ("fold", "1/2")):
+        train, select = data.training_images(rows, select_on, 0, fold)
         assert set(train["label"]) == set(select["label"]) == {0, 2}
         assert set(data.drawn(train, 30, seed=0)["label"]) == {0, 2}
         data.require_classes(1, train, select)

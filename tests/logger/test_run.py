@@ -101,7 +101,7 @@ def test_fields_that_change_no_result_are_free(tmp_path):
     trained_run(tmp_path / "run")
     other = Row(question="reworded", published=("a study",), workers=4)
     assert start_run(tmp_path / "run", other, DATA).config["row"]["workers"] is None
-    free = {"question", "published", "device", "workers", "loader"}
+    free = {"question", "published", "deviations", "device", "workers", "loader"}
     assert free == logger.run.FREE_FIELDS
 
 

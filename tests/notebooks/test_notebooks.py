@@ -156,7 +156,7 @@ def first_cells(notebook: str, number: int, **parameters: object) -> dict:
         ("Segmentation.ipynb", "1-3", r"'1-3' is trained by ARL-CNN.ipynb: open .* seg-1, seg-2"),
         ("ARL-CNN.ipynb", None, r"no row called None; the rows are 1-1, .*, 4-2\."),
         ("ARL-CNN.ipynb", 13, r"no row called 13; the rows are 1-1, .*, 4-2\."),
-        ("Segmentation.ipynb", "", r"no row called ''; the rows are seg-1, .*, seg-6\."),
+        ("Segmentation.ipynb", "", r"no row called ''; the rows are seg-1, .*, seg-8\."),
         ("Segmentation.ipynb", ["seg-1"], r"no row called \['seg-1'\]; the rows are seg-1"),
     ],
 )

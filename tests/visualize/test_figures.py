@@ -133,7 +133,8 @@ def test_forest_holds_points_intervals_and_numbers():
         "best/1-2-s1",
         "Zhang et al. 2019, ARL-CNN50\n(2000 official + 1320 archive images)",
         "coursework, ARL-CNN50\n(2000 official + 1320 archive images)",
-        "re-implementation, ARL-CNN50, melanoma only\n(AUC and SP cut, not rounded)\n(2000 official images)",
+        "re-implementation, ARL-CNN50, melanoma only\n(AUC and SP cut, not rounded)\n"
+        "(2000 official images)",
     ]
     axis, metric = figure.axes[0], table[table["metric"] == "AUC melanoma"]
     marks = [line for line in axis.lines if line.get_marker() in ("o", "D")]

@@ -65,7 +65,7 @@ def make(
         facts = {"set": splits.note(data_dir), "folder": data_dir.name}
         facts["fingerprint"] = images.store.fingerprint(used, masks=True)
         run = start_run(path, experiment, facts, resume)
-        run.save_json("config.json", run.config | {"precision": "fp32", "device": "CPU"})
+        run.save_json("config.json", run.config | {"precision": "fp32", "device": "cpu"})
     elif different := differences(run, experiment):
         raise RunError(
             f"{path} holds a baseline with other settings: {'; '.join(different)}. Use "

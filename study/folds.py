@@ -17,15 +17,19 @@ from utils.evaluation.counts import Counts
 from utils.evaluation.intervals import LEVEL
 from utils.logger.run import RunFolder
 from utils.logger.runs import title
-from utils.system.fold import Fold
+from utils.system.fold import LARGEST, Fold
 
 FILES = {"labels": "predictions-fold.csv", "masks": "per-image-fold.csv"}
 
 
 def names(folds: int | None, by: str = "chance") -> list[str]:
-    """The names of all folds of so many; none for None. ValueError for an impossible number."""
-    kind = "series " * (by == "series")
-    return [str(Fold.parse(f"{kind}{k}/{folds}")) for k in range(1, (folds or 0) + 1)]
+    """The names of all folds of so many; none for None. ValueError for an impossible number, or
+    folds by series without one."""
+    if folds is None and by == "chance":
+        return []
+    if folds is None or not 2 <= folds <= LARGEST:
+        raise ValueError(f"--folds is {folds} with --fold-by {by}; expected 2 to {LARGEST}.")
+    return [str(Fold(k, folds, by == "series")) for k in range(1, folds + 1)]
 
 
 def tables(runs: Sequence[RunFolder]) -> list[pd.DataFrame]:

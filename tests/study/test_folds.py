@@ -41,8 +41,9 @@ def five(tmp_path: Path) -> list[RunFolder]:
 def test_names_of_all_folds() -> None:
     assert folds.names(None) == []
     assert folds.names(3, "series") == ["series 1/3", "series 2/3", "series 3/3"]
-    with pytest.raises(ValueError, match="'1/1'; expected a fold such as"):
-        folds.names(1)
+    for number, by in ((0, "chance"), (1, "chance"), (51, "series"), (None, "series")):
+        with pytest.raises(ValueError, match=f"--folds is {number} with --fold-by {by}; expected"):
+            folds.names(number, by)
 
 
 def test_the_table_has_mean_deviation_and_students_interval(five: list[RunFolder]) -> None:

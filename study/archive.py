@@ -52,7 +52,7 @@ def cross_validation(runs: Sequence[RunFolder]) -> str:
     for profile, some in _by_profile(held).items():
         for table in folds.tables(some):
             table.insert(1, "profile", profile)
-            words = {name: name.replace("auc_", "AUC ").replace("_", " ") for name in table}
+            words = {n: str(n).replace("auc_", "AUC ").replace("_", " ") for n in table}
             parts.append(_markdown(table.rename(columns=words)))
     return "\n".join(parts)
 

@@ -4,10 +4,12 @@ Baselines have no notebook: a script makes them.
 """
 
 import os
+import queue
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import nbformat
 import papermill
 import zmq
+from nbclient.util import run_sync
 from nbformat import NotebookNode
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
@@ -107,6 +110,26 @@ def _execute(notebook: Path, executed: Path, parameters: dict[str, object]) -> N
 
 class _Client(PapermillNotebookClient):
     """Prints tables as text beside what the notebook prints, where papermill knows streams only."""
+
+    @contextmanager
+    def setup_kernel(self, **given: Any) -> Iterator[None]:
+        with super().setup_kernel(**given):
+            yield
+            self._wait_until_idle()
+
+    def _wait_until_idle(self) -> None:
+        """Until the kernel has left its last request, of kernel_info.
+
+        It is interrupted before it is told to end. Caught inside a request it would print an error.
+        """
+        said: dict[str, Any] = {"parent_header": {}, "content": {}}
+        next_message = run_sync(self.kc.get_iopub_msg)
+        with suppress(queue.Empty):
+            while (
+                said["parent_header"].get("msg_type") != "kernel_info_request"
+                or said["content"].get("execution_state") != "idle"
+            ):
+                said = next_message(timeout=5)
 
     def log_output_message(self, output: NotebookNode) -> None:
         super().log_output_message(output)

@@ -12,6 +12,7 @@ from utils.data.loaders import LesionDataset, batches
 from utils.data.workers import faults_in_words
 from utils.model.device import ieee_convolutions, laid_out
 from utils.model.recipe import autocast
+from utils.system.allocation import memory_kept
 from utils.system.console import progress
 from utils.system.errors import listed
 
@@ -66,16 +67,17 @@ def answers(
     was_training, device = network.training, next(network.parameters()).device
     network.eval()
     try:
-        for batch in progress(batches(loader), doing, "batches", total=len(loader)):
+        with memory_kept():
+            for batch in progress(batches(loader), doing, "batches", total=len(loader)):
 
-            def ask(images: Tensor, batch: dict[str, Tensor] = batch) -> Tensor:
-                with autocast(device, precision), ieee_convolutions():
-                    logits = network(images)
-                require_finite(logits, network, loader, batch)
-                return logits.float()
+                def ask(images: Tensor, batch: dict[str, Tensor] = batch) -> Tensor:
+                    with autocast(device, precision), ieee_convolutions():
+                        logits = network(images)
+                    require_finite(logits, network, loader, batch)
+                    return logits.float()
 
-            images = laid_out(batch["image"].to(device, non_blocking=True), device)
-            yield batch | {"image": images}, ask
+                images = laid_out(batch["image"].to(device, non_blocking=True), device)
+                yield batch | {"image": images}, ask
     finally:
         network.train(was_training)
 

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from utils.model.device import device_name
+from utils.system.allocation import memory_kept
 from utils.system.console import amount
 from utils.system.experiment import Experiment
 
@@ -28,7 +29,7 @@ class MemoryFullError(torch.OutOfMemoryError):
 
 @contextmanager
 def memory_in_words(experiment: Experiment, *modules: nn.Module) -> Iterator[None]:
-    """MemoryFullError where the memory runs out inside, with the memory free again.
+    """MemoryFullError where the memory runs out inside; at the end it is free again.
 
     An interactive session keeps an error, the error its frames, and these every tensor of the
     failed step: their variables are deleted. The modules, which the session has too, return to the
@@ -36,7 +37,8 @@ def memory_in_words(experiment: Experiment, *modules: nn.Module) -> Iterator[Non
     """
     found = ""
     try:
-        yield
+        with memory_kept():
+            yield
     except (RuntimeError, MemoryError) as error:
         kinds = (torch.OutOfMemoryError, MemoryError)
         if not isinstance(error, kinds) and not _FULL.search(str(error)):

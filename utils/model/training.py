@@ -42,7 +42,6 @@ from utils.model.starts import begin_again, keep_start
 from utils.model.steps import Draws, NotFiniteError, Steps, mixed, mixing_share, noisy
 from utils.model.steps import seed_torch as seed_torch
 from utils.model.words import epoch_line, start_line
-from utils.system.allocation import memory_kept
 from utils.system.console import progress
 from utils.system.errors import listed
 from utils.system.experiment import Experiment
@@ -88,7 +87,6 @@ def fit(
         run.lock(),
         keep_start(network, experiment),
         memory_in_words(experiment, network, loss),
-        memory_kept(),
     ):
         return _trained(_Training(network, loss, loader, run, experiment, predict), score)
 

@@ -34,10 +34,15 @@ MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 def keep(run: RunFolder, to: Path = RUNS) -> Path:
     """Copy what tables need of a finished run; returns its folder there."""
     folder = to / run.path.resolve().parent.name / run.path.resolve().name
+    copy(run, folder)
+    return folder
+
+
+def copy(run: RunFolder, folder: Path) -> None:
+    """Copy these files of a run into a folder."""
     for pattern in KEPT:
         for file in sorted(run.path.glob(pattern)):
             write_atomic(folder / file.name, file.read_bytes())
-    return folder
 
 
 def kept(within: Path = RUNS) -> list[RunFolder]:
@@ -53,7 +58,7 @@ def cross_validation(runs: Sequence[RunFolder]) -> str:
         for table in folds.tables(some):
             table.insert(1, "profile", profile)
             words = {n: str(n).replace("auc_", "AUC ").replace("_", " ") for n in table}
-            parts.append(_markdown(table.rename(columns=words)))
+            parts.append(markdown(table.rename(columns=words)))
     return "\n".join(parts)
 
 
@@ -71,7 +76,7 @@ def scores(runs: Sequence[RunFolder]) -> str:
             }
             split = file.stem.removeprefix("scores-")
             lines.append({"run": _name(run), "images": f"{found['n']}, {split}"} | values)
-    return _markdown(pd.DataFrame(lines).fillna("")) if lines else ""
+    return markdown(pd.DataFrame(lines).fillna("")) if lines else ""
 
 
 def cost(runs: Sequence[RunFolder]) -> str:
@@ -104,7 +109,7 @@ def cost(runs: Sequence[RunFolder]) -> str:
             "peak memory, GB": table[("peak memory, GB", "median")].round(1),
         }
     )
-    return _markdown(table.reset_index())
+    return markdown(table.reset_index())
 
 
 TABLES: dict[str, Callable[[Sequence[RunFolder]], str]] = {
@@ -136,7 +141,8 @@ def _name(run: RunFolder) -> str:
     return f"`{run.path.parent.name}/{run.path.name}`"
 
 
-def _markdown(table: pd.DataFrame) -> str:
+def markdown(table: pd.DataFrame) -> str:
+    """A table in Markdown, without its index."""
     rows = [list(map(str, table.columns)), ["---"] * table.shape[1]]
     rows += [list(map(str, row)) for row in table.itertuples(index=False)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"

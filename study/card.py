@@ -1,0 +1,97 @@
+"""The model card of a released run, in the format of Hugging Face's hub, from the run's own files.
+
+`card.md` beside this file is the text; what is filled in comes from the run, and from what the
+archive has of the same row. Format: https://huggingface.co/docs/hub/model-cards
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+
+import experiments
+import nets
+from experiments import Row
+from study import archive
+from utils.evaluation import operating, score_files, score_tables, trust
+from utils.logger.run import RunFolder
+
+TEMPLATE = Path(__file__).with_name("card.md")
+PURPOSE = {
+    "labels": "A classifier: the probabilities of melanoma, seborrheic keratosis and nevus.",
+    "masks": "A segmenter: the probability of each pixel to belong to the lesion.",
+}
+TABLES = {"labels": score_tables.label_table, "masks": score_tables.mask_table}
+PIPELINES = {"labels": "image-classification", "masks": "image-segmentation"}
+
+
+def of(run: RunFolder, people: pd.DataFrame, fitted: pd.DataFrame | None = None) -> str:
+    """The card of a finished run, as Markdown.
+
+    people has id, age and sex of the images that were scored. fitted are predictions of a
+    classifier for images that none of its networks had seen, from which temperature and thresholds
+    come; without them nothing is said of calibration and subgroups.
+    """
+    config = run.config
+    experiment = experiments.restore(config["row"])
+    page = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
+    results = [_result(file, experiment) for file in sorted(run.path.glob("scores-*.json"))]
+    return page.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        name=run.path.name,
+        experiment=experiment,
+        pipeline=PIPELINES[experiment.task],
+        purpose=PURPOSE[experiment.task],
+        results=results,
+        metrics=sorted({name for result in results for name in result["scores"]}),
+        data=config["data"]["set"],
+        parameters=config["network"]["parameters"] / 1e6,
+        megabytes=(run / "best.safetensors").stat().st_size / 1e6,
+        revision=config["git"],
+        recipe=experiment.describe(nets.options(experiment.network)),
+        folds=archive.cross_validation(_archived(experiment)),
+        trust=None if fitted is None else _trust(run, people, fitted),
+    )
+
+
+def _result(file: Path, experiment: Row) -> dict[str, Any]:
+    """What a score file says: its headline values by name, and its table."""
+    scores = score_files.read(file)
+    table = TABLES[experiment.task](scores)
+    values = {
+        name.lower().replace(" ", "_"): value["value"]
+        for name, value in score_files.headline(scores).items()
+    }
+    return {"split": scores["split"], "n": scores["n"], "scores": values, "table": _markdown(table)}
+
+
+def _archived(experiment: Row) -> list[RunFolder]:
+    """The kept fold runs of a row and of its task's baselines."""
+    names = {experiment.name, *experiments.BASELINES}
+    return [
+        run
+        for run in archive.kept()
+        if run.config["row"]["name"] in names
+        and run.config["row"]["profile"] == experiment.profile
+        and experiments.task_of(run.config["row"]) == experiment.task
+    ]
+
+
+def _trust(run: RunFolder, people: pd.DataFrame, fitted: pd.DataFrame) -> dict[str, Any]:
+    """Temperature, calibration and subgroups, of the split that was scored."""
+    (file,) = run.path.glob("scores-*.json")
+    part = file.stem.removeprefix("scores-")
+    reported = pd.read_csv(run / f"predictions-{part}.csv", converters={"id": str})
+    found = trust.assess(fitted, reported, reported[["id"]].merge(people, on="id"))
+    return {
+        "n": len(fitted),
+        "least": operating.LEAST_SENSITIVITY,
+        "temperature": found.temperature,
+        "calibration": _markdown(trust.readable(found.calibration)),
+        "subgroups": _markdown(trust.readable(found.subgroups)),
+    }
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    named = any(table.index.names)
+    return archive.markdown(table.reset_index(drop=not named))

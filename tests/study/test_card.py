@@ -1,0 +1,108 @@
+"""Released runs: the model card, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import study_folders
+import torch
+from huggingface_hub import ModelCard
+from safetensors.torch import load_file
+from ways import papermill
+
+import experiments
+from study import card, release
+from utils import model
+from utils.logger.run import RunFolder
+
+
+def finished(folder: Path, name: str) -> RunFolder:
+    """A finished run of a row, with weights that nobody loads."""
+    experiment = experiments.get(name, "best", epochs=2)
+    make = study_folders.classifier if experiment.task == "labels" else study_folders.segmenter
+    run = make(folder / experiment.folder(), experiment)
+    run.save_json("config.json", run.config | {"network": {"parameters": 3_400_000}})
+    scores = json.loads((run / "scores-test.json").read_text())
+    made = {"views": 1, "clean_up": False, "selected_on": ""}
+    run.save_json("scores-test.json", made | scores)
+    model.save_weights(torch.nn.Linear(2, 2), run / "best.safetensors")
+    return run
+
+
+def people(run: RunFolder) -> pd.DataFrame:
+    (file,) = run.path.glob("p*-test.csv")
+    ids = pd.read_csv(file, converters={"id": str})["id"]
+    return pd.DataFrame({"id": ids, "age": 50.0, "sex": "female"})
+
+
+@pytest.mark.parametrize(("name", "task", "score"), [
+    ("3-1", "image-classification", "mean_auc"),
+    ("seg-6", "image-segmentation", "mean_jaccard"),
+])  # fmt: skip
+def test_the_hub_reads_the_card(tmp_path: Path, name: str, task: str, score: str) -> None:
+    run = finished(tmp_path, name)
+    read = ModelCard(card.of(run, people(run)))
+    assert read.data.license == "apache-2.0"
+    assert read.data.pipeline_tag == task
+    results = {result.metric_type: result for result in read.data.eval_results}
+    assert score in results
+    assert score in read.data.metrics
+    assert results[score].task_type == task
+    assert "test split" in results[score].dataset_name
+    assert f"row {name}" in read.text
+    assert "For research and teaching only" in read.text
+    assert "Calibration" not in read.text
+    assert "None" not in read.text.split("```")[-1]
+
+
+def test_calibration_and_subgroups_follow_from_images_that_were_not_seen(tmp_path: Path) -> None:
+    run = finished(tmp_path, "3-1")
+    fitted = pd.read_csv(run / "predictions-test.csv", converters={"id": str})
+    fitted["id"] = "unseen " + fitted["id"]
+    text = card.of(run, people(run), fitted)
+    assert f"fitted on {len(fitted)} images that the networks of cross-validation" in text
+    assert "| melanoma | sex | female |" in text
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    run = finished(tmp_path / "mine", "3-1")
+    (tmp_path / "released/3-1-s0").mkdir(parents=True)
+    with pytest.raises(release.RunError, match="exists; move it away to release this run"):
+        release.release(run, tmp_path, tmp_path / "released")
+    run.save_json("config.json", {"row": run.config["row"]})
+    for file in run.path.glob("scores-*"):
+        file.unlink()
+    with pytest.raises(release.RunError, match="is not finished; train it to its end"):
+        release.release(run, tmp_path, tmp_path / "other")
+
+
+def test_a_value_that_fp16_cannot_hold_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = finished(tmp_path / "mine", "3-1")
+    monkeypatch.setattr(release.nets, "build", lambda *_, **__: torch.nn.Linear(2, 2))
+    network = torch.nn.Linear(2, 2)
+    with torch.no_grad():
+        network.bias[0] = 70_000
+    model.save_weights(network, run / "best.safetensors")
+    with pytest.raises(release.RunError, match=r"bias has a value of 7e\+04, fp16 reaches 65504"):
+        release.release(run, tmp_path, tmp_path / "released")
+    assert not (tmp_path / "released").exists()
+
+
+@pytest.mark.slow
+def test_a_released_run_is_half_as_large_and_scored_by_what_it_holds(
+    demo_set: Path, tmp_path: Path
+) -> None:
+    made = {"data_dir": demo_set, "run_dir": tmp_path / "1-3-s0", "epochs": 1, "image_size": 64}
+    papermill("ARL-CNN.ipynb", tmp_path, experiment="1-3", **made)
+    run = RunFolder(tmp_path / "1-3-s0")
+    released = release.release(run, demo_set, tmp_path / "released")
+    whole, half = (load_file(each / "best.safetensors") for each in (run, released))
+    assert all(half[name].equal(whole[name].half()) for name in whole if whole[name].ndim)
+    tables = [pd.read_csv(each / "predictions-test.csv") for each in (run, released)]
+    assert tables[0]["id"].equals(tables[1]["id"])
+    difference = (tables[0]["melanoma"] - tables[1]["melanoma"]).abs().max()
+    assert 0 < difference < 0.01
+    assert "test split" in (released / "README.md").read_text()

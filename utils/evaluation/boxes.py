@@ -38,6 +38,8 @@ from utils.system.fold import Folds
 LEAST = 0.001  # of an image: smaller ones are specks (the smallest training lesion has 0.003)
 _SIDES = ["left", "top", "width", "height"]
 _COLUMNS = ["id", *_SIDES, "found", "fold", "segmenter", "sha256"]
+# Every digit of a side counts, as it is part of a fingerprint.
+_KINDS = dict.fromkeys(["id", "fold", "segmenter", "sha256"], str) | dict.fromkeys(_SIDES, float)
 
 
 class Segmenters(NamedTuple):
@@ -126,11 +128,7 @@ def _table(
 def _read(file: Path) -> pd.DataFrame:
     """The boxes in a file; none where it is missing or damaged: they are computed again."""
     try:
-        table = pd.read_csv(
-            file,
-            converters={"id": str, "sha256": str, "segmenter": str},
-            float_precision="round_trip",
-        )
+        table = pd.read_csv(file, converters=_KINDS)
         if table.columns.tolist() == _COLUMNS and not table.isna().any(axis=None):
             return table.astype({"found": bool})
     except (OSError, ValueError):

@@ -93,13 +93,11 @@ def test_boxes_are_computed_once_and_only_for_what_is_new(
     pd.testing.assert_frame_equal(table.loc[first.index], first)
     other = images["image"][4]
     shutil.copy(images["image"][7], other)
-    (folder / KEPT).write_text(f"{(folder / KEPT).read_text()}")
     with pytest.raises(RunError, match=r"seg-6-f\d-s0 was trained on other images than there are"):
         evaluation.prepared(ROW, folder, images, DRAWERS)
     (folder / KEPT).write_text("damaged")
-    evaluation_images = images[images["split"] == "test"]
     with pytest.raises(RunError, match="was trained on other images"):
-        evaluation.prepared(ROW, folder, evaluation_images, DRAWERS)
+        evaluation.prepared(ROW, folder, images[images["split"] == "test"], DRAWERS)
 
 
 def test_a_run_with_other_boxes_is_not_resumed_and_not_evaluated(
@@ -195,6 +193,10 @@ def test_folds_that_do_not_belong_together_are_refused(folder: Path, models: Pat
     with pytest.raises(RunError, match=r"f3-s0 was trained on ISIC 2017; expected synthetic demo"):
         boxes.facts(ROW, folder)
     third.save_json("config.json", config)
+    (third / "best.safetensors").rename(third / "kept")
+    with pytest.raises(RunError, match=r"seg-6-f3-s0/best.safetensors is missing"):
+        boxes.facts(ROW, folder)
+    (third / "kept").rename(third / "best.safetensors")
     assert list(boxes.facts(ROW, folder)) == ["segmenter"]
     assert boxes.facts(replace(ROW, crop_from=None), folder) == {}
     there = replace(ROW, profile="light", crop_from=f"{models}/seg-6")

@@ -12,7 +12,7 @@ from ways import outputs, papermill
 import experiments
 import nets
 from study import folds, outcome, plan
-from utils import data, logger
+from utils import data, evaluation, logger
 
 
 @pytest.fixture
@@ -51,12 +51,16 @@ def test_it_is_trained_and_evaluated_on_its_own_store(
     shares = [sum((kept.mask(k) > 0).mean() for k in range(40)) / 40 for kept in (store, whole)]
     assert shares[0] > 1.2 * shares[1]
 
-    where = {"runs": models / "3-5-s0", "data_dir": folder}
+    shutil.copytree(models / "3-5-s0", models / "3-5-s1")
+    both = [logger.RunFolder(models / name) for name in ("3-5-s0", "3-5-s1")]
+    evaluation.ensembles.make(models / "team-s0", "team", both)
+    where = {"runs": f"{models / '3-5-s0'},{models / 'team-s0'}", "data_dir": folder}
     executed = papermill("Evaluation-Cls.ipynb", tmp_path, **where)
     assert not outputs(executed, "stderr")
     printed = "".join(outputs(executed, "stdout"))
     assert "boxes of demo-seg-6: 8 images" in printed
-    assert (models / "evaluation-cls-test/figures/maps-3-5-s0.png").exists()
+    figures = {path.name for path in (models / "evaluation-cls-test/figures").iterdir()}
+    assert {"maps-3-5-s0.png", "least-certain-cases-team-s0.png"} <= figures
 
 
 @pytest.mark.slow

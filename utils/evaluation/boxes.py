@@ -26,7 +26,7 @@ from utils.data.workers import faults_in_words
 from utils.evaluation.full_size import lesion
 from utils.logger import fold_runs
 from utils.logger.run import RunFolder
-from utils.model.checkpoints import load_weights
+from utils.model.checkpoints import digest, load_weights, read_weights
 from utils.model.device import choose_device, placed
 from utils.model.forward import probabilities
 from utils.system.console import say
@@ -88,12 +88,16 @@ def facts(experiment: Classification, data_dir: Path) -> dict[str, str]:
 
 
 def made_by(runs: Sequence[RunFolder]) -> str:
-    """Sixteen hex digits that change with the weights of the runs, and with how they see images."""
+    """Sixteen hex digits that change with the weights of the runs, and with how they see images.
+
+    RunError where weights are missing or damaged.
+    """
     sha = hashlib.sha256()
     for run in runs:
         row = run.config["row"]
-        seen = [row[key] for key in ("network", "fold", "image_size", "test_image", "threshold")]
-        sha.update(f"{seen}".encode() + (run / "best.safetensors").read_bytes())
+        names = ("network", "fold", "image_size", "test_image", "threshold")
+        weights = digest(read_weights(run / "best.safetensors"))
+        sha.update(f"{[row.get(name) for name in names]} {weights}".encode())
     return sha.hexdigest()[:16]
 
 

@@ -145,6 +145,16 @@ def test_images_without_a_plausible_lesion_are_kept_whole(
         np.testing.assert_array_equal(kept.image(place), plain.image(place))
 
 
+@pytest.mark.usefixtures("models")
+def test_images_without_a_mask_of_their_own_have_boxes_too(folder: Path) -> None:
+    (masks,) = folder.glob("ISIC-2017_Test_v2_Part1_GroundTruth")
+    shutil.rmtree(masks)
+    images = data.read(folder)
+    assert set(images.loc[images["split"] == "test", "mask"]) == {""}
+    evaluation.prepared(ROW, folder, images, DRAWERS)
+    assert pd.read_csv(folder / KEPT)["found"].all()
+
+
 def test_the_box_of_a_region_is_one_of_the_image() -> None:
     probability = np.zeros((50, 100))
     probability[10:20, 30:70] = 0.9
@@ -199,6 +209,15 @@ def test_folds_that_do_not_belong_together_are_refused(folder: Path, models: Pat
     (third / "kept").rename(third / "best.safetensors")
     assert list(boxes.facts(ROW, folder)) == ["segmenter"]
     assert boxes.facts(replace(ROW, crop_from=None), folder) == {}
+    with pytest.raises(RunError, match=r"no finished run of seg-6-series-f1-s0, (.|\n)*by series"):
+        boxes.facts(replace(ROW, crop_from="seg-6-series"), folder)
+    for number in (1, 2, 3):
+        path = models / f"seg-6-series-f{number}-s0"
+        shutil.copytree(models / f"seg-6-f{number}-s0", path)
+        row = config["row"] | {"fold": f"series {number}/3"}
+        logger.RunFolder(path).save_json("config.json", config | {"row": row})
+    by_series = boxes.facts(replace(ROW, crop_from="seg-6-series"), folder)
+    assert by_series != boxes.facts(ROW, folder)
     there = replace(ROW, profile="light", crop_from=f"{models}/seg-6")
     assert boxes.facts(there, folder) == boxes.facts(ROW, folder)
 

@@ -58,6 +58,19 @@ def test_a_region_of_an_original_is_cut_before_it_is_resized(tmp_path: Path) -> 
     assert facts["sha256"] != whole["sha256"]
 
 
+def test_boxes_of_originals_are_as_if_decoded_in_full(isic2017_fullres: Path) -> None:
+    draw = np.random.default_rng(0)
+    for file in sorted(isic2017_fullres.glob("*_Data/*.jpg"))[:6]:
+        full = np.asarray(Image.open(file))
+        height, width = full.shape[:2]
+        region = regions.around((*(draw.random(2) * 0.7), 0.25, 0.25), width, height)
+        image, _, facts = decode.decode(str(file), "", (256, 256), region)
+        left, top = round(region[0] * width), round(region[1] * height)
+        cut = full[top : top + facts["height"], left : left + facts["width"]]
+        expected = cv2.resize(cut, (256, 256), interpolation=cv2.INTER_AREA)
+        assert np.abs(image.astype(int) - expected).mean() < 1, file.name
+
+
 def test_a_store_of_boxes_lies_beside_and_follows_them(
     demo_set: Path, demo_rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

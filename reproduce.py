@@ -124,7 +124,7 @@ def _planned(options: argparse.Namespace) -> "tuple[study.plan.Plan, study.outco
         options.profile = logger.usual_profile(data_dir)
         print(f"profile: {options.profile}")
     split = data.evaluation_split(data.read(data_dir), options.split)
-    names = study.outcome.names_of(options.rows, options.profile)
+    names = study.outcome.names_of(options.rows, options.profile, options.finished)
     how = (options.parameter, options.resume, study.folds.names(options.folds, options.fold_by))
     planned = study.plan.plan(names, options.seeds, options.profile, data_dir, *how)
     counted = None if options.finished else planned

@@ -17,6 +17,7 @@ from experiments import classification, deviations, segmentation
 from experiments.classification import SAME_RUN
 from experiments.row import ClassificationRow, Published, SegmentationRow
 from utils.system.experiment import Task
+from utils.system.fold import Folds
 from utils.system.size import LARGEST, Size
 
 __all__ = [
@@ -79,10 +80,11 @@ def check_notebook(name: str, notebook: str) -> None:
 def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
     """The row called name, with the profile's recipe and then the overrides that are not None.
 
-    weights and encoder_from "none" mean from scratch; an encoder_from replaces the row's weights. A
-    segmenter's sizes are (width, height), "336x224", or one side of a square. A larger image_size
-    raises stored_size with it, and one that is not square rules out quarter turns. Raises
-    ValueError for an unknown row, profile, field or value, listing the known ones.
+    weights and encoder_from "none" mean from scratch, crop_from "none" whole images; an
+    encoder_from replaces the row's weights. A segmenter's sizes are (width, height), "336x224", or
+    one side of a square. A larger image_size raises stored_size with it, and one that is not square
+    rules out quarter turns. Raises ValueError for an unknown row, profile, field or value, listing
+    the known ones.
     """
     profile = "best" if profile is None else profile
     _check("row", name, ROWS)
@@ -100,11 +102,13 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
         changes = changes | {"select_on": "fold", "keep": "last"} | given
     if changes.get("encoder_from", "none") != "none" and "weights" not in given:
         changes["weights"] = None
-    for start in ("weights", "encoder_from"):
+    for start in ("weights", "encoder_from", "crop_from"):
         if changes.get(start) == "none":
             changes[start] = None
         elif type(changes.get(start)) is int or isinstance(changes.get(start), Path):
             changes[start] = str(changes[start])  # papermill turns a name of digits into a number
+    if isinstance(changes.get("crop_from"), str):
+        _check("segmentation row", Folds.parse(changes["crop_from"]).row, segmentation.ROWS)
     if "image_size" in given:
         most: Any = LARGEST
         seen = changed(ROWS[name], image_size=given["image_size"], stored_size=most).image_size

@@ -82,6 +82,8 @@ _ROWS = (
     Row("3-3", "Does a deeper EfficientNet-Lite do better? (against 3-1)", "lite1",
         weights="imagenet"),
     Row("3-4", "Does a wider one? (against 3-3)", "lite2", weights="imagenet"),
+    Row("3-5", "Does the lesion's box, found by our own segmenter, help? (against 3-1)", "lite0",
+        weights="imagenet", crop_from="seg-6"),
     Row("4-1", "Ablation of 1-3: α frozen at 0, the plain ResNet14", "arl14",
         alpha=0.0, train_alpha=False),
     Row("4-2", "Ablation of 1-3: the other softmax (in 'coursework' over positions)", "arl14",
@@ -120,6 +122,7 @@ AGAINST = {
     "3-2": "3-1",
     "3-3": "3-1",
     "3-4": "3-3",
+    "3-5": "3-1",
     "4-1": "1-3",
     "4-2": "1-3",
 }
@@ -221,7 +224,8 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     **{("light", name): {"image_size": 128} for name in ("1-1", "1-2", "1-4", "1-5", "1-6")},
     # Only these rows do not ask about the loss.
     **{
-        ("light", name): {"class_weights": (1.0, 1.0, 1.0)} for name in ("3-1", "3-2", "3-3", "3-4")
+        ("light", name): {"class_weights": (1.0, 1.0, 1.0)}
+        for name in ("3-1", "3-2", "3-3", "3-4", "3-5")
     },
     **{("paper", name): {"learning_rate": 0.01} for name in _FROM_SCRATCH},
     # What the coursework calls ARL-CNN14 is an ARL-CNN18 in its code, with ImageNet's weights.
@@ -241,5 +245,10 @@ EXCEPTIONS: dict[tuple[str, str], dict[str, Any]] = {
     },
     # EfficientNet-Lite0's weights come with a package, so the demo can use them.
     ("demo", "3-1"): {"weights": "imagenet", "epochs": 4},
-    **{("demo", name): {"weights": "imagenet", "epochs": 4} for name in ("3-2", "3-3", "3-4")},
+    **{
+        ("demo", name): {"weights": "imagenet", "epochs": 4}
+        for name in ("3-2", "3-3", "3-4", "3-5")
+    },
+    # Which has no recipe for segmenters.
+    ("paper", "3-5"): {"crop_from": "best/seg-6"},
 }

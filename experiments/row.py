@@ -197,6 +197,8 @@ class ClassificationRow(Shared):
 
     task: Literal["labels"] = "labels"
     num_classes: Annotated[int, between(1, 3)] = 3  # 1: melanoma against the rest
+    # Segmenter whose folds find the lesion's box: "seg-6", "seg-6-series", "light/seg-6".
+    crop_from: Name | None = None
     loss: Literal["cross_entropy", "focal", "binary"] = "cross_entropy"
     class_weights: ClassWeights | None = (2.5, 2.5, 0.5)
     stored_size: Annotated[int, between(SMALLEST, LARGEST)] = 256  # px, side of the prepared images
@@ -227,6 +229,10 @@ class ClassificationRow(Shared):
             raise ValueError(
                 f"patch_places is 'margin' with patch_scales {list(self.patch_scales)}; such crops "
                 "are cut from the originals: use [1.0] and train_list='patches', or 'anywhere'."
+            )
+        if self.crop_from and self.train_list == "patches":
+            raise ValueError(
+                "crop_from is for whole images, train_list 'patches' for crops: set one to none."
             )
         most = max(self.views, self.select_views)
         if self.view_scales and len(self.view_scales) < most:

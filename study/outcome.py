@@ -14,10 +14,15 @@ from utils.system import errors
 Runs = dict[str, logger.RunFolder]  # by name
 
 
-def names_of(wanted: Sequence[str], profile: str) -> list[str]:
-    """The experiments asked for; "all" stands for those that the profile has a recipe for."""
+def names_of(wanted: Sequence[str], profile: str, finished: bool = False) -> list[str]:
+    """The experiments asked for; "all" stands for those that the profile has a recipe for.
+
+    But for those that need the folds of another, unless only finished runs are asked for.
+    """
     every = [name for name in experiments.ROWS if profile in experiments.profiles(name)]
-    return every if "all" in wanted else list(dict.fromkeys(wanted))
+    alone = [name for name in every if getattr(experiments.ROWS[name], "crop_from", None) is None]
+    known = (every if finished else alone) if "all" in wanted else []
+    return list(dict.fromkeys([*known, *(name for name in wanted if name != "all")]))
 
 
 def summary(folder: Path) -> str:

@@ -17,6 +17,7 @@ from study.standing import likeness, measured, standing
 from utils import data, logger, model
 from utils.system import errors, project, values
 from utils.system.experiment import Experiment
+from utils.system.fold import Folds
 
 OWN = ("experiment", "profile", "data_dir", "run_dir", "seed", "resume")  # not for overrides
 
@@ -72,8 +73,10 @@ def plan(
     held: list[dict[str, Any]] = [{"fold": fold} for fold in folds] or [{}]
     for seed, name, fold in itertools.product(seeds, names, held):
         planner.add(name, seed, changes[name] | fold)
-    runs = planner.plan.runs
-    return replace(planner.plan, runs=[_after(planned, runs) for planned in runs])
+    runs = [_after(planned, planner.plan.runs) for planned in planner.plan.runs]
+    lacking = {run.job.name: why for run in runs if (why := _without_boxes(run, data_dir))}
+    runs = [run for run in runs if run.job.name not in lacking]
+    return replace(planner.plan, runs=runs, refused=planner.plan.refused | lacking)
 
 
 class _Planner:
@@ -192,17 +195,40 @@ def _has_results(run: logger.RunFolder, experiment: experiments.Row) -> bool:
 
 
 def _after(planned: Planned, runs: Sequence[Planned]) -> Planned:
-    """The same, waiting for the run its encoder comes from if that is planned, too."""
-    experiment = planned.experiment
-    if experiment.task == "labels" or experiment.encoder_from is None:
-        return planned
-    wanted = experiment.encoder_from.rpartition("/")[2]
+    """The same, waiting for the runs that its encoder or its boxes come from if planned, too."""
+    needed = _needed(planned.experiment)
     before = [
         other.job.name
         for other in runs
-        if wanted in (other.experiment.name, other.job.name) and not other.finished
+        if any(fnmatchcase(name, needed) for name in (other.experiment.name, other.job.name))
+        and not other.finished
     ]
     return replace(planned, job=replace(planned.job, after=tuple(before)))
+
+
+def _needed(experiment: experiments.Row) -> str:
+    """A pattern of the names of the row or the runs that must be finished before; "" for none."""
+    if experiment.task == "masks":
+        return (experiment.encoder_from or "").rpartition("/")[2]
+    if experiment.crop_from is None:
+        return ""
+    folds = Folds.parse(experiment.crop_from)
+    here = folds.place in ("", experiment.profile)
+    return f"{folds.label}-f[0-9]*-s0" if here else ""
+
+
+def _without_boxes(planned: Planned, data_dir: Path) -> str:
+    """Why the lesions' boxes cannot be had, in one line; "" where they can, or are not needed."""
+    experiment = planned.experiment
+    if experiment.task == "masks" or experiment.crop_from is None:
+        return ""
+    if planned.finished or planned.job.after:
+        return ""
+    try:
+        logger.fold_runs.find(experiment, data_dir)
+    except (errors.RunError, ValueError) as error:
+        return " ".join(str(error).split())
+    return ""
 
 
 def _changes(name: str, overrides: Sequence[Override]) -> dict[str, Any]:

@@ -37,9 +37,9 @@ def decoded(monkeypatch) -> list[str]:
     """Names of the images that are decoded from here on."""
     names = []
 
-    def decode(image, mask, size, original=store.decode):
+    def decode(image, *rest, original=store.decode):
         names.append(Path(image).stem)
-        return original(image, mask, size)
+        return original(image, *rest)
 
     monkeypatch.setattr(store, "decode", decode)
     return names
@@ -229,10 +229,10 @@ def test_sizes_lie_side_by_side(tree, decoded):
 
 
 def interrupt_at(monkeypatch, id_: str, error: BaseException) -> None:
-    def decode(image, mask, size, original=store.decode):
+    def decode(image, *rest, original=store.decode):
         if Path(image).stem == id_:
             raise error
-        return original(image, mask, size)
+        return original(image, *rest)
 
     monkeypatch.setattr(store, "decode", decode)
 
@@ -265,10 +265,10 @@ from utils.data import store
 store.CHUNK, store.NOTE_EVERY = 4, 0.0
 original = store.decode
 
-def decode(image, mask, size):
+def decode(image, *rest):
     if Path(image).stem == "ISIC_0000010":
         os.kill(os.getpid(), signal.SIGKILL)
-    return original(image, mask, size)
+    return original(image, *rest)
 
 store.decode = decode
 tree = Path(sys.argv[1])
@@ -422,10 +422,10 @@ from utils.data import store
 
 original = store.decode
 
-def decode(image, mask, size):
+def decode(image, *rest):
     print("decoding", flush=True)
     time.sleep(0.1)
-    return original(image, mask, size)
+    return original(image, *rest)
 
 store.decode = decode
 tree = Path(sys.argv[1])

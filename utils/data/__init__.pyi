@@ -6,6 +6,7 @@ from . import loaders as loaders
 from . import masks as masks
 from . import names as names
 from . import patches as patches
+from . import regions as regions
 from . import resident as resident
 from . import splits as splits
 from . import store as store

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from utils.data.orientation import UNDECIDED, laid, lie, opened, orientation, size_of
+from utils.data.regions import WHOLE, Region, corners, part
 
 # OpenCV's threads do not survive a fork: a DataLoader worker would wait for them forever. We work
 # on many small images in parallel, which gains nothing from threads within one image.
@@ -44,24 +45,27 @@ class Facts(NamedTuple):
 
 
 def decode(
-    image: str, mask: str, size: tuple[int, int]
+    image: str, mask: str, size: tuple[int, int], region: Region = WHOLE
 ) -> tuple[np.ndarray, np.ndarray, dict] | str:
     """Image (H, W, 3), mask (H, W) of 0 and 255 at size (width, height), and facts for the index.
 
-    For a file that cannot be used a text that names it and its fault.
+    Of another region than WHOLE these pixels and their facts alone. For a file that cannot be used
+    a text that names it and its fault.
     """
     try:
-        picture = _decided(image, _read_image(image, mask, size))
+        whole = (size[0] / region[2], size[1] / region[3])
+        picture = _decided(image, _read_image(image, mask, whole))
         lesion, mask_hash = np.zeros(size[::-1], np.uint8), "none"
         if mask:
             full, mask_hash = _read_mask(mask, picture.size)
-            lesion = np.where(resized(full, size) > 127, 255, 0).astype(np.uint8)
+            lesion = np.where(resized(part(full, region), size) > 127, 255, 0).astype(np.uint8)
     except _FileError as error:
         return str(error)
-    width, height = picture.size
-    facts: dict[str, Any] = {"width": width, "height": height, "has_mask": bool(mask)}
-    facts |= {"sha256": picture.sha256, "mask_sha256": mask_hash}
-    return resized(picture.pixels, size), lesion, facts
+    left, top, right, bottom = corners(*picture.size, region)
+    facts: dict[str, Any] = {"width": right - left, "height": bottom - top}
+    facts |= {"has_mask": bool(mask), "mask_sha256": of_part(mask_hash, region)}
+    facts["sha256"] = of_part(picture.sha256, region)
+    return resized(part(picture.pixels, region), size), lesion, facts
 
 
 def check(image: str, mask: str) -> Facts | str:
@@ -147,7 +151,7 @@ class _Picture(NamedTuple):
 
 
 def _read_image(
-    path: str | Path, mask: str | Path, size: tuple[int, int] | None = None
+    path: str | Path, mask: str | Path, size: tuple[float, float] | None = None
 ) -> _Picture:
     """The picture in a file, oriented like its mask.
 
@@ -255,14 +259,23 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def content_hash(path: str) -> str:
-    """The start of the file's SHA-256; "none" where there is no file."""
-    return _digest(Path(path).read_bytes()) if path else "none"
+def content_hash(path: str, region: Region = WHOLE) -> str:
+    """The start of the file's SHA-256, as `of_part`; "none" where there is no file."""
+    return of_part(_digest(Path(path).read_bytes()) if path else "none", region)
 
 
-def file_stat(path: str) -> str:
-    """Size and modification time: they show that a file may have changed, without reading it."""
+def of_part(sha256: str, region: Region) -> str:
+    """The hash of a region of a file with this hash: its own for the whole, "none" for none."""
+    if region == WHOLE or sha256 == "none":
+        return sha256
+    return _digest(f"{sha256} {region}".encode())
+
+
+def file_stat(path: str, region: Region = WHOLE) -> str:
+    """Size, modification time and region: they show that a file, or what is cut out of it, may
+    have changed, without reading it."""
     if not path:
         return ""
     stat = Path(path).stat()
-    return f"{stat.st_size}:{stat.st_mtime_ns}"
+    cut = "" if region == WHOLE else ":" + ":".join(map(str, region))
+    return f"{stat.st_size}:{stat.st_mtime_ns}{cut}"

@@ -6,13 +6,12 @@ import pandas as pd
 from utils.data.augmentation import Augmentation, Recipe
 from utils.data.decode import resized
 from utils.data.loaders import LesionDataset, TrainingSet
+from utils.data.regions import WHOLE, Region, corners, part
 from utils.data.store import Store
 from utils.system.errors import DataError, listed
 from utils.system.experiment import Segmentation
 from utils.system.size import Size
 
-Region = tuple[float, float, float, float]  # left, top, width, height as shares of the image
-WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
 MIDDLE = 336 / 369  # of both sides: the coursework's test images
 
 
@@ -78,9 +77,15 @@ class TestImages(LesionDataset):
     __test__ = False  # not a test case, whatever its name says to pytest
 
     def __init__(
-        self, store: Store, images: pd.DataFrame, size: Size, test_image: str = "whole"
+        self,
+        store: Store,
+        images: pd.DataFrame,
+        size: Size,
+        test_image: str = "whole",
+        unscored: bool = False,
     ) -> None:
-        require_masks(images)
+        if not unscored:
+            require_masks(images)
         super().__init__(store, images)
         self.size = size
         sides = store.index.iloc[self.positions][["width", "height"]].to_numpy(dtype=float)
@@ -143,16 +148,3 @@ def on_the_grid(region: Region, shape: tuple[int, int]) -> Region:
 def as_label(mask: np.ndarray) -> np.ndarray:
     """A resized mask (H, W) of 0 … 255 as uint8 0/1, thresholded at one half."""
     return (mask > 127).astype(np.uint8)
-
-
-def part(image: np.ndarray, region: Region) -> np.ndarray:
-    """The pixels of (H, W, …) in the region, as a copy; at least one."""
-    left, top, right, bottom = corners(image.shape[1], image.shape[0], region)
-    return np.ascontiguousarray(image[top:bottom, left:right])
-
-
-def corners(width: int, height: int, region: Region) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the region in an image of width × height px."""
-    left, top = round(region[0] * width), round(region[1] * height)
-    right, bottom = round((region[0] + region[2]) * width), round((region[1] + region[3]) * height)
-    return left, top, max(right, left + 1), max(bottom, top + 1)

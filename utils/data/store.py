@@ -11,13 +11,13 @@ renames that at the end. A source is decoded again only when its content changed
 """
 
 import hashlib
-import itertools
 import os
 import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat, starmap
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ import pandas as pd
 
 from utils.data.decode import content_hash, decode, file_stat
 from utils.data.index import DECODED, Record, read_records, read_table, write_index
+from utils.data.regions import WHOLE, Boxes
 from utils.system import project
 from utils.system.console import progress
 from utils.system.disk import require_room, reserve, unwritable
@@ -81,16 +82,24 @@ class Store:
 
 
 def prepare(
-    data_dir: Path, images: pd.DataFrame, size: int | tuple[int, int], workers: int | None = None
+    data_dir: Path,
+    images: pd.DataFrame,
+    size: int | tuple[int, int],
+    workers: int | None = None,
+    boxes: Boxes | None = None,
 ) -> Store:
     """The store of the images (`data.read`) at size (side, or (width, height)) px.
 
-    Decodes what is missing. Raises DataError naming the unusable sources, after all others were
-    decoded, and where nothing can be written. A second process that prepares the same store waits
-    for the first.
+    With boxes, of what lies in them, in a folder of its own; width and height in the index are
+    then those of a box. Decodes what is missing. Raises DataError naming the unusable sources,
+    after all others were decoded, and where nothing can be written. A second process that prepares
+    the same store waits for the first.
     """
     width, height = (size, size) if isinstance(size, int) else size
     name = f"prepared-{width}" if width == height else f"prepared-{width}x{height}"
+    name += f"-{boxes.name}" if boxes else ""
+    regions = [boxes.regions[id] for id in images["id"]] if boxes else [WHOLE] * len(images)
+    images = images.assign(region=pd.Series(regions, images.index, dtype=object))
     folder = _writable_home(data_dir) / name
     try:
         with locked(folder.with_name(f".{name}.lock"), f"{folder} is being prepared", wait=True):
@@ -131,14 +140,15 @@ def _plan(previous: list[Record], images: pd.DataFrame) -> list[Record]:
     for row in images.itertuples():
         age = None if pd.isna(row.age) else row.age
         split, sex = sys.intern(row.split), sys.intern(row.sex)
-        stats = {"image_stat": file_stat(row.image), "mask_stat": file_stat(row.mask)}
+        files = (row.image, row.region), (row.mask, row.region)
+        stats = dict(zip(("image_stat", "mask_stat"), starmap(file_stat, files), strict=True))
         record = Record(row.id, split, row.label, age, sex)
         record.learn(stats)
         old = records.get(row.id)
         if old is not None and old.decoded:
             untouched = all(getattr(old, name) == stat for name, stat in stats.items())
             hashes = (old.sha256, old.mask_sha256)
-            if untouched or hashes == (content_hash(row.image), content_hash(row.mask)):
+            if untouched or hashes == tuple(starmap(content_hash, files)):
                 record.learn({name: getattr(old, name) for name in DECODED})
         records[row.id] = record
     return list(records.values())
@@ -148,7 +158,7 @@ def _build(folder: Path, images: pd.DataFrame, size: tuple[int, int], workers: i
     """Decode what is missing next to the finished store, then replace it."""
     partial = folder.with_name(f"{folder.name}.partial")
     records, arrays = _open_partial(folder, partial, images, size)
-    sources = images.set_index("id")[["image", "mask"]]
+    sources = images.set_index("id")[["image", "mask", "region"]]
     todo = [place for place, record in enumerate(records) if not record.decoded]
     broken: list[str] = []
     noted = time.monotonic()
@@ -156,7 +166,8 @@ def _build(folder: Path, images: pd.DataFrame, size: tuple[int, int], workers: i
         chunks = [todo[start : start + CHUNK] for start in range(0, len(todo), CHUNK)]
         for chunk in progress(chunks, f"preparing {folder.name}", f"× {CHUNK} images"):
             paths = sources.loc[[records[place].id for place in chunk]]
-            decoded = pool.map(decode, paths["image"], paths["mask"], itertools.repeat(size))
+            files = (paths["image"], paths["mask"], repeat(size), paths["region"])
+            decoded = pool.map(decode, *files)
             for place, result in zip(chunk, decoded, strict=True):
                 if isinstance(result, str):
                     broken.append(result)

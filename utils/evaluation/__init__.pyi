@@ -1,4 +1,5 @@
 from . import baselines as baselines
+from . import boxes as boxes
 from . import calibration as calibration
 from . import conventions as conventions
 from . import curves as curves
@@ -22,6 +23,8 @@ from . import significance as significance
 from . import subgroups as subgroups
 from . import submission as submission
 from . import trust as trust
+from .boxes import Segmenters as Segmenters
+from .boxes import prepared as prepared
 from .counts import Counts as Counts
 from .counts import accuracy as accuracy
 from .counts import count as count

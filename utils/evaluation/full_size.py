@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 from utils.data.decode import read_mask
 from utils.data.loaders import evaluation_loader
-from utils.data.masks import WHOLE, Region, TestImages, corners
+from utils.data.masks import TestImages
+from utils.data.regions import WHOLE, Region, corners
 from utils.data.workers import faults_in_words
 from utils.evaluation import masks
 from utils.evaluation.counts import Counts, counts_of

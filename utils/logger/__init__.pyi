@@ -1,3 +1,4 @@
+from . import fold_runs as fold_runs
 from . import folders as folders
 from . import outputs as outputs
 from . import run as run

@@ -56,6 +56,15 @@ def usual_profile(data_dir: Path, device: str | None = None) -> str:
     return "best" if gpu else "light"
 
 
+def command(data_dir: Path, row: str, profile: str = "", seed: int = 0) -> str:
+    """The command that makes a row's run on this data; without a profile, in the usual one."""
+    ours = data_dir == project.PROJECT / "Data" / "demo"
+    where = "demo" if ours else f'"{data_dir}"'
+    profile = profile or usual_profile(data_dir)
+    line = f"python reproduce.py {row} --profile {profile} --data-dir {where}"
+    return line + (f" --seeds {seed}" if seed else "")
+
+
 def run_folder(data_dir: Path, experiment: Experiment, run_dir: Any = None) -> Path:
     """The folder of an experiment's run on this data: run_dir, else `<models_of>/<row>-s<seed>`.
 

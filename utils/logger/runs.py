@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from utils.data.splits import note, set_name
-from utils.logger.folders import usual_profile
+from utils.logger.folders import command
 from utils.logger.run import RunFolder
 from utils.system import project, values
 from utils.system.console import say
@@ -114,7 +114,7 @@ class _Search:
             state = "none is finished; resume with" if begun else "Train one first:"
             raise RunError(
                 f"no finished run under {self.models / self.kind}-*. {state}\n    "
-                + "\n    ".join(begun or [self.command(self.first)])
+                + "\n    ".join(begun or [command(self.data_dir, self.first)])
             )
         return finished
 
@@ -142,8 +142,9 @@ class _Search:
                 f"The rows are {', '.join(self.experiments)}; the runs here "
                 f"{listed(self.runs) or 'none yet'}."
             )
-        command = self.command(row, Path(name).parent.name.partition("-")[2], max(seed, 0))
-        raise RunError(f"no run {name!r}; make it with\n    {command}")
+        profile = Path(name).parent.name.partition("-")[2]
+        make = command(self.data_dir, row, profile, max(seed, 0))
+        raise RunError(f"no run {name!r}; make it with\n    {make}")
 
     def named(self, name: str) -> dict[str, RunFolder]:
         """The runs under the models folder that a name stands for."""
@@ -200,22 +201,14 @@ class _Search:
         if run.path.parent.parent == self.models:
             whole = run.path.name == f"{row['name']}-s{row['seed']}"
             if whole or row.get("fold"):
-                command = self.command(row["name"], row["profile"], row["seed"])
-                return command if whole else f'{command} -p fold "{row["fold"]}"'
+                make = command(self.data_dir, row["name"], row["profile"], row["seed"])
+                return make if whole else f'{make} -p fold "{row["fold"]}"'
             return f"the command that began it; its settings are in {run / 'config.json'}"
         return (
             f"papermill {self.notebook} out.ipynb -p experiment {row['name']} -p profile "
             f'{row["profile"]} -p seed {row["seed"]} -p data_dir "{self.data_dir}" '
             f'-p run_dir "{run.path}"'
         )
-
-    def command(self, row: str, profile: str = "", seed: int = 0) -> str:
-        """The command that makes a run."""
-        ours = self.data_dir == project.PROJECT / "Data" / "demo"
-        where = "demo" if ours else f'"{self.data_dir}"'
-        profile = profile or usual_profile(self.data_dir)
-        command = f"python reproduce.py {row} --profile {profile} --data-dir {where}"
-        return command + (f" --seeds {seed}" if seed else "")
 
 
 def title(run: RunFolder) -> str:

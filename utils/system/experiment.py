@@ -4,7 +4,7 @@ The table itself is `experiments`, which nothing here imports; the type checker 
 against these protocols. Fields are read-only, and sizes are in px.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 from utils.system.size import Size
@@ -117,6 +117,8 @@ class Experiment(Protocol):
     @classmethod
     def restore(cls, settings: dict[str, Any]) -> Self: ...  # of a run's `config.json`
 
+    def network_options(self, takes: Iterable[str]) -> dict[str, Any]: ...  # for `nets.build`
+
     def folder(
         self,
     ) -> str: ...  # the name of a run's folder: <name>-s<seed>, <name>-f<fold>-s<seed>
@@ -127,6 +129,8 @@ class Classification(Experiment, Protocol):
 
     @property
     def num_classes(self) -> int: ...  # 1: melanoma against the rest
+    @property
+    def crop_from(self) -> str | None: ...  # a segmenter's folds, as "seg-6" or "light/seg-6"
     @property
     def stored_size(self) -> int: ...  # side of the prepared images
     @property

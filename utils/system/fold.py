@@ -1,4 +1,7 @@
-"""The name of a fold: "2/5" is the second of five, "series 2/5" the second of five by series."""
+"""The names of folds: "2/5" is the second of five, "series 2/5" the second of five by series.
+
+"seg-6" are all folds by chance of that row, "seg-6-series" those by series.
+"""
 
 import re
 from typing import NamedTuple, Self
@@ -32,3 +35,26 @@ class Fold(NamedTuple):
     def label(self) -> str:
         """How a run's folder names it: f2, or series-f2."""
         return f"{'series-' * self.by_series}f{self.number}"
+
+
+class Folds(NamedTuple):
+    """All folds of a row, by series or by chance; place is a profile, a folder of runs, or ""."""
+
+    place: str
+    row: str
+    by_series: bool
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """What a text such as "seg-6", "seg-6-series" or "light/seg-6" names.
+
+        >>> Folds.parse("light/seg-6-series")
+        Folds(place='light', row='seg-6', by_series=True)
+        """
+        place, _, row = text.rpartition("/")
+        return cls(place, row.removesuffix("-series"), row.endswith("-series"))
+
+    @property
+    def label(self) -> str:
+        """How it names files: seg-6, or seg-6-series."""
+        return f"{self.row}{'-series' * self.by_series}"

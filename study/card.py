@@ -11,7 +11,6 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 import experiments
-import nets
 from experiments import Row
 from study import archive
 from utils.evaluation import operating, score_files, score_tables, trust
@@ -48,7 +47,7 @@ def of(run: RunFolder, people: pd.DataFrame, fitted: pd.DataFrame | None = None)
         parameters=config["network"]["parameters"] / 1e6,
         megabytes=(run / "best.safetensors").stat().st_size / 1e6,
         revision=config["git"],
-        recipe=experiment.describe(nets.options(experiment.network)),
+        recipe=experiment.describe(()),
         folds=archive.cross_validation(_archived(experiment)),
         trust=None if fitted is None else _trust(run, people, fitted),
     )

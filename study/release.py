@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 
 import experiments
-import nets
 from study import archive, card
 from study.notebooks import TRAINING, CellError, parameters_of, run_notebook
-from utils import data, model
+from utils import data
 from utils.logger.run import RunFolder
+from utils.model.checkpoints import read_weights, save_tensors
 from utils.system import console, project
 from utils.system.errors import DataError, RunError
 from utils.system.files import write_atomic
@@ -63,18 +63,16 @@ def release(run: RunFolder, data_dir: Path, to: Path = RELEASED) -> RunFolder:
 
 def _save_half(run: RunFolder, file: Path) -> None:
     """Write the run's weights as fp16. RunError for one that is too large for it."""
-    experiment = experiments.restore(run.config["row"])
-    options = experiment.network_options(nets.options(experiment.network))
-    network = nets.build(experiment.network, getattr(experiment, "num_classes", 1), **options)
-    model.load_weights(network, run / "best.safetensors")
-    largest = torch.finfo(torch.float16).max
-    for name, tensor in network.state_dict().items():
-        if tensor.is_floating_point() and (most := tensor.abs().max().item()) > largest:
-            raise RunError(
-                f"{run.path}: {name} has a value of {most:.3g}, fp16 reaches {largest:.0f}; this "
-                "run cannot be released."
-            )
-    model.save_weights(network.half(), file)
+    tensors, largest = read_weights(run / "best.safetensors"), torch.finfo(torch.float16).max
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point():  # counters of batches stay as they are
+            if (most := tensor.abs().max().item()) > largest:
+                raise RunError(
+                    f"{run.path}: {name} has a value of {most:.3g}, fp16 reaches {largest:.0f}; "
+                    "this run cannot be released."
+                )
+            tensors[name] = tensor.half()
+    save_tensors(tensors, file)
 
 
 def main(arguments: list[str] | None = None) -> None:

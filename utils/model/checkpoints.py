@@ -136,9 +136,14 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """Write the network's tensors as safetensors, which refuses channels_last ones."""
-    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    write_atomic(path, save(tensors, {_DIGEST: digest(tensors)}))
+    """Write the network's tensors as safetensors, see `save_tensors`."""
+    save_tensors(network.state_dict(), path)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write tensors as safetensors, which refuses channels_last ones, with their digest."""
+    dense = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    write_atomic(path, save(dense, {_DIGEST: digest(dense)}))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

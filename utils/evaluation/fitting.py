@@ -6,6 +6,7 @@ of the same recipe; a hold-out has 300, among them 56 melanomas. A run on all tr
 has no folds has nothing to be fitted on: the validation split is watched, never fitted on.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 
 from utils.evaluation import masks, out_of_fold, results, trust
 from utils.evaluation.counts import counts_of
+from utils.evaluation.intervals import interval_text
 from utils.evaluation.paired import mean_difference
 from utils.evaluation.significance import Difference
 from utils.logger.run import RunFolder
@@ -78,7 +80,7 @@ class Threshold(NamedTuple):
     """The threshold of masks that out-of-fold images would choose: a proposal, used by no score."""
 
     best: float
-    used: float  # the run's, or 0.5 where that one was not counted
+    used: float  # the run's, or 0.5 where pixels were not counted at that one
     gain: Difference  # mean Jaccard at the best minus that at the used, of these images
     where: str
 
@@ -93,17 +95,51 @@ def mask_threshold(run: RunFolder, experiment: Experiment, used: float) -> Thres
     if experiment.select_on == "fold" or not found:
         return None
     folds, table = found
-    jaccards = table[["id", "threshold"]].assign(
-        threshold=table["threshold"].round(6), jaccard=masks.per_image(counts_of(table))["jaccard"]
-    )
-    by_threshold = jaccards.pivot_table("jaccard", "id", "threshold")
-    used = used if used in by_threshold else 0.5
-    means = by_threshold.mean()
+    jaccards = _jaccards(table)
+    used = used if used in jaccards else 0.5
+    means = jaccards.mean()
     equals = means.index[np.isclose(means, means.max(), rtol=0, atol=1e-12)]
     best = float(min(equals, key=lambda threshold: abs(threshold - used)))
-    chosen, own = (by_threshold[at].to_numpy()[None] for at in (best, used))
-    words = f"{len(by_threshold)} out-of-fold images"
-    return Threshold(best, used, mean_difference(chosen, own), _of_folds(folds, experiment, words))
+    where = _of_folds(folds, experiment, f"{len(jaccards)} out-of-fold images")
+    return Threshold(best, used, _gain(jaccards, best, used), where)
+
+
+def proposed(
+    proposals: Mapping[str, Threshold], reported: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """For display, a line a run: its threshold, the proposed one, and what that would change.
+
+    reported: counts of the reported images at each threshold, as `full_size.Result.thresholds`.
+    """
+    lines = {}
+    for name, one in proposals.items():
+        here = _gain(_jaccards(reported[name]), one.best, one.used)
+        lines[name] = {
+            "used": f"{one.used:.2f}",
+            "proposed": f"{one.best:.2f}",
+            "by": one.where,
+            "gain there": _signed(one.gain),
+            "gain here": _signed(here),
+            "Jaccard here": f"{here.first:.3f}, used: {here.second:.3f}",
+        }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _jaccards(table: pd.DataFrame) -> pd.DataFrame:
+    """Jaccard of each image, a column a threshold."""
+    jaccards = table[["id"]].assign(
+        threshold=table["threshold"].round(6), jaccard=masks.per_image(counts_of(table))["jaccard"]
+    )
+    return jaccards.pivot_table("jaccard", "id", "threshold")
+
+
+def _gain(jaccards: pd.DataFrame, best: float, used: float) -> Difference:
+    first, second = (jaccards[[at]].to_numpy().T for at in (best, used))
+    return mean_difference(first, second)
+
+
+def _signed(difference: Difference) -> str:
+    return interval_text(difference.value, difference.low, difference.high, sign=True)
 
 
 def _of_folds(folds: out_of_fold.Folds, experiment: Experiment, what: str) -> str:

@@ -111,12 +111,17 @@ def unit_square(axis: Axes, x: str, y: str) -> None:
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xlabel=x, ylabel=y)
 
 
-def legend_below(axis: Axes, columns: int = 1, lines_of: Axes | None = None) -> None:
+def legend_below(
+    axis: Axes,
+    columns: int = 1,
+    lines_of: Axes | None = None,
+    handles: Sequence[Any] | None = None,
+) -> None:
     """A legend under the name of the x axis, where it covers nothing; by default of its lines."""
-    handles, labels = (lines_of or axis).get_legend_handles_labels()
+    handles = handles or (lines_of or axis).get_legend_handles_labels()[0]
     place = axis.transAxes + ScaledTranslation(0, -0.42, axis.figure.dpi_scale_trans)  # inches
     below = {"bbox_to_anchor": (0.5, 0), "bbox_transform": place, "borderaxespad": 0}
-    axis.legend(handles, labels, loc="upper center", ncols=columns, **below)
+    axis.legend(handles=handles, loc="upper center", ncols=columns, **below)
 
 
 @rc_context(STYLE)

@@ -112,8 +112,8 @@ def _of_task(scored: Sequence[Scored], kind: str) -> list[Block]:
             line[f"folds {folds.kind}"] = f"{len(folds.runs)} of {folds.folds}"
             line[f"mean, {folds.kind}"] = of_folds.mean_of(one.each[name])
             pooled = one.pooled.get(path, {})
-            ends = (pooled.get(end) for end in ("value", "low", "high"))
-            line[f"all images, {folds.kind}"] = tables.within(*ends)
+            value, low, high = (pooled.get(end) for end in ("value", "low", "high"))
+            line[f"all images, {folds.kind}"] = tables.within(value, low, high)
     columns = [f"{what} {kind}" for kind in kinds for what in ("folds", "mean,", "all images,")]
     table = pd.DataFrame(
         [
@@ -150,8 +150,8 @@ def _compared(scored: Sequence[Scored], study: Study) -> tuple[pd.DataFrame, lis
     groups: dict[tuple[str, int], dict[str, list[Scored]]] = {}
     for one in scored:
         if one.folds.complete:
-            kind = groups.setdefault((one.folds.kind, one.folds.folds), {})
-            kind.setdefault(one.folds.row, []).append(one)
+            same = groups.setdefault((one.folds.kind, one.folds.folds), {})
+            same.setdefault(one.folds.row, []).append(one)
     for (kind, _), rows in groups.items():
         entries = {row: [_entry(one) for one in some] for row, some in rows.items()}
         found, why = paired_tests(entries, experiments.AGAINST, study.same)

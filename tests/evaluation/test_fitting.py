@@ -185,6 +185,12 @@ def test_the_threshold_that_out_of_fold_images_would_choose(tmp_path: Path) -> N
     assert (found.gain.first, found.gain.second) == pytest.approx(tuple(means))
     assert 0 < found.gain.low < found.gain.value < found.gain.high
     assert fitting.mask_threshold(run, experiment_of(run), 0.42).used == 0.5
+    # The same counts as reported ones: the same gain in both columns.
+    line = fitting.proposed({"run": found}, {"run": table}).loc["run"]
+    assert (line["used"], line["proposed"], line["by"]) == ("0.50", "0.35", found.where)
+    assert line["gain here"] == line["gain there"]
+    assert line["gain here"].startswith(f"{means[0] - means[1]:+.3f} [")
+    assert line["Jaccard here"] == f"{means[0]:.3f}, used: {means[1]:.3f}"
     changed = replace(experiment_of(run), clean_up=False)
     assert fitting.mask_threshold(run, changed, 0.5) is None
     assert fitting.mask_threshold(folds[0], experiment_of(folds[0]), 0.5) is None

@@ -23,13 +23,15 @@ _ONE_STUDY = (
     "of epochs with equal accuracy it kept the last, we keep the first",
 )
 
+_PUBLISHED = ("1-1", "1-2", "1-3", "1-4", "1-6", "2-1", "2-2", "2-3", "2-4", *_SEGMENTERS[:5])
+_OUR_OWN = (
+    "this profile is our own recipe, not that of the published numbers: other crops, epochs and "
+    "rates; {}; no archive images are trained on"
+)
+
 TEXTS: Texts = {
-    "best": {
-        ("1-1", "1-2", "1-3", "1-4", "1-6", "2-1", "2-2", "2-3", "2-4", *_SEGMENTERS[:5]): (
-            "this profile is our own recipe, not that of the published numbers: other crops, "
-            "epochs and rates; a hold-out chooses the epoch; no archive images are trained on",
-        ),
-    },
+    "best": {_PUBLISHED: (_OUR_OWN.format("a hold-out chooses the epoch"),)},
+    "light": {_PUBLISHED: (_OUR_OWN.format("the last epoch is kept"),)},
     "paper": {
         _CLASSIFIERS: (
             "the paper crops from full-size images, ours are stored at 512 px, to be decoded once; "
@@ -76,7 +78,6 @@ TEXTS: Texts = {
         ("seg-6", "seg-7", "seg-8"): (_NO_SUCH_ROW,),
     },
 }
-TEXTS["light"] = TEXTS["best"]
 
 
 def of(profile: str, name: str) -> tuple[str, ...]:

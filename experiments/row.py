@@ -184,6 +184,11 @@ class Shared:
         lines = [f"{name:16} {getattr(self, name)}" for name in names]
         return "\n".join([*lines, *(f"{'deviation':16} {text}" for text in self.deviations)])
 
+    @property
+    def chosen_on(self) -> str:
+        """The images that choose the epoch; "" where the last one is kept: they are watched."""
+        return self.select_on if self.keep == "best" else ""
+
     def folder(self) -> str:
         """`<row>-s<seed>` or `<row>-f<fold>-s<seed>`: the run's folder in its set and profile."""
         fold = f"-{Fold.parse(self.fold).label}" if self.fold else ""

@@ -13,13 +13,15 @@ from scipy.stats import t
 
 from utils import evaluation
 from utils.data.splits import CLASSES
+from utils.evaluation import out_of_fold
 from utils.evaluation.counts import Counts
 from utils.evaluation.intervals import LEVEL
+from utils.evaluation.out_of_fold import Folds
 from utils.logger.run import RunFolder
-from utils.logger.runs import title
 from utils.system.fold import LARGEST, Fold
 
-FILES = {"labels": "predictions-fold.csv", "masks": "per-image-fold.csv"}
+FILES = {"labels": "predictions-fold", "masks": "per-image-fold"}
+LEAST = 3  # folds with an interval: that of two says nothing
 
 
 def names(folds: int | None, by: str = "chance") -> list[str]:
@@ -34,80 +36,65 @@ def names(folds: int | None, by: str = "chance") -> list[str]:
 
 def tables(runs: Sequence[RunFolder]) -> list[pd.DataFrame]:
     """The tables of classifiers and of segmenters, where there are some."""
-    by_task = {task: [run for run in runs if _task(run) == task] for task in FILES}
+    by_task = {task: [run for run in runs if out_of_fold.task_of(run) == task] for task in FILES}
     return [table(some) for some in by_task.values() if some]
 
 
 def table(runs: Iterable[RunFolder]) -> pd.DataFrame:
-    """A line for each row, kind of folds and seed: mean of the folds, deviation and interval.
-
-    The interval is Student's over the folds; they share training images, so it is a little narrow.
-    """
+    """A line for each row, kind of folds and seed: mean of the folds, deviation and interval."""
     lines = []
-    for (row, kind, seed), group in _groups(runs).items():
-        scores = pd.DataFrame([_scores(run) for run in group])
-        count = len(scores)
+    for folds in out_of_fold.grouped(runs):
         line: dict[Hashable, object] = {
-            "row": row,
-            "folds": f"{kind}{count} of {_fold(group[0]).folds}",
-            "seed": seed,
+            "row": folds.row,
+            "folds": f"{'series ' * folds.by_series}{len(folds.runs)} of {folds.folds}",
+            "seed": folds.seed,
         }
-        for name in scores:
-            mean, deviation = scores[name].mean(), scores[name].std()
-            half = (
-                t.isf((1 - LEVEL) / 2, count - 1) * deviation / np.sqrt(count)
-                if count > 1
-                else np.nan
-            )
-            low, high = max(mean - half, 0.0), min(mean + half, 1.0)
-            line[name] = f"{mean:.3f} ± {deviation:.3f} [{low:.3f}, {high:.3f}]"
-        lines.append(line)
+        own = scores(folds)
+        lines.append(line | {name: mean_of(own[name]) for name in own})
     return pd.DataFrame(lines)
 
 
-def together(runs: Iterable[RunFolder]) -> pd.DataFrame:
+def scores(folds: Folds) -> pd.DataFrame:
+    """The scores that an epoch would be chosen by, a line a fold ("1/5")."""
+    index = [str(out_of_fold.fold_of(run)) for run in folds.runs]
+    return pd.DataFrame([_scores(run) for run in folds.runs], index)
+
+
+def mean_of(values: pd.Series) -> str:
+    """The mean of the folds, their deviation, and the interval of the mean: "0.9 ± 0.1 [0.8, 1]".
+
+    The interval is Student's over the folds, of `LEAST` or more; they share training images, so it
+    is a little narrow. A single fold has no deviation either.
+    """
+    count, mean, deviation = len(values), values.mean(), values.std()
+    if count < LEAST:
+        return f"{mean:.3f}" if count < 2 else f"{mean:.3f} ± {deviation:.3f}"
+    half = t.isf((1 - LEVEL) / 2, count - 1) * deviation / np.sqrt(count)
+    low, high = max(mean - half, 0.0), min(mean + half, 1.0)
+    return f"{mean:.3f} ± {deviation:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def together(folds: Folds) -> pd.DataFrame:
     """What the runs say of the images that each held out, one below the other, by id."""
-    tables = []
-    for run in runs:
-        held = pd.read_csv(run / FILES[_task(run)], converters={"id": str})
-        held.insert(1, "fold", str(_fold(run)))
-        tables.append(held)
-    return pd.concat(tables).sort_values("id", ignore_index=True)
+    return folds.table(FILES[out_of_fold.task_of(folds.runs[0])])
 
 
 def write(runs: Iterable[RunFolder]) -> list[Path]:
     """Write `<row>-folds-s<seed>.csv` beside the runs of each row that has all its folds."""
     files = []
-    for (row, kind, seed), group in _groups(runs).items():
-        if len(group) == _fold(group[0]).folds:
-            name = f"{row}-{'series-' * bool(kind)}folds-s{seed}.csv"
-            files.append(
-                RunFolder(group[0].path.parent).save_table(name, together(group)).resolve()
-            )
+    for folds in out_of_fold.grouped(runs):
+        if folds.complete:
+            name = f"{folds.row}-{'series-' * folds.by_series}folds-s{folds.seed}.csv"
+            place = RunFolder(folds.runs[0].path.parent)
+            files.append(place.save_table(name, together(folds)).resolve())
     return files
-
-
-def _groups(runs: Iterable[RunFolder]) -> dict[tuple[str, str, int], list[RunFolder]]:
-    groups: dict[tuple[str, str, int], list[RunFolder]] = {}
-    for run in runs:
-        row = run.config["row"]
-        kind = "series " * _fold(run).by_series
-        groups.setdefault((title(run), kind, row["seed"]), []).append(run)
-    return groups
-
-
-def _fold(run: RunFolder) -> Fold:
-    return Fold.parse(run.config["row"]["fold"])
-
-
-def _task(run: RunFolder) -> str:
-    return "masks" if run.config["row"].get("task") == "masks" else "labels"
 
 
 def _scores(run: RunFolder) -> dict[str, float]:
     """The scores of a fold that an epoch would be chosen by."""
-    held = pd.read_csv(run / FILES[_task(run)], converters={"id": str})
-    if _task(run) == "masks":
+    task = out_of_fold.task_of(run)
+    held = pd.read_csv(run / f"{FILES[task]}.csv", converters={"id": str})
+    if task == "masks":
         counts = Counts(*(held[name] for name in Counts._fields))
         scores = evaluation.masks.official(counts)
         return {

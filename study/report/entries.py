@@ -11,12 +11,16 @@ import pandas as pd
 import experiments
 from utils.data.demo import ABOUT
 from utils.data.splits import CLASSES
+from utils.evaluation import fitting
+from utils.evaluation.fitting import Fitting
 from utils.evaluation.labels import checked, classes_in
+from utils.evaluation.out_of_fold import Folds
 from utils.logger.run import RunFolder
 from utils.system.experiment import Task
 from utils.task import TASKS
 
 NOTHING = pd.DataFrame()
+UNFITTED = Fitting(None, "the settings of the run are missing")
 SEED, PROFILE = 0, "best"  # the defaults of `reproduce.py`
 
 
@@ -39,7 +43,7 @@ class Entry:
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
     timing: pd.DataFrame = field(default_factory=pd.DataFrame)
     results: pd.DataFrame = field(default_factory=pd.DataFrame)  # predictions, or scores of masks
-    selection: pd.DataFrame = field(default_factory=pd.DataFrame)  # of images that chose the epoch
+    fitting: Fitting = UNFITTED
     scores: dict[str, Any] = field(default_factory=dict)
     lacks: tuple[Lack, ...] = ()
 
@@ -82,6 +86,7 @@ class Study:
     problem: str = ""  # why there are none
     same: Mapping[str, str] = field(default_factory=dict)  # what stands for the same run
     baselines: Sequence[Entry] = ()  # what is to be beaten
+    folds: Sequence[Folds] = ()  # the finished runs of folds beside the runs
 
     @property
     def synthetic(self) -> bool:
@@ -133,20 +138,28 @@ def read(name: str, run: RunFolder, split: str, data_dir: str) -> Entry:
     entry = Entry(name, run.path, files.read("config.json", lambda _: _config(run)) or {})
     history = files.table("history.csv", {"epoch", "loss"})
     timing = files.table("timing.csv", {"epoch", "seconds", "images", "peak_memory_mb"})
+    fitted = UNFITTED
     if entry.task == "masks":
-        results, selection = files.table(f"per-image-{split}.csv", {"id", "jaccard"}), NOTHING
+        results = files.table(f"per-image-{split}.csv", {"id", "jaccard"})
     else:
-        chosen_on = entry.experiment.get("select_on", "holdout")
         columns = {"id", "label", CLASSES[0]}
-        results, selection = (
-            files.table(f"predictions-{part}.csv", columns) for part in (split, chosen_on)
-        )
+        results, fitted = files.table(f"predictions-{split}.csv", columns), _fitting(run, entry)
+        if fitted.part and files.table(f"predictions-{fitted.part}.csv", columns).empty:
+            fitted = fitted._replace(table=None, where="predictions are missing, see the summary")
     scores = files.read(f"scores-{split}.json", _scores) or {}
     lacks = tuple(
         Lack(name, file, why, _command(entry, file, split, data_dir))
         for file, why in files.lacks.items()
     )
-    return Entry(name, run.path, entry.config, history, timing, results, selection, scores, lacks)
+    return Entry(name, run.path, entry.config, history, timing, results, fitted, scores, lacks)
+
+
+def _fitting(run: RunFolder, entry: Entry) -> Fitting:
+    """What the run's temperature and thresholds are fitted on."""
+    try:
+        return fitting.predictions(run, experiments.restore(entry.experiment))
+    except (ValueError, TypeError):  # no settings, or those of another version
+        return UNFITTED
 
 
 def _config(run: RunFolder) -> dict[str, Any]:

@@ -53,7 +53,12 @@ def summary(
 
 def _optimistic(study: Study) -> list[str]:
     """Which scores are of images that the networks were trained on, or chosen on."""
-    on_these = [e.name for e in study.entries if e.experiment.get("select_on") == study.split]
+    on_these = [
+        entry.name
+        for entry in study.entries
+        if entry.experiment.get("select_on") == study.split
+        and entry.experiment.get("keep", "best") == "best"
+    ]
     texts = []
     if on_these:
         texts.append(

@@ -16,6 +16,7 @@ import experiments
 from study.report import tables
 from study.report.baselines import beyond, folders_of, known, not_beyond
 from study.report.compare import Against, beside_published
+from study.report.cross_validation import cross_validation
 from study.report.entries import Entry, Study, by_task, read
 from study.report.findings import summary
 from study.report.page import render
@@ -24,6 +25,7 @@ from study.report.record import cost, record
 from study.report.sections import attention, curves, forest, galleries, paired, published
 from study.report.trust import trust
 from utils import data, logger
+from utils.evaluation import out_of_fold
 from utils.system import errors
 from utils.system.files import write_atomic, write_table
 from utils.task import TASKS
@@ -58,6 +60,7 @@ def write(
         known(study, beside, not_beside),
         published(study, lines),
         paired(study, tests, left_out),
+        cross_validation(study),
         *(section(study) for section in (forest, curves, galleries)),
         attention(study, tests),
         *(section(study) for section in (trust, record, cost)),
@@ -93,7 +96,8 @@ def _study(
     entries = [entry for entry in given if entry.row not in experiments.BASELINES] or given
     baselines = _baselines(entries, split, called)
     rows = {run.rpartition("-s")[0]: other.rpartition("-s")[0] for run, other in same.items()}
-    return Study(entries, split, data.note(data_dir), images, problem, rows, baselines)
+    folds = out_of_fold.grouped(out_of_fold.beside(next(iter(runs.values()))))
+    return Study(entries, split, data.note(data_dir), images, problem, rows, baselines, folds)
 
 
 def _baselines(entries: Sequence[Entry], split: str, called: str) -> list[Entry]:

@@ -4,12 +4,14 @@ The template escapes everything from outside (ids, paths, messages); no HTML is 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
+
+from study.report.glossary import used
 
 TEMPLATE = Path(__file__).with_name("report.html")
 LONG = 24  # letters; a longer word may be broken anywhere
@@ -130,4 +132,25 @@ def render(title: str, lead: str, sections: Sequence[Section]) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(title=title, lead=lead, sections=sections)
+    words = used(text for section in sections for text in _texts(section.blocks))
+    return template.render(title=title, lead=lead, sections=sections, words=words)
+
+
+def _texts(blocks: Sequence[Block]) -> Iterator[str]:
+    """What is read on the page, but for the texts within pictures."""
+    for block in blocks:
+        match block:
+            case Text():
+                yield block.text
+            case Items():
+                yield from block.items
+            case Table():
+                yield from (block.caption, *map(str, block.table.columns))
+                yield from block.table.astype(str).to_numpy().ravel()
+            case Picture():
+                yield from (block.caption, block.alt)
+            case Pictures():
+                yield from _texts(block.pictures)
+            case Fold():
+                yield block.summary
+                yield from _texts(block.blocks)

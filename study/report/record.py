@@ -52,7 +52,7 @@ def _settings(study: Study) -> pd.DataFrame:
             "network": given["network"],
             "starts from": start,
             "trained on": trained_on,
-            "epoch chosen on": given["select_on"],
+            "epoch chosen on": "– (the last)" if given["keep"] == "last" else given["select_on"],
             "image size": tables.setting(given["image_size"]),
             "epochs": len(entry.history) or "?",
             "views": given["views"],

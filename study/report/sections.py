@@ -156,10 +156,13 @@ def _pictures(what: str, drawn: Mapping[str, Figure], wide: bool = False) -> lis
 def _learning(entry: Entry) -> Figure:
     """Loss and scores; α has a figure of its own."""
     history = entry.history.drop(columns=alpha_columns(entry.history))
-    score = entry.experiment.get("select_score", "")
+    score, keep = (entry.experiment.get(name, "") for name in ("select_score", "keep"))
+    images = entry.experiment.get("select_on", "")
     note = "scores of the images that choose the epoch"
+    if keep == "last":
+        note = f"scores of the {images} images, which choose nothing: the last epoch is kept"
     return visualize.learning_curves(
-        history, score, "", f"{counted(len(history), 'epoch')}, {note}"
+        history, score, "", f"{counted(len(history), 'epoch')}, {note}", keep
     )
 
 
@@ -237,7 +240,8 @@ def attention(study: Study, tests: Sequence[PairedTest]) -> Section:
 def _final_alphas(entry: Entry) -> dict[str, str]:
     history, score = entry.history, entry.experiment.get("select_score", "")
     scored = score in history and history[score].notna().any()
-    kept = history.loc[history[score].idxmax()] if scored else history.iloc[-1]
+    best = scored and entry.experiment.get("keep") != "last"
+    kept = history.loc[history[score].idxmax()] if best else history.iloc[-1]
     names = alpha_columns(history)
     values = [f"{n.removeprefix('α ').removesuffix('.alpha')} {kept[n]:.3g}" for n in names]
     return {

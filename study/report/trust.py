@@ -1,6 +1,8 @@
 """The section on calibration, operating points and subgroups, from `evaluation.trust`."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from math import isnan
 from typing import Any
 
 import pandas as pd
@@ -13,32 +15,37 @@ from study.report.tables import number, within
 from utils import visualize
 from utils.data.splits import CLASSES
 from utils.evaluation import trust as trust_tables
+from utils.evaluation.fitting import Fitting
 
 Line = Mapping[Any, Any]  # of a table of `evaluation.trust`
 Assessed = Mapping[str, trust_tables.Assessment]  # by the run's name
+Fittings = Mapping[str, Fitting]
 
 
 def trust(study: Study) -> Section:
     """One run of each classifier: the first of its seeds."""
     first = [runs[0] for runs in study.of_task("labels").values()]
-    assessed, refused = {}, []
+    assessed, fittings, unfitted = {}, {}, []
     for entry in first:
-        if entry.results.empty or entry.selection.empty:
-            refused.append(f"{entry.name}: predictions are missing, see the summary.")
-        elif why := trust_tables.refusal(entry.selection, entry.results):
-            refused.append(f"{entry.name}: {why}")
-        else:
-            people = _people(study, entry)
-            assessed[entry.name] = trust_tables.assess(entry.selection, entry.results, people)
+        if entry.results.empty:
+            unfitted.append(f"{entry.name}: predictions are missing, see the summary.")
+            continue
+        fitting, people = entry.fitting.for_report(entry.results), _people(study, entry)
+        assessed[entry.name] = trust_tables.assess(fitting.table, entry.results, people)
+        fittings[entry.name] = fitting
+        if fitting.table is None:
+            unfitted.append(f"{entry.name}: {fitting.where}")
     words = (
-        "Temperatures and thresholds are fitted on the images that chose the epoch and applied to "
-        "those that are reported, never chosen on them. The first seed of each classifier."
+        "Temperatures and thresholds are fitted on training images that the network did not learn "
+        "from and applied to those that are reported, never chosen on them: on the out-of-fold "
+        "predictions of all training images where the row has complete folds of the same recipe, "
+        "else on the run's own hold-out. The first seed of each classifier."
     )
     blocks: list[Block] = [Text(words if first else "There is no classifier among these runs.")]
     if assessed:
-        blocks += _blocks(assessed, study.where)
-    if refused:
-        blocks += [Text("Without numbers:", strong=True), Items(refused)]
+        blocks += _blocks(assessed, fittings, study.where)
+    if unfitted:
+        blocks += [Text("Without a temperature and thresholds:", strong=True), Items(unfitted)]
     return Section("trust", "Calibration, operating points, subgroups", blocks)
 
 
@@ -50,42 +57,51 @@ def _people(study: Study, entry: Entry) -> pd.DataFrame | None:
     return people if len(people) == len(entry.results) else None
 
 
-def _blocks(assessed: Assessed, note: str) -> list[Block]:
+def _blocks(assessed: Assessed, fittings: Fittings, note: str) -> list[Block]:
+    caption = "Calibration, before and after temperature scaling"
+    each = partial(_each, assessed, fittings, note)
     blocks: list[Block] = [
-        Table("Calibration, before and after temperature scaling", _calibration(assessed), heads=2),
+        Table(caption, _calibration(assessed, fittings), heads=2, quiet=("fitted on",)),
         Text("Reliability, melanoma", strong=True),
-        _each(assessed, "reliability", visualize.reliability_diagram, "Reliability", note),
-        Table("Operating points, 95 % Wilson intervals", _points(assessed), heads=3),
+        each("reliability", visualize.reliability_diagram, "Reliability"),
         Fold(
             "Sensitivity at fixed specificity, and the reverse",
             [Table("Read off the reported ROC: no threshold that could have been chosen",
                    _read_off(assessed), heads=2)],
         ),
         Text("Decision curves, melanoma", strong=True),
-        _each(assessed, "decision", visualize.decision_curves, "Decision curve", note),
+        each("decision", visualize.decision_curves, "Decision curve"),
     ]  # fmt: skip
+    points = _points(assessed, fittings)
+    if len(points):
+        caption = "Operating points, 95 % Wilson intervals"
+        blocks.insert(3, Table(caption, points, heads=3, quiet=("fitted on",)))
     groups = {name: _groups(one) for name, one in assessed.items() if len(one.subgroups)}
     if not groups:
-        blocks.append(Text("Age and sex of the reported images are not known: no subgroups."))
-    caption = "Subgroups, at the threshold for a sensitivity of at least 0.9"
+        blocks.append(Text("No threshold, or no age and sex of the reported images: no subgroups."))
     return blocks + [
-        Fold(f"Subgroups by sex and age: {name}", [Table(caption, table, heads=2)])
+        Fold(
+            f"Subgroups by sex and age: {name}",
+            [Table(f"Subgroups, at the threshold for a sensitivity of at least 0.9, "
+                   f"{fittings[name].said()}", table, heads=2)],
+        )
         for name, table in groups.items()
-    ]
+    ]  # fmt: skip
 
 
 def _each(
     assessed: Assessed,
+    fittings: Fittings,
+    note: str,
     table: str,
     draw: Callable[[pd.DataFrame, str, str], Figure],
     what: str,
-    note: str,
 ) -> Pictures:
     """A figure for each run, of what one of its tables says of melanoma."""
     pictures = []
     for name, one in assessed.items():
         lines = getattr(one, table)
-        figure = draw(lines[lines["class"] == CLASSES[0]], "", note)
+        figure = draw(lines[lines["class"] == CLASSES[0]], "", f"{note}; {fittings[name].said()}")
         pictures.append(figures.drawn(figure, f"{what} of {name}, melanoma", name))
     return Pictures(pictures)
 
@@ -99,26 +115,30 @@ def _as_texts(table: pd.DataFrame, cells: Callable[[Line], dict[str, str]]) -> p
     )
 
 
-def _calibration(assessed: Assessed) -> pd.DataFrame:
+def _calibration(assessed: Assessed, fittings: Fittings) -> pd.DataFrame:
     table = trust_tables.gathered(assessed, "calibration")
     version = table["probabilities"]
     keys = ["run", "class"]
     scaled = table[version == trust_tables.AFTER].drop(columns="probabilities")
-    both = table[version == trust_tables.BEFORE].merge(scaled, on=keys, suffixes=("", "_scaled"))
+    before = table[version == trust_tables.BEFORE]
+    both = before.merge(scaled, "left", keys, suffixes=("", "_scaled"))
     return _as_texts(
         both,
         lambda line: {
             "ECE": number(line["ece"]),
             "ECE scaled": number(line["ece_scaled"]),
-            "ECE by chance": number(line["ece_by_chance_scaled"]),
+            "ECE by chance": number(
+                line["ece_by_chance" + "_scaled" * (not isnan(line["ece_scaled"]))]
+            ),
             "Brier": _rate(line, "brier"),
             "Brier scaled": within(*(line[f"brier{end}_scaled"] for end in ("", "_low", "_high"))),
             "temperature": number(assessed[line["run"]].temperature, 2),
+            "fitted on": fittings[line["run"]].images,
         },
     )
 
 
-def _points(assessed: Assessed) -> pd.DataFrame:
+def _points(assessed: Assessed, fittings: Fittings) -> pd.DataFrame:
     return _as_texts(
         trust_tables.gathered(assessed, "operating"),
         lambda line: {
@@ -128,6 +148,7 @@ def _points(assessed: Assessed) -> pd.DataFrame:
             "sensitivity": _rate(line, "sensitivity"),
             "specificity, fitted": number(line["fitted_specificity"]),
             "specificity": _rate(line, "specificity"),
+            "fitted on": fittings[line["run"]].images,
         },
     )
 

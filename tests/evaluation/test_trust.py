@@ -131,11 +131,32 @@ def test_a_class_that_is_missing_in_the_report_has_no_operating_points():
     assert (benign.decision["treat_all"] < 0).all()
 
 
+def test_without_images_to_fit_on_the_probabilities_are_assessed_as_they_are():
+    found = evaluation.trust.assess(None, REPORTED, PEOPLE, resamples=100)
+    assert np.isnan(found.temperature)
+    assert found.operating.empty
+    assert found.subgroups.empty
+    for name in ("reliability", "decision", "calibration"):
+        own, fitted = getattr(found, name), getattr(FOUND, name)
+        assert own["probabilities"].unique().tolist() == ["as they are"]
+        before = fitted[fitted["probabilities"] == "as they are"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(own, before)
+    pd.testing.assert_frame_equal(found.roc, FOUND.roc)
+    pd.testing.assert_frame_equal(found.read_off, FOUND.read_off)
+    both = {"a": found, "b": FOUND}
+    table = evaluation.trust.gathered(both, "operating", {"a": "nothing", "b": "200 images"})
+    assert set(table["run"]) == {"b"}
+    assert set(table["fitted_on"]) == {"200 images"}
+    nothing = evaluation.trust.gathered({"a": found}, "subgroups")
+    assert nothing.empty
+    assert list(nothing)[:2] == ["run", "class"]
+
+
 # --- refused ---
 
 
-def test_images_that_chose_the_epoch_are_refused():
-    same = "300 of the 300 reported images also chose the epoch.*flatters.*another split"
+def test_images_that_are_fitted_on_are_refused():
+    same = "300 of the 300 reported images are among those to fit on.*flatters.*another split"
     with pytest.raises(ValueError, match=same):
         evaluation.trust.assess(REPORTED, REPORTED)
     mixed = pd.concat([FITTED, REPORTED.head(2)])
@@ -174,7 +195,7 @@ def test_readable_cells_by_hand():
     assert rates.str.fullmatch(r"[01]\.\d+ \[.*, .*\]").all()
 
 
-# --- which images chose the epoch ---
+# --- which images are kept apart ---
 
 
 @pytest.mark.parametrize("select_on", ["holdout", "validation"])

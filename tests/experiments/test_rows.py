@@ -536,3 +536,13 @@ def test_a_larger_image_size_raises_the_stored_size():
 def test_weights_none_means_from_scratch():
     assert get("1-1").weights == "imagenet"
     assert get("1-1", weights="none").weights is None
+
+
+def test_light_trains_on_all_images_and_chooses_nothing():
+    for name in EXPERIMENTS:
+        row = get(name, "light")
+        assert (row.select_on, row.keep, row.chosen_on) == ("validation", "last", "")
+        fold = get(name, "light", fold="2/5")
+        assert (fold.select_on, fold.keep) == ("fold", "last")
+    assert get("1-3", "best").chosen_on == "holdout"
+    assert get("0-4", "best").chosen_on == ""

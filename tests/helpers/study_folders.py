@@ -1,7 +1,7 @@
 """Run folders as trainings leave them, made in a moment: for tests of what reads them."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,26 @@ def segmenter(folder: Path, experiment: experiments.Row, skill: float = 0.8) -> 
     run.save_table("per-image-test.csv", table.assign(**per_image(counts)))
     scores = segmentation_scores(counts, resamples=100)
     run.save_json("scores-test.json", {"data": NOTE, "split": "test"} | scores)
+    return run
+
+
+def of_fold(
+    models: Path, fold: str, row: str = "3-1", skill: float = 1.0, **changes: Any
+) -> RunFolder:
+    """A finished run of a fold, with images of its own."""
+    experiment = experiments.get(row, "best", **({"epochs": 2} | changes), fold=fold)
+    make = classifier if experiment.task == "labels" else segmenter
+    run = make(models / experiment.folder(), replace(experiment, seed=int(fold[-3])), skill)
+    for file in run.path.glob("*-test.*"):  # it scores its fold alone
+        file.unlink() if file.suffix == ".json" else file.rename(
+            file.with_name(file.name.replace("-test", "-fold"))
+        )
+    for file in run.path.glob("*-fold.csv"):
+        table = pd.read_csv(file)
+        run.save_table(file.name, table.assign(id=[f"{fold}-{k:03}" for k in range(len(table))]))
+    config = run.config
+    settings = json.loads(json.dumps(asdict(experiment)))
+    run.save_json("config.json", config | {"row": settings})
     return run
 
 

@@ -165,6 +165,11 @@ def test_an_overview_says_which_epoch_was_kept(data_dir, models) -> None:
         [2, "3 (2)", "validation: auc_mean 0.800"],
         [10, "3 (1)", "validation: auc_mean 0.900"],
     ]
+    config = chosen["1-3-s2"].config
+    chosen["1-3-s2"].save_json("config.json", config | {"row": config["row"] | {"keep": "last"}})
+    line = runs.overview(chosen).loc["1-3-s2"]
+    assert line["epochs (kept)"] == "3 (3)"
+    assert line["chosen on"] == "last epoch, validation: auc_mean 0.700"
     assert set(table["weights"]) == {"random"}
 
 

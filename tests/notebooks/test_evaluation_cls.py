@@ -4,13 +4,18 @@ The third way, a person in JupyterLab, is in test_browser.py.
 """
 
 import json
+import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import small_run
 from ways import TIMES, contents, outputs, papermill, run, script
+
+from utils import data
+from utils.logger.run import RunFolder
 
 NOTEBOOK = "Evaluation-Cls.ipynb"
 SHARED = {"alpha", "case", "side-by-side", "threshold"}
@@ -22,9 +27,32 @@ EACH = {"confusion", "roc", "precision-recall", "maps", "attention", "least-cert
 def folders(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Runs with and without attention, and one with a single logit."""
     models = tmp_path_factory.mktemp("model") / "demo-demo"
-    for name, changes in (("1-3", {}), ("3-1", {}), ("1-4", {"image_size": 32})):
+    for name, changes in (
+        ("1-3", {}),
+        ("3-1", {"select_on": "holdout"}),
+        ("1-4", {"image_size": 32}),
+    ):
         small_run.finished(demo_set, models / f"{name}-s0", name, **changes)
-    return sorted(models.glob("[0-9]*"))
+        if name != "3-1":  # whose folds are not there
+            folds(models, name, demo_set)
+    return [models / f"{name}-s0" for name in ("1-3", "1-4", "3-1")]
+
+
+def folds(models: Path, name: str, demo_set: Path) -> None:
+    """Runs of both halves of the training images, with predictions that know a little."""
+    images = data.read(demo_set)
+    settings = RunFolder(models / f"{name}-s0").config
+    for fold in ("1/2", "2/2"):
+        row = settings["row"] | {"fold": fold, "select_on": "fold", "keep": "last"}
+        held = data.training_images(images, "fold", 0, fold)[1]
+        truth = np.eye(3)[held["label"]] * 0.4 + 0.2
+        given = truth + np.random.default_rng(int(fold[0])).uniform(0, 0.3, truth.shape)
+        given = given / given.sum(axis=1, keepdims=True)
+        names = data.CLASSES[: row["num_classes"]]
+        run = RunFolder(models / f"{name}-f{fold[0]}-s0")
+        run.save_json("config.json", settings | {"row": row, "finished": True})
+        table = pd.DataFrame(given[:, : len(names)], columns=list(names))
+        run.save_table("predictions-fold.csv", held[["id", "label"]].join(table))
 
 
 def test_papermill_evaluates_every_kind_of_run(
@@ -36,20 +64,26 @@ def test_papermill_evaluates_every_kind_of_run(
     made = folders[0].parent / "evaluation-cls-test"
     names = {path.stem for path in (made / "figures").iterdir()}
     expected = SHARED | {f"{kind}-{folder.name}" for kind in EACH for folder in folders}
-    assert names - {n for n in names if n.startswith("most-")} == expected - {"attention-3-1-s0"}
+    expected -= {"attention-3-1-s0"}
+    assert names - {n for n in names if n.startswith("most-")} == expected
     assert len(outputs(executed, "image/png")) == len(names)
     printed = "".join(outputs(executed, "stdout"))
     assert "each run minus 1-3-s0" in printed
-    assert printed.count("fitted on 8 images (validation), reported on 8 (test)") == len(folders)
+    train = (data.read(demo_set)["split"] == "train").sum()
+    words = f"1-3-s0, reported on 8 images (test): temperature 0.*, fitted on {train} out-of-fold"
+    assert re.search(re.escape(words).replace(r"0\.\*", r"[\d.]+"), printed)
     for name in ("calibration", "operating-points", "read-off", "decision-curves", "subgroups"):
         table = pd.read_csv(made / f"{name}.csv")
         assert table["run"].unique().tolist() == [folder.name for folder in folders]
+        if name != "read-off":
+            places = table.groupby("run")["fitted_on"].first()
+            assert places["1-4-s0"].endswith(f"fitted on {train} out-of-fold predictions of 1-4")
+            assert re.search(r"fitted on \d+ hold-out images of the run$", places["3-1-s0"])
         alone = table[table["run"] == "1-4-s0"]
         assert alone["class"].unique().tolist() == ["melanoma"]
     assert "the epoch was chosen on these very images" not in printed
     for folder in folders:
-        for part in ("test", "validation"):  # what is reported, and what everything is fitted on
-            assert len(pd.read_csv(folder / f"predictions-{part}.csv")) == 8
+        assert len(pd.read_csv(folder / "predictions-test.csv")) == 8
         scores = json.loads((folder / "scores-test.json").read_text())
         assert scores["data"] == "synthetic demo data"
     assert pd.read_csv(folders[0] / "submission-test.csv").columns.tolist() == [
@@ -84,9 +118,9 @@ def test_a_script_on_another_split_with_other_views(
     first = contents(made) | contents(folders[0])
     assert "1-3-s0/predictions-validation-2-views.csv" in first
     assert "1-3-s0/submission-validation-2-views.csv" in first
-    assert "8 of the 8 reported images also chose the epoch" in printed
-    assert "evaluation-cls-validation-2-views/calibration.csv" not in first
-    assert not [name for name in first if "reliability" in name]
+    assert "nothing was fitted: the run was trained on all training images" in printed  # 2 views
+    assert [name for name in first if "reliability" in name]
+    assert not [name for name in first if "operating-points-1-3" in name]
     for _ in range(1, times):
         run([sys.executable, str(file)], elsewhere)
         assert contents(made) | contents(folders[0]) == first

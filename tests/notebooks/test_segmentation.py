@@ -200,6 +200,8 @@ class TestEncoderFrom:
         assert (
             "validation split: scores there flatter" in self.find(models, demo_set, "1-5").warning
         )
+        of_fold = self.find(models, demo_set, "1-5", fold="1/2", select_on="fold", keep="last")
+        assert "did not hold out fold '1/2': it was trained on images that" in of_fold.warning
 
     def test_one_name_for_several_runs(self, demo_set: Path, tmp_path: Path) -> None:
         for seed in (0, 1):

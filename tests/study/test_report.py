@@ -28,7 +28,7 @@ from utils.logger.run import RunFolder
 from utils.system.project import PROJECT
 
 SECTIONS = (
-    *("summary", "baselines", "published", "paired", "forest", "curves"),
+    *("summary", "baselines", "published", "paired", "folds", "forest", "curves"),
     *("cases", "attention", "trust", "record", "cost"),
 )
 OUT = Path("model", "report-test")

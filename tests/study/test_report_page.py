@@ -1,6 +1,8 @@
+import re
+
 import pandas as pd
 
-from study.report.page import LONG, Section, Table, Text, render
+from study.report.page import LONG, Fold, Section, Table, Text, render
 
 
 def test_heads_and_quiet_cells_are_shown_once() -> None:
@@ -50,3 +52,15 @@ def test_everything_is_escaped() -> None:
     assert "<i " not in page
     # Title, heading, lead, contents, section, text, label, caption, column, cell.
     assert page.count("&lt;i onload=&#39;x&#39;&gt;&amp;&#34;&lt;/i&gt;") == 10
+
+
+def test_the_abbreviations_of_the_page_are_explained_at_its_head() -> None:
+    scores = pd.DataFrame({"score": ["SK ACC"], "ECE scaled": ["0.1"]})
+    page = render(
+        "t", "l", [Section("a", "A", [Text("Both AUCs"), Fold("f", [Table("c", scores)])])]
+    )
+    head = page[: page.index("<nav")]
+    found = re.findall(r"<b>(.*?)</b>", head)
+    assert found == ["AUC", "M, SK", "ACC", "ECE"]
+    assert "seborrheic keratosis" in head
+    assert "<b>" not in render("t", "l", [Section("a", "A", [Text("SPEED of the MARL")])])

@@ -90,6 +90,21 @@ def test_curves_ring_the_epoch_that_was_kept():
     assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (3, 0.9)  # the first of equals
 
 
+def test_curves_of_the_last_epoch_say_that_scores_choose_nothing():
+    table = history(5, auc_mean=[0.5, 0.7, 0.9, 0.9, 0.8])
+    figure = visualize.learning_curves(table, "auc_mean", TITLE, NOTE, "last")
+    (ring,) = [line for line in figure.axes[1].lines if len(line.get_xdata()) == 1]
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (5, 0.8)
+    assert figure.axes[1].get_title() == "scores, watched only (ring: the epoch kept)"
+
+
+def test_the_legend_of_curves_lies_below_them():
+    figure = visualize.learning_curves(history(5), "auc_mean", TITLE, NOTE)
+    rendered(figure)
+    axis = figure.axes[1]
+    assert axis.get_legend().get_window_extent().y1 < axis.get_window_extent().y0
+
+
 def test_curves_show_the_attention_weights_where_there_are_some():
     assert len(visualize.learning_curves(history(5), "auc_mean", TITLE, NOTE).axes) == 2
     for blocks in (4, 33):

@@ -4,6 +4,7 @@ from . import calibration as calibration
 from . import conventions as conventions
 from . import curves as curves
 from . import ensembles as ensembles
+from . import fitting as fitting
 from . import full_size as full_size
 from . import intervals as intervals
 from . import label_baselines as label_baselines
@@ -11,6 +12,7 @@ from . import labels as labels
 from . import mask_baselines as mask_baselines
 from . import masks as masks
 from . import operating as operating
+from . import out_of_fold as out_of_fold
 from . import paired as paired
 from . import published as published
 from . import ranking as ranking

@@ -1,7 +1,7 @@
 """Thresholds: chosen on some images, judged on others; and the net benefit of decisions.
 
-A threshold turns a probability into a decision. It is chosen on the images that chose the epoch
-and applied to the reported ones: chosen and judged on the same images it would flatter. Values read
+A threshold turns a probability into a decision. It is chosen on other images than the reported
+ones, to which it is applied: chosen and judged on the same images it would flatter. Values read
 off the reported ROC (`read_off`) only summarise the curve, as its area does.
 
 Positive means score > threshold, strictly, as in the challenge; only the decision curve uses "at

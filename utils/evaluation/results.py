@@ -52,6 +52,17 @@ def predictions(
     return table
 
 
+def stored_predictions(run: RunFolder, split: str) -> pd.DataFrame:
+    """The predictions in a run's folder, where the images are not at hand.
+
+    RunError where they are missing or damaged.
+    """
+    file = run / f"predictions-{split}.csv"
+    if not file.exists():
+        raise RunError(f"{file} is missing; evaluate the run again, which predicts it.")
+    return _read(file, _PREDICTIONS, None, once=True)
+
+
 def per_image(
     run: RunFolder,
     split: str,
@@ -85,12 +96,12 @@ def mask_name(image_id: str) -> str:
 
 
 def _read(
-    file: Path, columns: Sequence[list[str]], images: pd.DataFrame, once: bool = False
+    file: Path, columns: Sequence[list[str]], images: pd.DataFrame | None, once: bool = False
 ) -> pd.DataFrame:
     """The table in a file, even if it was just written: a second run gets the same.
 
-    It must have one of these lists of columns and be about these images; with `once` each of them
-    has one row, in their order.
+    It must have one of these lists of columns and be about these images (None for any); with `once`
+    each of them has one row, in their order.
     """
     try:
         table = pd.read_csv(file, converters={"id": str})  # "NA" may be an id
@@ -102,7 +113,8 @@ def _read(
             f"{file} is damaged: expected the columns {', '.join(columns[0])}, none of them empty; "
             f"found {listed(table.columns)}, {empty} empty. {_CURE}"
         )
-    if unshared := sorted(set(table["id"]) ^ set(images["id"])):
+    ids = table["id"] if images is None else images["id"]
+    if unshared := sorted(set(table["id"]) ^ set(ids)):
         raise RunError(
             f"{file} is about other images than the data; only in one: {listed(unshared)}. {_CURE}"
         )
@@ -110,4 +122,4 @@ def _read(
         return table
     if twice := sorted(set(table["id"][table["id"].duplicated()])):
         raise RunError(f"{file} has duplicate ids, expected none: {listed(twice)}. {_CURE}")
-    return table.set_index("id").loc[images["id"]].reset_index()
+    return table.set_index("id").loc[ids].reset_index()

@@ -1,11 +1,12 @@
 """How far the probabilities of a run can be trusted: fitted on some images, reported on others.
 
-Temperature and thresholds are fitted on the images that chose the epoch, the hold-out or the
-validation split, and then applied to the reported split. Where the two share an image nothing is
-computed: such numbers would flatter.
+Temperature and thresholds are fitted on the images of `fitting.predictions` and then applied to
+the reported split. Where the two share an image, or there are none to fit on, nothing is fitted
+(such numbers would flatter), and the probabilities are assessed as they are.
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,13 +23,17 @@ from utils.system.experiment import Experiment
 
 BEFORE, AFTER = "as they are", "scaled"
 ANSWER = "most probable class"  # its calibration: Guo et al., section 2
+POINTS = ["class", "rule", "threshold"]  # the first columns of operating points
 SUBGROUP_RULE = f"sensitivity at least {operating.LEAST_SENSITIVITY}"  # one of operating.RULES
 
 
 class Assessment(NamedTuple):
-    """All results of `assess`; in each table a column names the class."""
+    """All results of `assess`; in each table a column names the class.
 
-    temperature: float
+    Without images to fit on there are no scaled probabilities, operating points and subgroups.
+    """
+
+    temperature: float  # nan where none was fitted
     calibration: pd.DataFrame  # class, probabilities, temperature, n, ece, …, brier, low, high, …
     reliability: pd.DataFrame  # class, probabilities, and the columns of `calibration.reliability`
     operating: pd.DataFrame  # class, rule, threshold, fitted_…, and the keys of `operating.judged`
@@ -47,9 +52,9 @@ def refusal(fitted: pd.DataFrame, reported: pd.DataFrame) -> str:
     both = sorted(set(fitted["id"].astype(str)) & set(reported["id"].astype(str)))
     if both:
         return (
-            f"{len(both)} of the {len(reported)} reported images also chose the epoch "
+            f"{len(both)} of the {len(reported)} reported images are among those to fit on "
             f"({listed(both)}): a temperature or threshold fitted on the images it is judged on "
-            "flatters, so there are no numbers. Report another split."
+            "flatters, so none is. Report another split."
         )
     if classes_in(fitted) != classes_in(reported):
         return (
@@ -58,14 +63,14 @@ def refusal(fitted: pd.DataFrame, reported: pd.DataFrame) -> str:
         )
     if not _tasks(fitted):
         return (
-            "the images that chose the epoch are all melanomas, or none is: no threshold can be "
+            "the images to fit on are all melanomas, or none is: no threshold can be "
             "fitted on them; expected both. Add more images."
         )
     return ""
 
 
 def assess(
-    fitted: pd.DataFrame,
+    fitted: pd.DataFrame | None,
     reported: pd.DataFrame,
     people: pd.DataFrame | None = None,
     resamples: int = 2000,
@@ -73,21 +78,22 @@ def assess(
 ) -> Assessment:
     """Calibration, operating points, decision curve and subgroups of `reported`.
 
-    fitted and reported are predictions as `results.predictions` gives them, of the images that
-    chose the epoch and of the split to report. people has id, age (years or nan) and sex ("male",
-    "female", otherwise unknown) of the reported images; None where nothing is known. A class
-    without positives or negatives on either side has no operating points. ValueError with the
-    sentence of `refusal`, and as in `labels.checked`.
+    fitted and reported are predictions as `results.predictions` gives them, of the images to fit on
+    (`fitting.predictions`; None where there are none) and of the split to report. people has id,
+    age (years or nan) and sex ("male", "female", otherwise unknown) of the reported images; None
+    where nothing is known. A class without positives or negatives on either side has no operating
+    points. ValueError with the sentence of `refusal`, and as in `labels.checked`.
     """
-    if reason := refusal(fitted, reported):
-        raise ValueError(reason)
-    names = classes_in(reported)
-    temperature = calibration.fit_temperature(fitted["label"], fitted[names].to_numpy())
-    scaled = reported.copy()
-    scaled[names] = calibration.scale(reported[names].to_numpy(), temperature)
-    versions = {BEFORE: reported, AFTER: scaled}
-    tasks = [name for name in _tasks(fitted) if name in _tasks(reported)]
-    points = _per_class(tasks, lambda name: _points(fitted, reported, name))
+    names, tasks = classes_in(reported), _tasks(reported)
+    versions, temperature, points = {BEFORE: reported}, float("nan"), pd.DataFrame(columns=POINTS)
+    if fitted is not None:
+        if reason := refusal(fitted, reported):
+            raise ValueError(reason)
+        temperature = calibration.fit_temperature(fitted["label"], fitted[names].to_numpy())
+        scaled = calibration.scale(reported[names].to_numpy(), temperature)
+        versions[AFTER] = reported.assign(**dict(zip(names, scaled.T, strict=True)))
+        tasks = [name for name in _tasks(fitted) if name in tasks]
+        points = _per_class(tasks, partial(_points, fitted, reported))
     return Assessment(
         temperature,
         _calibration(versions, temperature, resamples, seed),
@@ -104,7 +110,7 @@ def assess(
 
 
 def selection_images(data_dir: Path, experiment: Experiment) -> pd.DataFrame:
-    """The images that chose the epoch of a run of this experiment, see `data.training_images`.
+    """The images that a run of this experiment kept apart, see `data.training_images`.
 
     Crops are never among them, so their folder is not needed. DataError when a split or the
     extended list is missing.
@@ -115,15 +121,23 @@ def selection_images(data_dir: Path, experiment: Experiment) -> pd.DataFrame:
     return training_images(images, experiment.select_on, experiment.seed, experiment.fold)[1]
 
 
-def gathered(assessed: Mapping[str, Assessment], name: str) -> pd.DataFrame:
-    """The table called name of several assessments, the run's name in the first column."""
-    return _stacked({run: getattr(one, name) for run, one in assessed.items()}, "run")
+def gathered(
+    assessed: Mapping[str, Assessment], name: str, fitted_on: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """The table called name of several assessments, the run's name in the first column.
+
+    fitted_on: where the temperature and the thresholds of each run were fitted, for a last column.
+    """
+    table = _stacked({run: getattr(one, name) for run, one in assessed.items()}, "run")
+    return table if fitted_on is None else table.assign(fitted_on=table["run"].map(fitted_on))
 
 
 def _stacked(tables: Mapping[Any, pd.DataFrame], *names: str) -> pd.DataFrame:
     """Tables below one another; what each key says of its table stands in the first columns."""
-    if not tables:
-        return pd.DataFrame(columns=list(names))
+    if all(table.empty for table in tables.values()):
+        columns = next(iter(tables.values()), pd.DataFrame()).columns.drop(names, errors="ignore")
+        return pd.DataFrame(columns=[*names, *columns])
+    tables = {key: table for key, table in tables.items() if len(table)}
     return pd.concat(tables, names=list(names)).reset_index(list(names)).reset_index(drop=True)
 
 

@@ -226,6 +226,7 @@ def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
         config = run.config
         row, score = config["row"], config["row"]["select_score"]
         history, kept = _history(run)
+        chosen = "last epoch, " * (row.get("keep") == "last") + row["select_on"]
         side, members = row["image_size"], config.get("ensemble", {}).get("members", [])
         lines[name] = {
             "network": f"mean of {len(members)} runs" if members else row["network"],
@@ -236,7 +237,7 @@ def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
             "image size": f"{side}" if isinstance(side, int) else "x".join(map(str, side)),
             "views": row["views"],
             "epochs (kept)": f"{len(history)} ({kept})",
-            "chosen on": f"{row['select_on']}: {score} {history[score][kept - 1]:.3f}",
+            "chosen on": f"{chosen}: {score} {history[score][kept - 1]:.3f}",
             "revision": (config.get("git") or "")[:7],
         }
     return pd.DataFrame.from_dict(lines, orient="index")
@@ -286,8 +287,7 @@ def _short(runs: dict[str, RunFolder]) -> dict[str, RunFolder]:
 
 
 def kept_epoch(history: list[dict[str, float]], score: str, keep: str = "best") -> int:
-    """Number (from 1) of the epoch that is kept: that of the highest score, the earliest of equals,
-    or the last."""
+    """Number (from 1) of the kept epoch: of the highest score, the first of equals; or the last."""
     if keep == "last":
         return len(history)
     return int(np.argmax([epoch[score] for epoch in history])) + 1

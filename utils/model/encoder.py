@@ -73,13 +73,18 @@ def _require_attention(
 
 
 def _leak(experiment: Segmentation, theirs: dict[str, Any]) -> str:
-    """A warning where the encoder was trained on images that select the epoch."""
+    """A warning where the encoder was trained on images that select the epoch, or are scored."""
     select_on, seed = theirs["select_on"], theirs["seed"]
+    if experiment.fold and theirs.get("fold") != experiment.fold:
+        return (
+            f"The encoder's run did not hold out fold {experiment.fold!r}: it was trained on "
+            "images that are scored here, which flatters. Start from its run of the same fold."
+        )
     if experiment.select_on == "holdout" and (select_on, seed) != ("holdout", experiment.seed):
         return (
-            f"The encoder's run selected its epoch on {select_on}, seed {seed}: it was trained on "
-            "images that select the epoch here. That flatters the curves, not the final scores."
+            f"The encoder's run kept {select_on}, seed {seed}, apart: it was trained on images "
+            "that select the epoch here. That flatters the curves, not the final scores."
         )
-    if select_on == "validation":
+    if select_on == "validation" and theirs.get("keep", "best") == "best":
         return "The encoder's epoch was selected on the validation split: scores there flatter."
     return ""

@@ -113,6 +113,8 @@ class Experiment(Protocol):
     def published(self) -> Sequence[Published]: ...
     @property
     def deviations(self) -> Sequence[str]: ...  # of the profile from what was published
+    @property
+    def chosen_on(self) -> str: ...  # the images that choose the epoch; "": the last is kept
 
     @classmethod
     def restore(cls, settings: dict[str, Any]) -> Self: ...  # of a run's `config.json`

@@ -111,35 +111,45 @@ def unit_square(axis: Axes, x: str, y: str) -> None:
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xlabel=x, ylabel=y)
 
 
-def legend_below(axis: Axes, columns: int = 1, lines_of: Axes | None = None) -> None:
+def legend_below(
+    axis: Axes,
+    columns: int = 1,
+    lines_of: Axes | None = None,
+    handles: Sequence[Any] | None = None,
+) -> None:
     """A legend under the name of the x axis, where it covers nothing; by default of its lines."""
-    handles, labels = (lines_of or axis).get_legend_handles_labels()
+    handles = handles or (lines_of or axis).get_legend_handles_labels()[0]
     place = axis.transAxes + ScaledTranslation(0, -0.42, axis.figure.dpi_scale_trans)  # inches
     below = {"bbox_to_anchor": (0.5, 0), "bbox_transform": place, "borderaxespad": 0}
-    axis.legend(handles, labels, loc="upper center", ncols=columns, **below)
+    axis.legend(handles=handles, loc="upper center", ncols=columns, **below)
 
 
 @rc_context(STYLE)
-def learning_curves(history: pd.DataFrame, select_score: str, title: str, note: str) -> Figure:
-    """Loss, scores (the best epoch marked), and α per block where there is one, over the epochs.
+def learning_curves(
+    history: pd.DataFrame, select_score: str, title: str, note: str, keep: str = "best"
+) -> Figure:
+    """Loss, scores (the kept epoch ringed), and α per block where there is one, over the epochs.
 
-    history as `fit` gives it: epoch, learning_rate, loss, scores, "α <block>" columns.
+    history as `fit` gives it: epoch, learning_rate, loss, scores, "α <block>" columns. keep is the
+    experiment's: with "last" the scores choose nothing, and the figure says so.
     """
     alphas = alpha_columns(history)
     panels = 3 if alphas else 2
-    figure, ((loss, scores, *attention),) = new_figure(1, panels, (3.4 * panels, 3.1))
+    names = list(history.columns.drop(["epoch", "learning_rate", "loss", *alphas], errors="ignore"))
+    height = 3.1 + 0.17 * -(-len(names) // 2)
+    figure, ((loss, scores, *attention),) = new_figure(1, panels, (3.4 * panels, height))
     _plot_epochs(loss, history, "loss", color="0.2")
     loss.set_title("training loss")
-    fixed = ["epoch", "learning_rate", "loss", *alphas]
-    for name in map(str, history.columns.drop(fixed, errors="ignore")):
+    for name in map(str, names):
         colour, style = SCORE_LOOKS.get(name, ("0.2", "-"))
         label = name.replace("auc_", "AUC ").replace("_", " ")
         _plot_epochs(scores, history, name, color=colour, ls=style, label=label)
     if select_score in history and history[select_score].notna().any():
-        best = history.iloc[history[select_score].argmax()]
-        scores.plot(best["epoch"], best[select_score], "o", color="0.2", mfc="none", ms=9)
-    scores.set_title("scores (ring: the epoch kept)")
-    scores.legend(loc="best")
+        kept = history.iloc[-1 if keep == "last" else history[select_score].argmax()]
+        scores.plot(kept["epoch"], kept[select_score], "o", color="0.2", mfc="none", ms=9)
+    watched = ", watched only" * (keep == "last")
+    scores.set_title(f"scores{watched} (ring: the epoch kept)")
+    legend_below(scores, 2)
     for axis in attention:
         _plot_alphas(axis, history)
         axis.set_title("attention weight α of each block")

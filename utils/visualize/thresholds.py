@@ -123,7 +123,7 @@ def threshold_curves(curves: pd.DataFrame, threshold: float, title: str, note: s
     texts = {run: _at_threshold(str(run), rows, threshold) for run, rows in curves.groupby("run")}
     curves = curves.assign(run=curves["run"].map(texts))
     count = len(texts)
-    foot = 0.85 + 0.17 * count
+    foot = 1.0 + 0.17 * count
     figure = Figure(figsize=(8.4, foot + 2.85))
     axes = [axes_at(figure, left, foot, 3.55, 2.3) for left in (0.5, 4.6)]
     colours, marks = (list(each) * (1 + count // 6) for each in (RUN_COLOURS, MARKS))
@@ -142,7 +142,7 @@ def threshold_curves(curves: pd.DataFrame, threshold: float, title: str, note: s
     styles = [Line2D([], [], color="0.2", ls=ls, label=rate) for rate, (_, ls) in RATES.items()]
     handles, labels = axes[0].get_legend_handles_labels()
     axes[0].legend().remove()
-    axes[1].legend(handles=styles, loc="best")
+    legend_below(axes[1], 2, handles=styles)
     place = (0.5, 0.2 / figure.get_figheight())
     figure.legend(handles, labels, loc="lower center", bbox_to_anchor=place)
     return finish(figure, title, f"{note}; dotted: threshold {threshold:.2f}")

@@ -52,7 +52,7 @@ def reliability_diagram(table: pd.DataFrame, title: str, note: str) -> Figure:
     def draw(axes: np.ndarray, rows: pd.DataFrame) -> None:
         top, bottom = axes
         top.plot([0, 1], [0, 1], ":", color="0.4", label="perfect")
-        for version, look in LOOKS.items():
+        for version, look in _versions(rows).items():
             bins = rows[rows["probabilities"] == version]
             bottom.stairs(bins["n"], np.append(bins["low"], bins["high"].iloc[-1]), lw=1.4, **look)
             bins = bins[bins["n"] > 0]
@@ -80,10 +80,10 @@ def decision_curves(table: pd.DataFrame, title: str, note: str) -> Figure:
 
     def draw(axes: np.ndarray, rows: pd.DataFrame) -> None:
         axis = axes[0]
-        for version, look in LOOKS.items():
+        for version, look in _versions(rows).items():
             curve = rows[rows["probabilities"] == version]
             axis.plot(curve["threshold"], curve["model"], label=version, **look)
-        x, colour = curve["threshold"], LOOKS[AFTER]["color"]
+        x, colour = curve["threshold"], look["color"]
         axis.fill_between(x, curve["low"], curve["high"], color=colour, alpha=0.15, lw=0)
         axis.plot(x, curve["treat_all"], "-.", color="0.3", label="treat all")
         axis.plot(x, curve["treat_none"], ":", color="0.3", label="treat no one")
@@ -92,7 +92,8 @@ def decision_curves(table: pd.DataFrame, title: str, note: str) -> Figure:
         axis.set(xlabel="threshold probability", xlim=(0, x.max()))
         legend_below(axis, 2)
 
-    band = "band: pointwise 95 % bootstrap interval of the scaled ones"
+    band = "band: pointwise 95 % bootstrap interval"
+    band += " of the scaled ones" * (AFTER in set(table["probabilities"]))
     return _panels(table, draw, (4.2, 4.4), title, note, band)
 
 
@@ -192,6 +193,11 @@ def subgroup_forest(table: pd.DataFrame, title: str, note: str) -> Figure:
     if table["small"].any():
         note += f"; hollow: fewer than {ENOUGH} positives or negatives"
     return finish(figure, title, note)
+
+
+def _versions(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The looks of the probabilities that the table has: without a temperature none are scaled."""
+    return {name: look for name, look in LOOKS.items() if name in set(table["probabilities"])}
 
 
 def _classes(table: pd.DataFrame) -> list[str]:

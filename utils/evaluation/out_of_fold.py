@@ -1,0 +1,169 @@
+"""Out-of-fold results: of each training image by the one run of its row that did not see it.
+
+The runs of all folds of a row together (`3-1-f1-s0` to `3-1-f5-s0`) score the whole training set,
+each image by a network that had not seen it.
+"""
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from utils.evaluation import ensembles
+from utils.evaluation.counts import Counts
+from utils.evaluation.labels import checked, classes_in
+from utils.logger.run import RunFolder, differences
+from utils.logger.runs import title
+from utils.system.errors import RunError
+from utils.system.experiment import Experiment
+from utils.system.fold import Fold
+
+# What a run of a fold may have other than the run on the whole training list it stands beside.
+OF_FOLDS = ("fold", "select_on", "keep", "seed")
+
+
+class Folds(NamedTuple):
+    """The finished runs of folds of a row, of one kind and seed, by their number."""
+
+    row: str  # or the name of an ensemble
+    by_series: bool
+    seed: int
+    folds: int  # of which these may be some
+    runs: list[RunFolder]
+
+    @property
+    def complete(self) -> bool:
+        return len(self.runs) == self.folds
+
+    @property
+    def kind(self) -> str:
+        return "by series" if self.by_series else "by chance"
+
+    def table(self, name: str) -> pd.DataFrame:
+        """What these runs say in `<name>.csv` of the images they held out, by id; and the fold.
+
+        RunError where one of them has no such file, or two are about the same image.
+        """
+        tables = []
+        for run in self.runs:
+            try:
+                held = pd.read_csv(run / f"{name}.csv", converters={"id": str})
+                held.insert(held.columns.tolist().index("id") + 1, "fold", str(fold_of(run)))
+            except (OSError, ValueError, LookupError) as error:
+                raise RunError(f"{run / f'{name}.csv'} cannot be read ({error}).") from error
+            tables.append(held)
+        together = pd.concat(tables).sort_values("id", kind="stable", ignore_index=True)
+        if (together.groupby("id")["fold"].nunique() > 1).any():
+            raise RunError(f"folds of {self.row} share images; train them on the same data.")
+        return together
+
+
+def fold_of(run: RunFolder) -> Fold:
+    """The fold that a run holds out. ValueError for a run on the whole training list."""
+    return Fold.parse(run.config["row"].get("fold"))
+
+
+def task_of(run: RunFolder) -> str:
+    """ "masks" for a segmenter, else "labels"."""
+    return "masks" if run.config["row"].get("task") == "masks" else "labels"
+
+
+def grouped(runs: Iterable[RunFolder]) -> list[Folds]:
+    """These runs of folds by row, kind, seed and number of folds, in their order."""
+    groups: dict[tuple[str, bool, int, int], list[RunFolder]] = {}
+    for run in runs:
+        fold = fold_of(run)
+        key = title(run), fold.by_series, run.config["row"]["seed"], fold.folds
+        groups.setdefault(key, []).append(run)
+    return [
+        Folds(*key, runs=sorted(some, key=lambda run: fold_of(run).number))
+        for key, some in groups.items()
+    ]
+
+
+def beside(run: RunFolder) -> list[RunFolder]:
+    """The finished runs of folds in the folder of a run, that is of its set and profile."""
+    found = []
+    for file in sorted(run.path.resolve().parent.glob("*-f[0-9]*-s[0-9]*/config.json")):
+        other = RunFolder(file.parent)
+        try:
+            if other.finished and other.config["row"].get("fold"):
+                fold_of(other)
+                found.append(other)
+        except (RunError, ValueError):
+            continue  # damaged: whoever names it is told
+    return found
+
+
+def of_the_recipe(run: RunFolder, experiment: Experiment) -> list[Folds]:
+    """The complete folds of a run on the whole training list; the most like it first.
+
+    They are of its row (or ensemble), set and profile, and have its recipe, all fields but
+    `OF_FOLDS`. First those by chance: 130 of the 150 official validation images have an id of the
+    same hundred as a training image, so new images are like those. Then those of the run's seed.
+    """
+    same = [
+        other
+        for other in beside(run)
+        if title(other) == title(run) and _same_recipe(run, experiment, other)
+    ]
+    complete = [folds for folds in grouped(same) if folds.complete]
+    return sorted(
+        complete, key=lambda folds: (folds.by_series, folds.seed != experiment.seed, folds.seed)
+    )
+
+
+def predictions(
+    run: RunFolder, experiment: Experiment, views: str = ""
+) -> tuple[Folds, pd.DataFrame] | None:
+    """The out-of-fold predictions of a classifier's row (id, label, a column a class), if any.
+
+    views is "" for those of the row, or a suffix such as "-1-views".
+    """
+    for folds in of_the_recipe(run, experiment):
+        with suppress(RunError, ValueError, LookupError):  # damaged: others, or none
+            table = folds.table(f"predictions-fold{views}").drop(columns="fold")
+            checked(table["label"], table[classes_in(table)])
+            if table["id"].is_unique:
+                return folds, table
+    return None
+
+
+def thresholds(run: RunFolder, experiment: Experiment) -> tuple[Folds, pd.DataFrame] | None:
+    """The same for a segmenter: counts of pixels of each image at each threshold."""
+    for folds in of_the_recipe(run, experiment):
+        with suppress(RunError, ValueError, LookupError):
+            table = folds.table("thresholds-fold")[["id", "threshold", *Counts._fields]]
+            if not table.isna().any(axis=None):
+                return folds, table
+    return None
+
+
+def _same_recipe(run: RunFolder, experiment: Experiment, other: RunFolder) -> bool:
+    """Whether a run of a fold has the recipe of the run on the whole training list."""
+    if other.config.get("data", {}).get("set") != run.config.get("data", {}).get("set"):
+        return False
+    if _members(run) != _members(other):
+        return False
+    row = other.config["row"]
+    theirs = {name: row[name] for name in OF_FOLDS if name in row}
+    try:
+        expected = replace(experiment, **theirs)
+    except ValueError:  # a fold without its keep, of a file that was changed
+        return False
+    return not differences(other, expected)
+
+
+def _members(run: RunFolder) -> list[str]:
+    """The recipes and seeds of an ensemble's members; none of another run."""
+    settings: list[dict[str, Any]] = [
+        {"seed": None} | one.config.get("row", {}) for one in ensembles.members(run)
+    ]
+    free = {*OF_FOLDS, "question", "published", "deviations"} - {"seed"}
+    return sorted(
+        json.dumps({name: value for name, value in row.items() if name not in free}, sort_keys=True)
+        for row in settings
+    )

@@ -83,7 +83,7 @@ def _learn(options: argparse.Namespace) -> int:
     return 0
 
 
-def _loaded(runs: dict[str, Any], device: str) -> dict[str, photographs.answers.Loaded]:
+def _loaded(runs: dict[str, Any], device: str) -> "dict[str, photographs.answers.Loaded]":
     """The runs with their experiments, and their networks with the best weights."""
     import nets  # these two load torch, which --help does not need
     from utils import model

@@ -134,7 +134,7 @@ class Answer(NamedTuple):
 def answer(photo: Photo, models: Models) -> Answer:
     """What the models say of a photo. PhotoError where it cannot be used."""
     height, width = photo.pixels.shape[:2]
-    small = overlay_size(width, height)
+    small = small_size(width, height)
     line: dict[str, Any] = {"width": width, "height": height}
     pictures = {"photo.jpg": resized(photo.pixels, small)}
     for segmenter in models.segmenters.values():
@@ -154,7 +154,7 @@ def answer(photo: Photo, models: Models) -> Answer:
     return Answer(line, pictures)
 
 
-def overlay_size(width: int, height: int) -> tuple[int, int]:
+def small_size(width: int, height: int) -> tuple[int, int]:
     """Width and height on the page, in the same proportion."""
     scale = SMALL / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))

@@ -54,8 +54,10 @@ def said_of(models: Models) -> list[str]:
     for name, one in models.classifiers.items():
         fitted = "not calibrated: the run has no predictions that determine a temperature"
         if one.temperature is not None:
-            where = one.experiment.select_on
-            fitted = f"calibrated with temperature {one.temperature:.2f}, fitted on its {where}"
+            where = {"holdout": "its hold-out", "fold": "the fold that it held out"}.get(
+                one.experiment.select_on, "the validation split"
+            )
+            fitted = f"calibrated with temperature {one.temperature:.2f}, fitted on {where}"
         said.append(f"Probabilities of {name}: as they are, and {fitted}.")
     if len(models.classifiers) > 1:
         said.append("Probabilities are the means over these classifiers.")
@@ -100,7 +102,7 @@ def _card(folder: Path, line: Mapping[str, str], models: Models, inline: bool) -
         for name in ("photo.jpg", "cam.jpg", "outline.jpg", "mask.png")
         if (folder / "pictures" / f"{line['pictures']}-{name}").is_file()
     }
-    shown = {"photo": "the photo", "cam": "what spoke for the answer"}
+    shown = {"photo": "the photo", "cam": f"what spoke for {_said(line, models)}"}
     if "mask" in files:
         shown["photo"] = "the photo and the outline of the predicted mask"
     pictures = [(_inline(folder / files[n]), text) for n, text in shown.items() if n in files]
@@ -114,13 +116,21 @@ def _card(folder: Path, line: Mapping[str, str], models: Models, inline: bool) -
     ]
     return {
         "line": line,
-        "name": Path(line["photo"]).name,
+        "name": "/".join(Path(line["photo"]).parts[-2:]),
         "pictures": pictures if inline else [],
         "links": [(name, quote(path)) for name, path in files.items()],
         "chances": chances,
         "distance": _number(line["distance"]),
         "diameter": _number(line.get("diameter_px", "")),
     }
+
+
+def _said(line: Mapping[str, str], models: Models) -> str:
+    """The answer: the most probable class, or of melanoma alone whether it is more probable."""
+    chances = {name: float(line[f"p_{name}"] or 0) for name in models.classes}
+    if len(chances) == 1:
+        chances["the rest"] = 1 - sum(chances.values())
+    return max(chances, key=chances.__getitem__, default="").replace("_", " ")
 
 
 def _number(text: str) -> float | None:

@@ -36,9 +36,9 @@ class Record:
             write_json(folder / "settings.json", here)
         elif there != here:
             raise RunError(
-                f"{folder} holds the answers of {', '.join(there['runs'])}, and these would be those "
-                f"of {', '.join(models.runs)} as they are now; name another folder with --out, or "
-                "remove that one."
+                f"{folder} holds answers of {', '.join(there['runs'])}, and now it is the turn of "
+                f"{', '.join(models.runs)}, or of other weights; name another folder with --out, "
+                "or remove that one."
             )
         self.done = self._tidied()
 

@@ -81,7 +81,7 @@ def fitted(train: np.ndarray, unseen: np.ndarray) -> Statistics:
         marked=np.zeros((), int),
     )
     distances = known.mahalanobis(unseen)
-    threshold = np.quantile(distances, QUANTILE)
+    threshold = max(np.quantile(distances, QUANTILE), smallest)
     marked = np.count_nonzero(distances > threshold)
     return known._replace(threshold=np.asarray(threshold), marked=np.asarray(marked))
 
@@ -123,7 +123,8 @@ def read(run: RunFolder) -> Statistics | None:
     if not (run / FILE).exists():
         return None
     try:
-        with np.load(run / FILE, allow_pickle=False) as file:
+        content = io.BytesIO((run / FILE).read_bytes())
+        with np.load(content, allow_pickle=False) as file:
             return Statistics(**{name: file[name] for name in Statistics._fields})
     except Exception as error:  # numpy, zipfile and zlib have many
         raise RunError(

@@ -67,7 +67,7 @@ def _answer(options: argparse.Namespace) -> int:
     folder = values.folder("--out", options.out, usual)
     models = photographs.models_of(_loaded(runs, options.device))
     outcome = photographs.predict(paths, models, folder)
-    photographs.dropping.show(outcome, models)
+    photographs.uploads.show(outcome, models)
     return int(bool(outcome.faults))
 
 

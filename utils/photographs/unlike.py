@@ -1,12 +1,15 @@
 """How far an image is from the training images, in the features of a run's classifier.
 
 The distance is Mahalanobis' from the mean of the training images' features (Lee et al., NeurIPS
-2018, https://arxiv.org/abs/1807.03888, with one Gaussian for all classes). Its covariance is that
-of probabilistic PCA (Tipping and Bishop, 1999, https://doi.org/10.1111/1467-9868.00196): `AXES`
-directions with variances of their own, and one for all others, so it exists for more features than
-images and is small in a file. It is given in units of the threshold: an image above 1 is unlike.
-The threshold is the 95 % quantile of images that the network was not trained on, those that chose
-its epoch or its fold: of images that are like these, one in twenty is a false alarm.
+2018, https://arxiv.org/abs/1807.03888, here one Gaussian for all classes), which are first brought
+to length 1 (Müller and Hein, ICML 2025, https://arxiv.org/abs/2505.18032): as they are, photographs
+of people and houses went unmarked. Its covariance is that of probabilistic PCA (Tipping and Bishop,
+1999, https://doi.org/10.1111/1467-9868.00196): `AXES` directions with variances of their own, and
+one for all others, so it exists for more features than images and is small in a file.
+
+Distances are given in units of the threshold: an image above 1 is unlike. The threshold is the 95 %
+quantile of images that the network was not trained on, those that chose its epoch or its fold: of
+images like these, one in twenty is a false alarm.
 """
 
 import io
@@ -28,7 +31,7 @@ from utils.system.experiment import Classification
 from utils.system.files import write_atomic
 
 FILE = "features.npz"
-AXES = 64
+AXES = 128
 QUANTILE = 0.95
 
 
@@ -49,7 +52,7 @@ class Statistics(NamedTuple):
 
     def mahalanobis(self, features: np.ndarray) -> np.ndarray:
         """Mahalanobis distances (n,) of features (n, F)."""
-        away = features.astype(np.float64) - self.mean
+        away = _unit(features) - self.mean
         along = away @ self.axes.T
         off = away - along @ self.axes
         squares = (along**2 / self.variances).sum(axis=1) + (off**2).sum(axis=1) / self.rest
@@ -69,7 +72,7 @@ def fitted(train: np.ndarray, unseen: np.ndarray) -> Statistics:
     from sklearn.decomposition import PCA  # slow
 
     axes = min(AXES, min(train.shape) // 2)
-    pca = PCA(axes, svd_solver="full").fit(train.astype(np.float64))
+    pca = PCA(axes, svd_solver="full").fit(_unit(train))
     smallest = np.finfo(np.float32).tiny  # where features are constant
     known = Statistics(
         mean=pca.mean_.astype(np.float32),
@@ -84,6 +87,13 @@ def fitted(train: np.ndarray, unseen: np.ndarray) -> Statistics:
     threshold = max(np.quantile(distances, QUANTILE), smallest)
     marked = np.count_nonzero(distances > threshold)
     return known._replace(threshold=np.asarray(threshold), marked=np.asarray(marked))
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    """Features (n, F) of length 1; those that are all 0 stay so."""
+    features = features.astype(np.float64)
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    return features / np.where(length > 0, length, 1)
 
 
 def learn(run: RunFolder, network: nn.Module, experiment: Classification, data_dir: Path) -> Path:

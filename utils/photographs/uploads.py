@@ -1,4 +1,4 @@
-"""The last cell of an evaluation: photos that a parameter names, or that a person drops."""
+"""Photos in an evaluation: those that a parameter names, or that a person chooses."""
 
 import hashlib
 import html
@@ -20,7 +20,7 @@ SHOWN = 20  # photos in a notebook; the page has all
 
 
 def ask(photos: Sequence[Path] | None, models: Models, folder: Path) -> None:
-    """Answer the photos; without any, show where to drop them, or say how to name them.
+    """Answer the photos; without any, show a button to choose some, or say how to name them.
 
     The table, the page and the pictures go into the folder. Errors as of `work.predict`.
     """
@@ -62,10 +62,10 @@ def in_words(line: Mapping[str, str], models: Models) -> str:
 
 
 def _box(models: Models, folder: Path) -> Any:
-    """A button that takes files, also dropped ones, and what is said of them below it."""
+    """A button that takes files, and below it what is said of them."""
     import ipywidgets as widgets  # needs a kernel whose front end knows widgets
 
-    button = widgets.FileUpload(accept="image/*", multiple=True, description="photos")
+    button = widgets.FileUpload(accept="image/*", multiple=True, description="choose photos")
     runs = listed(models.runs)
     about = f"{CAUTION} {runs} answers; the photos stay on this machine, in {folder}."
     text, area = widgets.HTML(html.escape(about)), widgets.Output()
@@ -83,7 +83,7 @@ def _box(models: Models, folder: Path) -> Any:
 
 
 def _kept(name: str, content: bytes, folder: Path) -> Path:
-    """A dropped file in a folder named after its content: another of the same name is another."""
-    place = folder / "dropped" / hashlib.sha256(content).hexdigest()[:8]
+    """A chosen file, in a folder named after its content: the same name may come again."""
+    place = folder / "chosen" / hashlib.sha256(content).hexdigest()[:8]
     write_atomic(place / Path(name).name, content)
     return place / Path(name).name

@@ -84,6 +84,7 @@ def _box(models: Models, folder: Path) -> Any:
 
 def _kept(name: str, content: bytes, folder: Path) -> Path:
     """A chosen file, in a folder named after its content: the same name may come again."""
-    place = folder / "chosen" / hashlib.sha256(content).hexdigest()[:8]
+    chosen = folder.with_name(f"{folder.name}-chosen")
+    place = chosen / hashlib.sha256(content).hexdigest()[:8]
     write_atomic(place / Path(name).name, content)
     return place / Path(name).name

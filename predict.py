@@ -52,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _learn(options) if options.learn_features else _answer(options)
     except (ValueError, BlockingIOError) as error:
         line.error(str(error))
-    except (OSError, RuntimeError) as error:  # a full disk; a device that cannot be used
-        console.say(str(error))
+    except OSError as error:  # a full disk, for instance
+        sys.stderr.write(f"{error}\n")
     except KeyboardInterrupt:
         console.say("stopped; what is answered is kept, and the same command goes on.")
         return 130
@@ -88,7 +88,11 @@ def _loaded(runs: dict[str, Any], device: str) -> "dict[str, photographs.answers
     import nets  # these two load torch, which --help does not need
     from utils import model
 
-    place, loaded = model.choose_device(device), {}
+    try:
+        place = model.choose_device(device)
+    except model.DeviceError as error:
+        raise system.RunError(str(error)) from error
+    loaded = {}
     for name, run in runs.items():
         experiment = experiments.restore(run.config["row"])
         options = experiment.network_options(nets.options(experiment.network))

@@ -1,6 +1,9 @@
 """python predict.py: the numbers of the evaluation, resumed, named, marked."""
 
 import re
+import subprocess
+import sys
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -9,10 +12,12 @@ import pandas as pd
 import pytest
 import safetensors.torch
 from PIL import Image
+from playwright.sync_api import sync_playwright
+from ways import CHROMIUM, FLAGS
 
 import predict
 from utils import data, evaluation, photographs
-from utils.photographs import found, pages, work
+from utils.photographs import found, pages, record, work
 from utils.system import project
 
 CHANCES = [f"p_{name}" for name in data.CLASSES]
@@ -297,9 +302,6 @@ def test_a_folder_without_photos(call, tmp_path, capsys) -> None:
 
 
 def test_help_loads_no_torch() -> None:
-    import subprocess
-    import sys
-
     code = "import sys, predict; predict.parser().format_help(); print('torch' in sys.modules)"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=project.PROJECT, capture_output=True, text=True, check=True)
@@ -322,3 +324,37 @@ def test_the_page_holds_the_first_pictures_and_links_the_others(
     assert page.count("Research and teaching only") == 1 + page.count("<table>") == 5
     assert "calibrated with temperature" in page
     assert "--learn-features RUN" in page
+
+
+def test_thousands_of_lines_make_a_page_in_little_memory(tmp_path) -> None:
+    nobody = photographs.Models({}, {})
+    book = record.Record(tmp_path / "out", nobody)
+    line = dict.fromkeys(nobody.columns, "") | {"width": "96", "height": "72", "photo": "x" * 500}
+    with book.table.open("ab") as file:
+        file.write(record._line(line, book.columns) * 5000)
+    pages.write(book, nobody)  # the template is compiled
+    tracemalloc.start()
+    page = pages.write(book, nobody)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert page.read_text().count("<article") == 5000
+    assert peak < page.stat().st_size / 5
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: install it")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_in_chromium(width: int, call, photos, tmp_path) -> None:
+    long = tmp_path / f"{'long' * 50}.jpg"
+    long.write_bytes(photos[0].read_bytes())
+    call(photos[0], long, "--runs", "1-3-s0,seg-4-s0", "--out", tmp_path / "out")
+    with sync_playwright() as api:
+        browser = api.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        opened, asked = browser.new_page(viewport={"width": width, "height": 900}), []
+        opened.on("request", lambda request: asked.append(request.url[:4]))
+        opened.goto((tmp_path / "out/index.html").as_uri())
+        wide = opened.evaluate("document.documentElement.scrollWidth")
+        sizes = opened.locator("img").evaluate_all("all => all.map(one => one.naturalWidth)")
+        browser.close()
+    assert wide <= width
+    assert sizes == [photographs.answers.SMALL] * 4
+    assert set(asked) <= {"file", "data"}

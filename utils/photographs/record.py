@@ -23,8 +23,18 @@ from utils.system.files import FORMULA, write_atomic, write_json, writing
 QUALITY = 90  # of JPEG
 
 
+def require_ours(folder: Path) -> None:
+    """RunError where a table would be made among other people's files."""
+    if (folder / "settings.json").is_file():
+        return
+    if strange := sorted(path.name for path in folder.glob("[!.]*")):
+        raise RunError(
+            f"{folder} holds other files ({strange[0]}); name a new or an empty folder with --out."
+        )
+
+
 class Record:
-    """The folder of a table. RunError where it holds that of other runs, or other files."""
+    """The folder of a table. RunError where it holds that of other runs."""
 
     def __init__(self, folder: Path, models: Models) -> None:
         self.folder, self.columns = folder, models.columns
@@ -54,12 +64,6 @@ class Record:
                     f"{file} is damaged ({error}); name another folder with --out, or remove "
                     f"{self.folder}."
                 ) from error
-        strange = sorted(path.name for path in self.folder.glob("[!.]*"))
-        if strange:
-            raise RunError(
-                f"{self.folder} holds other files ({strange[0]}); name a new or an empty folder "
-                "with --out."
-            )
         return None
 
     def _tidied(self) -> set[str]:

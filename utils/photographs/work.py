@@ -7,7 +7,7 @@ from typing import NamedTuple
 from utils.photographs import pages
 from utils.photographs.answers import Models, answer
 from utils.photographs.found import Photo, PhotoError, photos_in
-from utils.photographs.record import Record, name_of
+from utils.photographs.record import Record, name_of, require_ours
 from utils.system.console import progress
 from utils.system.files import locked
 
@@ -25,9 +25,10 @@ def predict(paths: Sequence[Path], models: Models, folder: Path) -> Outcome:
     """Answer all photos at these paths that have no answer in the folder yet.
 
     A file that cannot be used gets a line that says why, and is tried again the next time. The page
-    is written however it ends. Errors as of `Record` and `photos_in`; BlockingIOError while another
-    process works in the folder.
+    is written however it ends. Errors as of `require_ours`, `Record` and `photos_in`;
+    BlockingIOError while another process works in the folder.
     """
+    require_ours(folder)
     photos = photos_in(paths, leave=folder)
     busy = f"another process writes into {folder}; wait for it, or name another folder with --out."
     with locked(folder / ".lock", busy):

@@ -116,7 +116,8 @@ def _card(folder: Path, line: Mapping[str, str], models: Models, inline: bool) -
     ]
     return {
         "line": line,
-        "name": "/".join(Path(line["photo"]).parts[-2:]),
+        "name": Path(line["photo"]).name,
+        "place": Path(line["photo"]).parent.name,
         "pictures": pictures if inline else [],
         "links": [(name, quote(path)) for name, path in files.items()],
         "chances": chances,

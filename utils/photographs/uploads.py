@@ -44,7 +44,8 @@ def show(outcome: Outcome, models: Models) -> None:
         say(CAUTION)
     for fault in outcome.faults:
         say(f"not used: {fault}")
-    say(f"{len(outcome.photos)} photos; the page: {outcome.page}")
+    shown = f" (the first {SHOWN} above)" if len(outcome.photos) > SHOWN else ""
+    say(f"{len(outcome.photos)} photos{shown}; the page: {outcome.page}")
 
 
 def in_words(line: Mapping[str, str], models: Models) -> str:

@@ -122,9 +122,11 @@ class TestFiles:
                           r"text.jpeg \(is no JPEG, PNG, TIFF, BMP or WEBP"):  # fmt: skip
                 assert re.search(f"not used: {fault}", printed)
                 assert sum(bool(re.search(fault, error)) for error in said["error"]) == 1
+        call(photos[0], "--runs", "1-3-s0", "--out", folder / "out")
+        assert len(table(folder / "out")) == 6  # the faults of others stay
         (folder / "empty.png").write_bytes((folder / "a.jpg").read_bytes())  # mended
         call(folder, "--runs", "1-3-s0", "--out", folder / "out")
-        assert (table(folder / "out")["error"] == "").sum() == 2
+        assert (table(folder / "out")["error"] == "").sum() == 3
 
     @pytest.mark.parametrize(
         ("name", "mode", "near"),

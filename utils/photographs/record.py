@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,12 @@ def require_ours(folder: Path) -> None:
 
 
 class Record:
-    """The folder of a table. RunError where it holds that of other runs."""
+    """The folder of a table, in which the photos that are asked for (`name_of`) are tried again.
 
-    def __init__(self, folder: Path, models: Models) -> None:
+    RunError where it holds that of other runs.
+    """
+
+    def __init__(self, folder: Path, models: Models, asked: Collection[str] = ()) -> None:
         self.folder, self.columns = folder, models.columns
         self.table = folder / "photos.csv"
         hashes = {name: _hash(one.run / "best.safetensors") for name, one in models.runs.items()}
@@ -50,7 +53,7 @@ class Record:
                 f"{', '.join(models.runs)}, or of other weights; name another folder with --out, "
                 "or remove that one."
             )
-        self.done = self._tidied()
+        self.done = self._tidied(asked)
 
     def _settings(self) -> dict[str, Any] | None:
         """What `settings.json` says; None in a new or empty folder."""
@@ -66,8 +69,8 @@ class Record:
                 ) from error
         return None
 
-    def _tidied(self) -> set[str]:
-        """The photos that have an answer; other lines are removed, to be tried again."""
+    def _tidied(self, asked: Collection[str]) -> set[str]:
+        """The photos that have an answer; faults of those asked for are removed from the table."""
         done = set()
 
         def write(file: Any) -> None:
@@ -75,7 +78,9 @@ class Record:
             for line in self.lines():
                 if not line["error"]:
                     done.add(line["photo"])
-                    file.write(_line(line, self.columns))
+                elif line["photo"] in asked:
+                    continue
+                file.write(_line(line, self.columns))
 
         write_atomic(self.table, write)
         return done

@@ -32,7 +32,7 @@ def predict(paths: Sequence[Path], models: Models, folder: Path) -> Outcome:
     photos = photos_in(paths, leave=folder)
     busy = f"another process writes into {folder}; wait for it, or name another folder with --out."
     with locked(folder / ".lock", busy):
-        record, faults = Record(folder, models), []
+        record, faults = Record(folder, models, {*map(name_of, photos)}), []
         left = [path for path in photos if name_of(path) not in record.done]
         try:
             for path in progress(left, "photos", "photos"):

@@ -18,7 +18,7 @@ MODULES = sorted(
     [*PROJECT.glob("*.py"), *(f for name in PACKAGES for f in PROJECT.glob(f"{name}/**/*.py"))]
 )
 NOTEBOOKS = sorted(PROJECT.glob("*.ipynb"))
-OURS = {*PACKAGES, "baselines", "prepare_data", "reproduce", "seg_main"}
+OURS = {*PACKAGES, "baselines", "predict", "prepare_data", "reproduce", "seg_main"}
 MAY_IMPORT = {
     "nets": {"nets"},
     "utils": {"utils"},
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "reproduce": {"experiments", "study", "utils"},
     "seg_main": {"experiments", "study", "utils"},
     "baselines": {"experiments", "nets", "utils"},
+    "predict": {"experiments", "nets", "utils"},
 }
 
 
@@ -44,7 +45,7 @@ def imported(source: str) -> set[str]:
 
 
 # Each room may import itself and every room that stands after it here.
-ORDER = ("visualize", "evaluation", "model", "logger", "data", "system")
+ORDER = ("photographs", "visualize", "evaluation", "model", "logger", "data", "system")
 ROOMS = {room: {room, *ORDER[place:]} for place, room in enumerate(ORDER)}
 ROOMS |= {"loss": {"loss"}, "fetching": {"fetching", "data", "system"}}
 # It stands above the rooms, which get its functions as arguments.

@@ -84,6 +84,14 @@ def test_the_mean_of_a_map_plus_the_bias_is_the_logit(name: str, num_classes: in
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_the_last_layer_makes_the_logits_of_pooled_features(name: str) -> None:
+    network, images = build(name, 3), pictures(3)
+    pooled = explain.pooled_features(network, images)
+    logits = last_linear(network)(torch.from_numpy(pooled)).detach()
+    np.testing.assert_allclose(logits, network(images).detach(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_map_is_the_weighted_sum_of_the_last_channels(name: str) -> None:
     network, images, classes = build(name), pictures(3), [2, 0, 1]
     with torch.no_grad():

@@ -179,6 +179,30 @@ def test_the_browser_goes_through_the_cases(page: Page, tmp_path: Path) -> None:
     area.screenshot(path=tmp_path / "case.png")
 
 
+def test_a_photo_of_ones_own_is_answered_below_the_button(
+    page: Page, notebook: Notebook, demo_set: Path, tmp_path: Path
+) -> None:
+    area = page.locator(".jp-OutputArea", has=page.locator(".jupyter-widgets.jupyter-button")).last
+    button = area.get_by_role("button", name="choose photos")
+    button.scroll_into_view_if_needed()
+    expect(area).to_contain_text("Research and teaching only")
+    photo = demo_set / "ISIC-2017_Test_v2_Data/DEMO_2000001.jpg"
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(photo.read_bytes()[:500])
+    for files, fault in (([photo], 0), ([photo, broken], 1)):
+        with page.expect_file_chooser() as chooser:
+            button.click()
+        chooser.value.set_files(files)
+        expect(area).to_contain_text(f"{len(files)} photos; the page:")
+        expect(area.locator("article h2", has_text=photo.name)).to_have_count(1)
+        expect(area.locator(".fault")).to_have_count(fault)
+    words = "melanoma" if "Cls" in notebook.file else "px across"
+    expect(area.locator("article").first).to_contain_text(words)
+    assert area.locator("article img").first.evaluate("image => image.naturalWidth") > 0
+    area.screenshot(path=tmp_path / "photo.png")
+    assert page.locator(ERROR).all_inner_texts() == []
+
+
 def changed(picture: Locator, before: str) -> None:
     """Wait until the image widget shows another picture."""
     expect(picture).not_to_have_attribute("src", before)

@@ -59,7 +59,8 @@ def test_papermill_evaluates_every_kind_of_run(
     folders: list[Path], demo_set: Path, tmp_path: Path
 ) -> None:
     wanted = ",".join(map(str, folders))
-    executed = papermill(NOTEBOOK, tmp_path, runs=wanted, data_dir=demo_set)
+    photo = demo_set / "ISIC-2017_Test_v2_Data/DEMO_2000001.jpg"
+    executed = papermill(NOTEBOOK, tmp_path, runs=wanted, data_dir=demo_set, photos=photo)
     assert not outputs(executed, "stderr")
     made = folders[0].parent / "evaluation-cls-test"
     names = {path.stem for path in (made / "figures").iterdir()}
@@ -86,6 +87,12 @@ def test_papermill_evaluates_every_kind_of_run(
         assert len(pd.read_csv(folder / "predictions-test.csv")) == 8
         scores = json.loads((folder / "scores-test.json").read_text())
         assert scores["data"] == "synthetic demo data"
+    said = pd.read_csv(made / f"photos-{folders[0].name}/photos.csv").loc[0]
+    tested = pd.read_csv(folders[0] / "predictions-test.csv").set_index("id").loc[photo.stem]
+    for name in ("melanoma", "seborrheic_keratosis", "benign"):
+        assert said[f"p_{name}"] == pytest.approx(tested[name], abs=1e-6)
+    card = next(text for text in outputs(executed, "text/html") if photo.name in text)
+    assert card.count("Research and teaching only") == 2
     assert pd.read_csv(folders[0] / "submission-test.csv").columns.tolist() == [
         "image_id",
         "melanoma",
@@ -112,6 +119,7 @@ def test_a_script_on_another_split_with_other_views(
     elsewhere = tmp_path / "else where"
     elsewhere.mkdir()
     printed = run([sys.executable, str(file)], elsewhere)
+    assert "photos = None: name a photo" in printed
     assert "the epoch was chosen on these very images" in printed
     assert not list(elsewhere.iterdir())
     made = folders[0].parent / "evaluation-cls-validation-2-views"

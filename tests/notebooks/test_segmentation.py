@@ -151,12 +151,20 @@ class TestEvaluation:
     ) -> None:
         folder = models / "demo-demo/seg-4-s0"
         where = {"runs": str(folder), "data_dir": str(demo_set), "save_masks": True}
+        photos = sorted((demo_set / "ISIC-2017_Validation_Data").glob("*.jpg"))[:2]
+        where["photos"] = [*map(str, photos)]
         file = script(EVALUATION, tmp_path, split="validation", views=4, **where)
         elsewhere = tmp_path / "else where"
         elsewhere.mkdir()
         printed = run([sys.executable, str(file)], elsewhere)
         assert "the scores flatter: seg-4-s0" in printed
         assert not list(elsewhere.iterdir())
+        made = folder.parent / "evaluation-seg-validation-4-views/photos-seg-4-s0"
+        said = pd.read_csv(made / "photos.csv")
+        scored = pd.read_csv(folder / "per-image-validation-4-views.csv").set_index("id")
+        scored = scored.loc[[photo.stem for photo in photos]]
+        assert said["area_px"].tolist() == (scored["tp"] + scored["fp"]).tolist()
+        assert f"{photos[1].name}: lesion of" in printed
         first = contents(folder)
         assert "seg-4-s0/per-image-validation-4-views.csv" in first
         assert len(list((folder / "masks-validation-4-views").glob("*_segmentation.png"))) == 8

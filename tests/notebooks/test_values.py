@@ -19,6 +19,7 @@ from study_folders import classifier, segmenter
 
 import experiments
 import nets
+import predict
 import prepare_data
 import reproduce
 import seg_main
@@ -210,13 +211,15 @@ OPTIONS = [
     *[("reproduce", option) for option in options_of(reproduce.parser())],
     *[("reproduce", f"-p {name}") for name in parameters("Segmentation.ipynb")],
     *[("seg_main", option) for option in options_of(seg_main.parser())],
+    *[("predict", option) for option in options_of(predict.parser())],
     *[
         (f"prepare_data {name}", option)
         for name, line in commands_of(prepare_data.parser()).items()
         for option in options_of(line)
     ],
 ]
-MAIN = {"reproduce": reproduce.main, "seg_main": seg_main.main, "prepare_data": prepare_data.main}
+MAIN: dict[str, Any] = {"reproduce": reproduce.main, "seg_main": seg_main.main}
+MAIN |= {"prepare_data": prepare_data.main, "predict": predict.main}
 
 
 @pytest.mark.parametrize(("command", "option"), OPTIONS)
@@ -239,6 +242,13 @@ def test_a_command_uses_a_value_or_says_what_is_wrong(
     base = ["--data-dir", str(demo_set)]
     if command == "reproduce":
         more = ["--profile", "demo", "--dry-run", "seg-1"]
+    elif command == "predict":
+        run = classifier(place / "demo-demo/1-3-s0", experiments.get("1-3", "demo"))
+        more = ["a file", "--runs", str(run.path)]
+        if option == "--learn-features":
+            more = []
+        elif option == "--data-dir":
+            more = ["--learn-features", str(run.path)]
     elif command == "prepare_data download" and option != "--base-url":
         monkeypatch.setattr(fetching, "fetch_set", lambda *_: None)
     elif command == "prepare_data extras":

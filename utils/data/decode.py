@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from utils.data.orientation import UNDECIDED, laid, lie, opened, orientation, size_of
+from utils.data.orientation import KINDS, UNDECIDED, laid, lie, opened, orientation, size_of
 from utils.data.regions import WHOLE, Region, corners, part
 
 # OpenCV's threads do not survive a fork: a DataLoader worker would wait for them forever. We work
@@ -45,16 +45,20 @@ class Facts(NamedTuple):
 
 
 def decode(
-    image: str, mask: str, size: tuple[int, int], region: Region = WHOLE
+    image: str,
+    mask: str,
+    size: tuple[int, int],
+    region: Region = WHOLE,
+    kinds: tuple[str, ...] = KINDS,
 ) -> tuple[np.ndarray, np.ndarray, dict] | str:
     """Image (H, W, 3), mask (H, W) of 0 and 255 at size (width, height), and facts for the index.
 
     Of another region than WHOLE these pixels and their facts alone. For a file that cannot be used
-    a text that names it and its fault.
+    a text that names it and its fault. kinds of image files are those of `opened`.
     """
     try:
         whole = (size[0] / region[2], size[1] / region[3])
-        picture = _decided(image, _read_image(image, mask, whole))
+        picture = _decided(image, _read_image(image, mask, whole, kinds))
         lesion, mask_hash = np.zeros(size[::-1], np.uint8), "none"
         if mask:
             full, mask_hash = _read_mask(mask, picture.size)
@@ -108,12 +112,14 @@ def share_of_border(mask: np.ndarray) -> float:
     return np.count_nonzero(sides) / sides.size
 
 
-def read_image(path: str | Path, mask: str | Path = "") -> np.ndarray:
+def read_image(
+    path: str | Path, mask: str | Path = "", kinds: tuple[str, ...] = KINDS
+) -> np.ndarray:
     """An image file at its own size, (H, W, 3) uint8 RGB, oriented like its mask, if it has one.
 
     Raises ValueError for a file that cannot be used.
     """
-    return _decided(path, _read_image(path, mask)).pixels
+    return _decided(path, _read_image(path, mask, None, kinds)).pixels
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -151,7 +157,10 @@ class _Picture(NamedTuple):
 
 
 def _read_image(
-    path: str | Path, mask: str | Path, size: tuple[float, float] | None = None
+    path: str | Path,
+    mask: str | Path,
+    size: tuple[float, float] | None = None,
+    kinds: tuple[str, ...] = KINDS,
 ) -> _Picture:
     """The picture in a file, oriented like its mask.
 
@@ -159,7 +168,7 @@ def _read_image(
     """
     content = _content(path)
     try:
-        with opened(io.BytesIO(content)) as file:
+        with opened(io.BytesIO(content), kinds) as file:
             lies = lie(file, mask)
             own_size = size_of(file, lies)
             if size is not None:
@@ -168,7 +177,7 @@ def _read_image(
             pixels = _rgb(laid(file, lies))
             return _Picture(pixels, own_size, _digest(content), orientation(file), lies)
     except READ_ERRORS as error:
-        raise _FileError(path, _fault(error, content)) from error
+        raise _FileError(path, _fault(error, content, kinds)) from error
 
 
 def _decided(path: str | Path, picture: _Picture) -> _Picture:
@@ -242,12 +251,13 @@ def _content(path: str | Path) -> bytes:
         raise _FileError(path, f"cannot be read: {error.strerror}") from error
 
 
-def _fault(error: Exception, content: bytes) -> str:
+def _fault(error: Exception, content: bytes, kinds: tuple[str, ...] = KINDS) -> str:
     """What is wrong, in the user's terms: Pillow's own speak of objects in memory."""
     if not content:
         return "is empty"
     if isinstance(error, UnidentifiedImageError):
-        return f"is no JPEG or PNG: it starts with {content[:12]!r}"
+        names = " or ".join([", ".join(kinds[:-1]), kinds[-1]])
+        return f"is no {names}: it starts with {content[:12]!r}"
     if isinstance(error, Image.DecompressionBombError):
         return f"has more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels; save it smaller"
     if isinstance(error, MemoryError):

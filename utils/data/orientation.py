@@ -10,6 +10,7 @@ from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
+KINDS = ("JPEG", "PNG")  # of the files of a data set, as Pillow names them
 AS_STORED, TURNED, UNDECIDED = "as stored", "turned", "undecided"
 _TAG = 0x0112  # of EXIF; 1: as stored
 _WAYS = {  # from each other orientation to upright
@@ -23,12 +24,12 @@ _WAYS = {  # from each other orientation to upright
 }
 
 
-def opened(source: str | Path | IO[bytes]) -> Image.Image:
+def opened(source: str | Path | IO[bytes], kinds: tuple[str, ...] = KINDS) -> Image.Image:
     """An image file, whose pixels are not read yet; the first of a phone's several (MPO).
 
-    Whatever its name, only JPEG and PNG are tried: Pillow would hand an EPS to Ghostscript.
+    Whatever its name, only these kinds are tried: Pillow would hand an EPS to Ghostscript.
     """
-    return Image.open(source, formats=("JPEG", "PNG"))
+    return Image.open(source, formats=kinds)
 
 
 def orientation(file: Image.Image) -> int:

@@ -22,6 +22,7 @@ from .explain import attention_maps as attention_maps
 from .explain import attention_use as attention_use
 from .explain import class_activation_maps as class_activation_maps
 from .explain import grad_cam as grad_cam
+from .explain import pooled_features as pooled_features
 from .forward import OutputError as OutputError
 from .forward import predict as predict
 from .forward import probabilities as probabilities

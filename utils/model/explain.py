@@ -52,6 +52,18 @@ def class_activation_maps(network: nn.Module, images: Tensor, classes: Classes) 
     return torch.cat(maps).float().numpy()
 
 
+def pooled_features(network: nn.Module, images: Tensor) -> np.ndarray:
+    """What the last layer weighs, (B, F): the means of the last map's channels over all positions.
+
+    Errors as in `class_activation_maps`.
+    """
+    pooled = []
+    with left_as_found(network), torch.no_grad():
+        for batch, _ in chunks(network, images, 0):
+            pooled.append(ending(network, batch).maps.mean((2, 3)).cpu())
+    return torch.cat(pooled).float().numpy()
+
+
 def grad_cam(
     network: nn.Module, images: Tensor, classes: Classes, layer: str | None = None
 ) -> np.ndarray:

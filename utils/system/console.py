@@ -110,15 +110,16 @@ def progress(
 ) -> Iterator[Item]:
     """Yield the items and show the progress: a bar for a person, plain lines in a log.
 
-    Plain lines come every 30 seconds with the time left; shorter work prints none. more is how many
-    such items follow, as the batches of further epochs do: the time for all is shown, too.
+    Plain lines come every 30 seconds with the time left; shorter work prints none, and a single
+    item has no bar. more is how many such items follow, as the batches of further epochs do: the
+    time for all is shown, too.
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
     bar_of: type[tqdm] | None = tqdm if sys.stderr.isatty() else None
     if in_live_jupyter():
         from tqdm.notebook import tqdm_notebook as bar_of  # needs a kernel with widgets
-    if bar_of:
+    if bar_of and total != 1:
         items = bar_of(items, desc=what, total=total, unit=f" {unit}", leave=False)
     start = last = time.monotonic()
     for done, item in enumerate(items, start=1):

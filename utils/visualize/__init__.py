@@ -2,7 +2,7 @@
 
 Curves, matrices, galleries, overlays of masks, heat maps, and the sliders of JupyterLab. Add
 figures here; the caller decides whether they are shown or saved. It imports every room but
-`fetching`.
+`fetching` and `photographs`.
 """
 
 import lazy_loader

@@ -1,0 +1,17 @@
+from . import answers as answers
+from . import found as found
+from . import pages as pages
+from . import record as record
+from . import unlike as unlike
+from . import uploads as uploads
+from . import work as work
+from .answers import CAUTION as CAUTION
+from .answers import Models as Models
+from .answers import models_of as models_of
+from .found import find_runs as find_runs
+from .found import given as given
+from .found import photos_in as photos_in
+from .unlike import learn as learn
+from .unlike import save as save
+from .uploads import ask as ask
+from .work import predict as predict

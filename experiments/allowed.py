@@ -17,6 +17,7 @@ from pydantic import (
     ValidationError,
 )
 
+from utils.system.fold import Fold
 from utils.system.size import Size
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
@@ -101,3 +102,13 @@ def _words(hint: Any, inside: bool = False) -> str:
     if get_origin(hint) is tuple:
         return _words(get_args(hint)[0]) if inside else "list"
     return "None" if hint is NoneType else str(getattr(hint, "__name__", hint))
+
+
+def _fold(text: str) -> str:
+    try:
+        return str(Fold.parse(text))
+    except ValueError as error:
+        raise ValueError(f"is {error}") from None
+
+
+FoldName = Annotated[str, AfterValidator(_fold)]  # "2/5" or "series 2/5"

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import field, fields
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from experiments.allowed import (
     STRICT,
     ClassWeights,
+    FoldName,
     Name,
     Scales,
     Sides,
@@ -51,13 +52,6 @@ class Published:
     convention: Convention = "coursework"
     # Scores that no counts of these images give when they are rounded as printed.
     impossible: Texts = ()
-
-
-def _fold(text: str) -> str:
-    try:
-        return str(Fold.parse(text))
-    except ValueError as error:
-        raise ValueError(f"is {error}") from None
 
 
 def _studies(value: Any) -> Any:
@@ -102,7 +96,7 @@ class Shared:
     train_list: Literal["official", "extended", "patches"] = "official"
     select_on: Literal["validation", "holdout", "fold"] = "holdout"
     # "2/5" or "series 2/5": the part of the training images that is held out, and scored.
-    fold: Annotated[str, AfterValidator(_fold)] | None = None
+    fold: FoldName | None = None
     allow_missing: bool = False
     # Train on at most so many images, drawn by class and seed: at least two of each class.
     train_images: Annotated[int, Field(ge=6)] | None = None

@@ -17,13 +17,13 @@ import pandas as pd
 
 from study import folds
 from utils.evaluation import score_files
+from utils.evaluation.out_of_fold import ARCHIVE
 from utils.logger.run import RunFolder
 from utils.system import project
 from utils.system.console import say
 from utils.system.files import write_atomic
 from utils.system.size import Size
 
-RUNS = project.PROJECT / "docs" / "runs"
 RESULTS = project.PROJECT / "RESULTS.md"
 # Not the counts at nineteen thresholds, which are ten times the rest.
 KEPT = ("config.json", "history.csv", "timing.csv", "predictions-*.csv", "per-image-*.csv",
@@ -31,7 +31,7 @@ KEPT = ("config.json", "history.csv", "timing.csv", "predictions-*.csv", "per-im
 MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def keep(run: RunFolder, to: Path = RUNS) -> Path:
+def keep(run: RunFolder, to: Path = ARCHIVE) -> Path:
     """Copy what tables need of a finished run; returns its folder there."""
     folder = to / run.path.resolve().parent.name / run.path.resolve().name
     copy(run, folder)
@@ -45,7 +45,7 @@ def copy(run: RunFolder, folder: Path) -> None:
             write_atomic(folder / file.name, file.read_bytes())
 
 
-def kept(within: Path = RUNS) -> list[RunFolder]:
+def kept(within: Path = ARCHIVE) -> list[RunFolder]:
     """The runs that were kept, by profile and name."""
     return [RunFolder(file.parent) for file in sorted(within.glob("*/*/config.json"))]
 
@@ -151,4 +151,4 @@ def markdown(table: pd.DataFrame) -> str:
 if __name__ == "__main__":
     new = rewritten(RESULTS.read_text(encoding="utf-8"), kept())
     write_atomic(RESULTS, new)
-    say(f"the tables of {RESULTS} are those of {RUNS}")
+    say(f"the tables of {RESULTS} are those of {ARCHIVE}")

@@ -17,13 +17,14 @@ import experiments
 from study import archive, card
 from study.notebooks import TRAINING, CellError, parameters_of, run_notebook
 from utils import data
+from utils.evaluation import fitting
+from utils.evaluation.out_of_fold import RELEASED
 from utils.logger.run import RunFolder
 from utils.model.checkpoints import read_weights, save_tensors
 from utils.system import console, project
 from utils.system.errors import DataError, RunError
 from utils.system.files import write_atomic
 
-RELEASED = project.PROJECT / "model" / "released"
 TRAINED = ("history.csv", "timing.csv")  # by the weights as they were
 
 
@@ -57,7 +58,8 @@ def release(run: RunFolder, data_dir: Path, to: Path = RELEASED) -> RunFolder:
         write_atomic(folder / "best.safetensors", (half / "best.safetensors").read_bytes())
     released = RunFolder(folder)
     people = data.read(data_dir)[["id", "age", "sex"]]
-    write_atomic(released / "README.md", card.of(released, people).encode())
+    known = fitting.predictions(released, experiment).table if experiment.task == "labels" else None
+    write_atomic(released / "README.md", card.of(released, people, known).encode())
     return released
 
 

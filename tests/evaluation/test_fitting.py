@@ -60,6 +60,16 @@ def test_complete_folds_come_first(models: Path, select_on: str) -> None:
     assert found.said(one.temperature) == said
 
 
+def test_the_folds_of_a_released_run_are_those_of_the_archive(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_of(tmp_path / "released", select_on="validation")
+    assert fitted(run).table is None
+    monkeypatch.setattr(out_of_fold, "RELEASED", tmp_path / "released")
+    monkeypatch.setattr(out_of_fold, "ARCHIVE", models.parent)
+    assert fitted(run).where == "180 out-of-fold predictions of 3-1"
+
+
 def test_the_hold_out_where_a_fold_is_missing_or_unfinished(models: Path) -> None:
     run = run_of(models)
     config = RunFolder(models / "3-1-f2-s0").config
@@ -82,7 +92,7 @@ def test_a_run_on_all_images_without_folds_has_nothing(tmp_path: Path) -> None:
     assert found.said() == "nothing was fitted"
 
 
-@pytest.mark.parametrize("changes", [{"image_size": 160}, {"class_weights": (1.0, 1.0, 1.0)}])
+@pytest.mark.parametrize("changes", [{"image_size": 160}, {"class_weights": (2.5, 2.5, 0.5)}])
 def test_folds_of_another_recipe_are_not_taken(models: Path, changes: dict) -> None:
     assert fitted(run_of(models, **changes)).part == "holdout"
 

@@ -47,8 +47,9 @@ def evaluated(run: logger.RunFolder, demo_set: Path) -> None:
     right = np.where(np.arange(len(chosen)) < len(chosen) - 1, 0.6, 0.2)
     truth = np.eye(len(data.CLASSES))[chosen["label"]]
     sure = np.where(truth > 0, right[:, None], (1 - right[:, None]) / 2)[:, : row.num_classes]
-    evaluation.results.predictions(run, "validation", chosen, lambda: sure)
-    run.save_json("config.json", run.config | {"finished": True})
+    evaluation.results.predictions(run, "holdout", chosen, lambda: sure)
+    settings = run.config["row"] | {"select_on": "holdout"}
+    run.save_json("config.json", run.config | {"finished": True, "row": settings})
 
 
 @pytest.fixture(scope="session")

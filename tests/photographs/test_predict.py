@@ -46,7 +46,7 @@ class TestNumbers:
         assert len(said) == len(tested) == 8
         theirs = tested.loc[said.index, list(data.CLASSES)].to_numpy()
         assert abs(said[CHANCES].to_numpy() - theirs).max() < 1e-6
-        fitted = pd.read_csv(run / "predictions-validation.csv")
+        fitted = pd.read_csv(run / "predictions-holdout.csv")
         temperature = evaluation.trust.assess(fitted, tested.reset_index()).temperature
         powers = theirs ** (1 / temperature)
         calibrated = said[[f"calibrated_{name}" for name in CHANCES]].to_numpy()
@@ -79,7 +79,7 @@ class TestNumbers:
         released = models / "released/half"
         released.mkdir(parents=True)
         run = models / "demo-demo/1-3-s0"
-        for name in ("config.json", "predictions-validation.csv", "history.csv"):
+        for name in ("config.json", "predictions-holdout.csv", "history.csv"):
             (released / name).write_bytes((run / name).read_bytes())
         weights = safetensors.torch.load_file(run / "best.safetensors")
         half = {name: w.half() if w.is_floating_point() else w for name, w in weights.items()}

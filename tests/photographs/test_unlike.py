@@ -65,7 +65,7 @@ class TestLearned:
                 (folder / file.name).write_bytes(file.read_bytes())
         monkeypatch.setattr(found.find_runs, "__defaults__", (None, tmp_path / "model"))
         assert predict.main(["--learn-features", "1-3-s0", "--data-dir", str(demo_set)]) == 0
-        assert "of 8 images that it was not trained on" in capsys.readouterr().out
+        assert "of 4 images that it was not trained on" in capsys.readouterr().out
         return RunFolder(folder)
 
     def test_what_is_beyond_the_threshold_is_marked(self, run, photos, tmp_path, table) -> None:
@@ -82,7 +82,7 @@ class TestLearned:
         assert sorted(expected) == ["no", "yes"]
         page = (tmp_path / "out/index.html").read_text()
         assert page.count("Unlike the training images (distance") == 1
-        assert "of 8 images that it was not trained on" in page
+        assert "of 4 images that it was not trained on" in page
         assert (run / "features.npz").stat().st_size < 3e6
 
     def test_a_damaged_file(self, run) -> None:

@@ -17,10 +17,13 @@ from utils.evaluation.counts import Counts
 from utils.evaluation.labels import checked, classes_in
 from utils.logger.run import RunFolder, differences
 from utils.logger.runs import title
+from utils.system import project
 from utils.system.errors import RunError
 from utils.system.experiment import Experiment
 from utils.system.fold import Fold
 
+ARCHIVE = project.PROJECT / "docs" / "runs"
+RELEASED = project.PROJECT / "model" / "released"
 # What a run of a fold may have other than the run on the whole training list it stands beside.
 OF_FOLDS = ("fold", "select_on", "keep", "seed")
 
@@ -85,9 +88,14 @@ def grouped(runs: Iterable[RunFolder]) -> list[Folds]:
 
 
 def beside(run: RunFolder) -> list[RunFolder]:
-    """The finished runs of folds in the folder of a run, that is of its set and profile."""
-    found = []
-    for file in sorted(run.path.resolve().parent.glob("*-f[0-9]*-s[0-9]*/config.json")):
+    """The finished runs of folds in the folder of a run, that is of its set and profile.
+
+    Those of a released run are kept in the archive.
+    """
+    found, folder = [], run.path.resolve().parent
+    places = ARCHIVE.glob("*") if folder == RELEASED.resolve() else [folder]
+    files = [file for place in places for file in place.glob("*-f[0-9]*-s[0-9]*/config.json")]
+    for file in sorted(files):
         other = RunFolder(file.parent)
         try:
             if other.finished and other.config["row"].get("fold"):

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 
@@ -19,7 +18,7 @@ from utils.data.masks import TestImages
 from utils.data.patches import view, views_of
 from utils.data.splits import CLASSES
 from utils.data.store import Store
-from utils.evaluation import calibration
+from utils.evaluation import calibration, fitting
 from utils.evaluation.full_size import at_original_size, lesion
 from utils.evaluation.labels import both_answers, classes_in
 from utils.evaluation.settings import mask_settings
@@ -94,6 +93,11 @@ def models_of(loaded: Mapping[str, Loaded]) -> Models:
     """The runs sorted by task; RunError for classifiers of different classes, or two segmenters."""
     classifiers, segmenters = {}, {}
     for name, (run, experiment, network) in loaded.items():
+        if getattr(experiment, "crop_from", None):
+            raise RunError(
+                f"{name} sees the box of a lesion that {experiment.crop_from} found in the data; "
+                "expected a run that sees whole images, such as one of row 3-1."
+            )
         if experiment.task == "masks":
             segmenters[name] = Segmenter(run, experiment, network)
         else:
@@ -108,14 +112,13 @@ def models_of(loaded: Mapping[str, Loaded]) -> Models:
 
 
 def temperature_of(run: RunFolder, experiment: Experiment) -> float | None:
-    """The temperature that Evaluation-Cls fits, on the images that chose the epoch, or the fold's.
+    """The temperature that Evaluation-Cls fits.
 
-    None where the run has no predictions of them, or these do not determine it.
+    None where there are no images to fit it on, or these do not determine it.
     """
-    file = run / f"predictions-{experiment.select_on}.csv"
-    if not file.exists():
+    table = fitting.predictions(run, experiment).table
+    if table is None:
         return None
-    table = pd.read_csv(file)
     melanoma = table["label"] == 0
     if melanoma.all() or not melanoma.any():
         return None

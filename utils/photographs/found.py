@@ -96,7 +96,7 @@ class Photo:
     def store(self, size: int | tuple[int, int]) -> Store:
         """A store of this image alone, decoded as `data.prepare` does."""
         width, height = (size, size) if isinstance(size, int) else size
-        decoded = decode(str(self.path), "", (width, height), KINDS)
+        decoded = decode(str(self.path), "", (width, height), kinds=KINDS)
         if isinstance(decoded, str):
             raise PhotoError(decoded)
         pixels, _, facts = decoded

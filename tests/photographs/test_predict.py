@@ -109,6 +109,7 @@ class TestFiles:
         for name, content in {
             "a.jpg": whole, "cut.JPG": whole[: len(whole) // 2], "empty.png": b"",
             "text.jpeg": b"no image", "._a.jpg": b"of a Mac", "notes.txt": b"",
+            "a_segmentation.png": b"a mask",
         }.items():  # fmt: skip
             (folder / name).write_bytes(content)
         for _ in range(2):

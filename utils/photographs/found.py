@@ -61,13 +61,19 @@ def photos_in(paths: Sequence[Path], leave: Path) -> list[Path]:
             continue
         for folder, below, names in os.walk(path):
             below[:] = sorted(name for name in below if Path(folder, name) != leave.absolute())
-            fit = (n for n in names if n.lower().endswith(SUFFIXES) and not n.startswith("._"))
+            fit = (name for name in names if _is_photo(name.lower()))
             photos |= dict.fromkeys(Path(folder, name) for name in sorted(fit))
     if not photos:
         raise ValueRefusedError(
             f"no photos in {listed(paths)}; expected files that end in {', '.join(SUFFIXES)}."
         )
     return list(photos)
+
+
+def _is_photo(name: str) -> bool:
+    """Not what macOS writes beside a file, nor a mask of the challenge."""
+    others = name.startswith("._") or name.endswith(("_segmentation.png", "_superpixels.png"))
+    return name.endswith(SUFFIXES) and not others
 
 
 @dataclass(frozen=True)

@@ -37,11 +37,17 @@ def release(run: RunFolder, data_dir: Path, to: Path = RELEASED) -> RunFolder:
     folder = to / run.path.resolve().name
     if not run.finished:
         raise RunError(f"{run.path} is not finished; train it to its end, then release it.")
+    if (known := run.config["data"]["set"]) != (here := data.note(data_dir)):
+        raise RunError(
+            f"{run.path} was trained on {known}, and {data_dir} is {here}; name its data with "
+            "--data-dir."
+        )
     if folder.exists():
         raise RunError(f"{folder} exists; move it away to release this run in its place.")
     experiment = experiments.restore(run.config["row"])
     notebook = TRAINING[experiment.task]
-    settings = {name: getattr(experiment, name, None) for name in parameters_of(notebook)}
+    names = [name for name in parameters_of(notebook) if hasattr(experiment, name)]
+    settings = {name: getattr(experiment, name) for name in names}
     with tempfile.TemporaryDirectory() as scratch:
         half = RunFolder(Path(scratch) / folder.name)
         half.save_json("config.json", run.config)

@@ -65,26 +65,30 @@ def test_calibration_and_subgroups_follow_from_images_that_were_not_seen(tmp_pat
     assert "| melanoma | sex | female |" in text
 
 
-def test_what_is_refused(tmp_path: Path) -> None:
+def test_what_is_refused(tmp_path: Path, demo_set: Path) -> None:
     run = finished(tmp_path / "mine", "3-1")
     (tmp_path / "released/3-1-s0").mkdir(parents=True)
     with pytest.raises(release.RunError, match="exists; move it away to release this run"):
-        release.release(run, tmp_path, tmp_path / "released")
+        release.release(run, demo_set, tmp_path / "released")
+    with pytest.raises(
+        release.RunError, match=r"on synthetic demo data, and .* is ISIC 2017; name"
+    ):
+        release.release(run, tmp_path, tmp_path / "other")
     run.save_json("config.json", {"row": run.config["row"]})
     for file in run.path.glob("scores-*"):
         file.unlink()
     with pytest.raises(release.RunError, match="is not finished; train it to its end"):
-        release.release(run, tmp_path, tmp_path / "other")
+        release.release(run, demo_set, tmp_path / "other")
 
 
-def test_a_value_that_fp16_cannot_hold_is_named(tmp_path: Path) -> None:
+def test_a_value_that_fp16_cannot_hold_is_named(tmp_path: Path, demo_set: Path) -> None:
     run = finished(tmp_path / "mine", "3-1")
     network = torch.nn.Linear(2, 2)
     with torch.no_grad():
         network.bias[0] = 70_000
     model.save_weights(network, run / "best.safetensors")
     with pytest.raises(release.RunError, match=r"bias has a value of 7e\+04, fp16 reaches 65504"):
-        release.release(run, tmp_path, tmp_path / "released")
+        release.release(run, demo_set, tmp_path / "released")
     assert not (tmp_path / "released").exists()
 
 

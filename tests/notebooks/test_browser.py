@@ -45,7 +45,7 @@ class Notebook(NamedTuple):
 
 
 NOTEBOOKS = (
-    Notebook("Evaluation-Cls.ipynb", 13, "seborrheic keratosis"),
+    Notebook("Evaluation-Cls.ipynb", 11, "seborrheic keratosis"),
     Notebook("Evaluation-Seg.ipynb", 7, "seg-4-s1"),
 )
 

@@ -165,7 +165,7 @@ def test_the_page_sets_ours_beside_theirs_unless_the_images_are_synthetic(rows: 
 
 def test_the_brier_score_has_the_interval_that_the_notebook_shows(rows: dict) -> None:
     run = rows["1-1"][0]
-    assessed = evaluation.trust.assess(run.selection, run.results)
+    assessed = evaluation.trust.assess(run.fitting.table, run.results)
     shown = evaluation.trust.readable(assessed.calibration)
     study = Study([run], "test", study_folders.NOTE)
     found = next(block for block in trust.trust(study).blocks if isinstance(block, Table))

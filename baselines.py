@@ -71,7 +71,8 @@ def _made(path: Path, row: experiments.Row, data_dir: Path, split: str, resume: 
     except (system.DataError, system.RunError, BlockingIOError) as error:
         print(f"{row.name}: {error}", file=sys.stderr)
         return True
-    scores = evaluation.score_files.read(path / f"scores-{split}.json")
+    part = "fold" if row.fold else split
+    scores = evaluation.score_files.read(path / f"scores-{part}.json")
     system.say(f"{path}\n{evaluation.summary(scores)}")
     return False
 

@@ -268,6 +268,8 @@ def test_a_fold_predicts_what_it_did_not_learn_from(demo_set: Path, tmp_path: Pa
     assert not set(answer["id"]) & set(train["id"])
     expected = fitted("age_sex", train).predict(held_out)
     np.testing.assert_allclose(answer[list(data.CLASSES)], expected, atol=1e-9)
+    results = [file.name for file in (tmp_path / row.folder()).glob("*-*.*")]
+    assert sorted(results) == ["predictions-fold.csv", "scores-fold.json"]
 
 
 def test_beside_a_run_stand_the_baselines_of_its_images(

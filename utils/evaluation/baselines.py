@@ -54,11 +54,13 @@ def make(
 ) -> pd.DataFrame:
     """The results of a baseline on a split; what its run folder lacks is made now.
 
+    One of a fold has results on that fold alone, and split is ignored.
     Predictions as `results.predictions` gives them, or the scores of each mask. build is
     `nets.build`. DataError where what it needs is missing (age and sex, masks, weights); RunError
     where the folder holds other files, or a baseline with other settings.
     """
     began, run = time.monotonic(), RunFolder(path)
+    split = "fold" if experiment.fold else split
     images = _images(experiment, data_dir, split)
     if not (resume == "auto" and _is_closed(run)):
         used = pd.concat([images.train, images.select])
@@ -140,7 +142,8 @@ def _images(experiment: Experiment, data_dir: Path, split: str) -> Images:
         require_masks(images)
     parts = splits.training_images(images, experiment.select_on, experiment.seed, experiment.fold)
     train = splits.drawn(parts[0], experiment.train_images, experiment.seed)
-    tested = images[images["split"] == split].reset_index(drop=True)
+    of_split = images[images["split"] == split].reset_index(drop=True)
+    tested = parts[1] if split == "fold" else of_split
     size = cast(Classification | Segmentation, experiment).stored_size
     return Images(prepare(data_dir, images, size), train, parts[1], tested)
 

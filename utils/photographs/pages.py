@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from utils.evaluation import fitting
 from utils.photographs.answers import CAUTION, Models
 from utils.photographs.record import Record
 from utils.system.files import write_atomic
@@ -52,12 +53,10 @@ def said_of(models: Models) -> list[str]:
         for name, one in models.runs.items()
     ]
     for name, one in models.classifiers.items():
-        fitted = "not calibrated: the run has no predictions that determine a temperature"
+        fitted = "not calibrated: there are no unseen images that determine a temperature"
         if one.temperature is not None:
-            where = {"holdout": "its hold-out", "fold": "the fold that it held out"}.get(
-                one.experiment.select_on, "the validation split"
-            )
-            fitted = f"calibrated with temperature {one.temperature:.2f}, fitted on {where}"
+            known = fitting.predictions(one.run, one.experiment)
+            fitted = f"calibrated with {known.said(one.temperature)}"
         said.append(f"Probabilities of {name}: as they are, and {fitted}.")
     if len(models.classifiers) > 1:
         said.append("Probabilities are the means over these classifiers.")

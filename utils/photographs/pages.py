@@ -55,8 +55,8 @@ def said_of(models: Models) -> list[str]:
     for name, one in models.classifiers.items():
         fitted = "not calibrated: there are no unseen images that determine a temperature"
         if one.temperature is not None:
-            known = fitting.predictions(one.run, one.experiment)
-            fitted = f"calibrated with {known.said(one.temperature)}"
+            basis = fitting.predictions(one.run, one.experiment)
+            fitted = f"calibrated with {basis.said(one.temperature)}"
         said.append(f"Probabilities of {name}: as they are, and {fitted}.")
     if len(models.classifiers) > 1:
         said.append("Probabilities are the means over these classifiers.")

@@ -119,14 +119,15 @@ class Photo:
 
 
 def find_runs(wanted: str | None = None, models: Path = MODELS) -> dict[str, RunFolder]:
-    """Finished runs by name: those named, separated by commas, else all in `model/released/`.
+    """Finished runs by name: those named, separated by commas, else those that are released.
 
-    A name is that of a run folder in `model/*/` ("3-1-s0", "isic2017-best/3-1-s0") or a path; an
+    Released are those in `model/released/` that have a model card; an evaluation leaves baselines
+    beside them. A name is that of a run folder in `model/*/` ("3-1-s0", "isic2017-best/3-1-s0") or a path; an
     ensemble stands for its members. RunError, with the names that are near, for one that is
     missing, unfinished, or found twice.
     """
     if wanted is None:
-        folders = sorted(file.parent for file in models.glob("released/*/config.json"))
+        folders = sorted(file.parent for file in models.glob("released/*/README.md"))
         if not folders:
             raise RunError(
                 f"{models / 'released'} holds no runs; train one (python reproduce.py 3-1) and "

@@ -60,7 +60,7 @@ def test_the_abbreviations_of_the_page_are_explained_at_its_head() -> None:
         "t", "l", [Section("a", "A", [Text("Both AUCs"), Fold("f", [Table("c", scores)])])]
     )
     head = page[: page.index("<nav")]
-    found = re.findall(r"<b>(.*?)</b>", head)
+    found = re.findall(r"<strong>(.*?)</strong>", head)
     assert found == ["AUC", "M, SK", "ACC", "ECE"]
     assert "seborrheic keratosis" in head
-    assert "<b>" not in render("t", "l", [Section("a", "A", [Text("SPEED of the MARL")])])
+    assert "<strong>" not in render("t", "l", [Section("a", "A", [Text("SPEED of the MARL")])])

@@ -33,15 +33,15 @@ def test_the_picture_is_the_plain_view(demo_store, given) -> None:
 def test_captions_say_truth_and_answer(given) -> None:
     assert visualize.labels.answers(given).tolist() == [2, 2]
     lines = single_cases.captions(given)[0].splitlines()
-    assert lines == [given["id"][0], "truth: melanoma", "answer: benign, 0.70"]
+    assert lines == [given["id"][0], "truth: melanoma", "answer: benign", "probability 0.70"]
 
 
 def test_one_logit_answers_melanoma_or_the_rest(given) -> None:
     alone = given[["id", "label"]].assign(melanoma=[0.3, 0.9])
     assert visualize.labels.answers(alone).tolist() == [1, 0]
-    assert [text.splitlines()[2] for text in single_cases.captions(alone)] == [
-        "answer: the rest, 0.70",
-        "answer: melanoma, 0.90",
+    assert [text.splitlines()[2:] for text in single_cases.captions(alone)] == [
+        ["answer: the rest", "probability 0.70"],
+        ["answer: melanoma", "probability 0.90"],
     ]
 
 
@@ -92,7 +92,7 @@ def test_every_block_is_shown_with_its_alpha(demo_store, given) -> None:
     network = nets.build("arl_lite0", alpha=0.25).eval()
     figure = single_cases.attention_figure(network, demo_store, given, 64, "title", "note")
     titles = [axis.get_title() for axis in figure.axes]
-    assert titles[0] == f"{given['id'][0]}\ntruth: melanoma\nanswer:\nbenign, 0.70"
+    assert titles[0] == f"{given['id'][0]}\ntruth: melanoma\nanswer:\nbenign\nprobability 0.70"
     assert titles[1] == "blocks.1.1\nα 0.250\n16×16 cells"
     assert sum("α 0.250" in text for text in titles) == 2 * 9
     assert titles[10].startswith(given["id"][1])  # after nine blocks, on a line of its own

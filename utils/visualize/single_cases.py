@@ -37,12 +37,12 @@ def plain_images(prepared: Store, cases: pd.DataFrame, image_size: int) -> torch
 
 
 def captions(cases: pd.DataFrame) -> list[str]:
-    """Id, truth, and what was answered with which probability; three lines a case."""
+    """Id, truth, and what was answered with which probability; four lines a case."""
     probabilities = both_answers(cases[classes_in(cases)].to_numpy(dtype=float))
     names = CLASS_LABELS if probabilities.shape[1] > 2 else (CLASS_LABELS[0], "the rest")
     truth = [CLASS_LABELS[label] for label in cases["label"]]
     return [
-        f"{name}\ntruth: {label}\nanswer: {names[answer]}, {of[answer]:.2f}"
+        f"{name}\ntruth: {label}\nanswer: {names[answer]}\nprobability {of[answer]:.2f}"
         for name, label, answer, of in zip(
             cases["id"], truth, answers(cases), probabilities, strict=True
         )

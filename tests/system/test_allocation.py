@@ -10,9 +10,12 @@ import pytest
 glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc's malloc")
 # In a process of its own, as malloc remembers what was freed before.
 SCRIPT = """
+import ctypes
 import resource
 import psutil
 from utils.system.allocation import memory_kept
+
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: huge pages would be few
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -92,5 +92,7 @@ def _trust(run: RunFolder, people: pd.DataFrame, fitted: pd.DataFrame) -> dict[s
 
 
 def _markdown(table: pd.DataFrame) -> str:
-    named = any(table.index.names)
-    return archive.markdown(table.reset_index(drop=not named))
+    if isinstance(table.index, pd.RangeIndex):
+        return archive.markdown(table)
+    named = table if any(table.index.names) else table.rename_axis("score")
+    return archive.markdown(named.reset_index())

@@ -51,6 +51,7 @@ def test_the_hub_reads_the_card(tmp_path: Path, name: str, task: str, score: str
     assert results[score].task_type == task
     assert "test split" in results[score].dataset_name
     assert f"row {name}" in read.text
+    assert "| score | official" in read.text or "| convention | class | AUC" in read.text
     assert "For research and teaching only" in read.text
     assert "Calibration" not in read.text
     assert "None" not in read.text.split("```")[-1]

@@ -15,6 +15,7 @@ from experiments import Row
 from study import archive
 from utils.evaluation import operating, score_files, score_tables, trust
 from utils.logger.run import RunFolder
+from utils.system.files import read_table
 
 TEMPLATE = Path(__file__).with_name("card.md")
 PURPOSE = {
@@ -80,7 +81,7 @@ def _trust(run: RunFolder, people: pd.DataFrame, fitted: pd.DataFrame) -> dict[s
     """Temperature, calibration and subgroups, of the split that was scored."""
     (file,) = run.path.glob("scores-*.json")
     part = file.stem.removeprefix("scores-")
-    reported = pd.read_csv(run / f"predictions-{part}.csv", converters={"id": str})
+    reported = read_table(run / f"predictions-{part}.csv")
     found = trust.assess(fitted, reported, reported[["id"]].merge(people, on="id"))
     return {
         "n": len(fitted),

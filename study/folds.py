@@ -18,6 +18,7 @@ from utils.evaluation.counts import Counts
 from utils.evaluation.intervals import LEVEL
 from utils.evaluation.out_of_fold import Folds
 from utils.logger.run import RunFolder
+from utils.system.files import read_table
 from utils.system.fold import LARGEST, Fold
 
 FILES = {"labels": "predictions-fold", "masks": "per-image-fold"}
@@ -93,7 +94,7 @@ def write(runs: Iterable[RunFolder]) -> list[Path]:
 def _scores(run: RunFolder) -> dict[str, float]:
     """The scores of a fold that an epoch would be chosen by."""
     task = out_of_fold.task_of(run)
-    held = pd.read_csv(run / f"{FILES[task]}.csv", converters={"id": str})
+    held = read_table(run / f"{FILES[task]}.csv")
     if task == "masks":
         counts = Counts(*(held[name] for name in Counts._fields))
         scores = evaluation.masks.official(counts)

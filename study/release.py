@@ -61,6 +61,8 @@ def release(run: RunFolder, data_dir: Path, to: Path = RELEASED) -> RunFolder:
         }
         run_notebook(notebook, half.path, settings | given | {"resume": "auto"})
         archive.copy(half, folder)
+        for file in half.path.glob("thresholds-*.csv"):  # which a curve needs where no images are
+            write_atomic(folder / file.name, file.read_bytes())
         write_atomic(folder / "best.safetensors", (half / "best.safetensors").read_bytes())
     released = RunFolder(folder)
     people = data.read(data_dir)[["id", "age", "sex"]]

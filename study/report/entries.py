@@ -17,6 +17,7 @@ from utils.evaluation.labels import checked, classes_in
 from utils.evaluation.out_of_fold import Folds
 from utils.logger.run import RunFolder
 from utils.system.experiment import Task
+from utils.system.files import read_table
 from utils.task import TASKS
 
 NOTHING = pd.DataFrame()
@@ -194,8 +195,7 @@ class _Files:
 
 
 def _table(path: Path, columns: set[str]) -> pd.DataFrame:
-    # "NA" is an id, too
-    table = pd.read_csv(path, converters={"id": str} if "id" in columns else None)
+    table = read_table(path)
     if not columns <= set(table.columns) or table.empty:
         raise ValueError("columns or rows are missing")
     if "id" in columns and table.isna().any(axis=None):

@@ -17,6 +17,7 @@ from utils import data, evaluation, logger, model
 from utils.data import store
 from utils.evaluation import boxes
 from utils.system.errors import RunError
+from utils.system.files import read_table
 
 KEPT = "boxes-demo-seg-6.csv"
 
@@ -57,7 +58,7 @@ def test_a_training_image_is_cut_by_the_network_that_had_not_seen_it(
     images = data.read(folder)
     kept = evaluation.prepared(ROW, folder, images, DRAWERS)
     assert kept.folder.name == "prepared-64-demo-seg-6"
-    table = pd.read_csv(folder / KEPT, converters={"id": str}).set_index("id")
+    table = read_table(folder / KEPT).set_index("id")
     assert set(table.index) == set(images["id"])
     train = images[images["split"] == "train"]
     splitter = StratifiedGroupKFold(3, shuffle=True, random_state=0)
@@ -134,7 +135,7 @@ def test_images_without_a_plausible_lesion_are_kept_whole(
     fold_segmenters.make(models, folder, [nothing, speck, Drawer(BOXES[0])])
     images = data.read(folder)
     kept = evaluation.prepared(ROW, folder, images, DRAWERS)
-    table = pd.read_csv(folder / KEPT, converters={"id": str}).set_index("id").loc[images["id"]]
+    table = read_table(folder / KEPT).set_index("id").loc[images["id"]]
     empty = ~table["found"].to_numpy()
     # A speck of one of 1024 px has 0.001: just below LEAST it would be whole.
     assert 1 / SIDE**2 < boxes.LEAST

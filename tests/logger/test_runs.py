@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,7 @@ import pytest
 import experiments
 from experiments import ROWS
 from utils.data import demo
-from utils.logger import outputs, runs
+from utils.logger import about, outputs, runs
 from utils.logger.run import RunFolder
 from utils.system.errors import RunError
 
@@ -55,6 +56,25 @@ def found(wanted: str | list[str] | None, data_dir: Path, models: Path) -> list[
 
 def test_all_finished_runs_by_default_in_the_order_of_the_table(data_dir, models) -> None:
     assert found(None, data_dir, models) == ["1-1-s0", "1-3-s2", "1-3-s10"]
+
+
+def test_where_nothing_was_trained_the_runs_in_the_box_are_shown(data_dir, models, capsys) -> None:
+    box = models / "released"
+    for name in ("1-3-s0", "0-1-s0"):  # the second is what an evaluation leaves
+        leave_run(box / name, name[:3])
+        RunFolder(box / name).save_json("config.json", RunFolder(box / name).config)
+    isic = RunFolder(box / "1-3-s0")
+    isic.save_json("config.json", isic.config | {"data": {"set": "ISIC 2017"}})
+    (box / "1-3-s0/README.md").touch()
+    assert "released/1-3-s0" not in found(None, data_dir, models)  # others are finished
+    for folder in (models / "demo-demo", models / "demo-best", models / "demo-paper"):
+        shutil.rmtree(folder)
+    assert found(None, data_dir, models) == ["1-3-s0"]
+    assert "so those in the box are shown" in capsys.readouterr().out
+    assert found("released/1-3-s0", data_dir, models) == ["1-3-s0"]
+    leave_run(models / "demo-demo/1-3-s7", "1-3", finished=False)
+    with pytest.raises(RunError, match="none is finished; resume with"):
+        found(None, data_dir, models)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +179,7 @@ def test_an_overview_says_which_epoch_was_kept(data_dir, models) -> None:
     for run, scores in zip(chosen.values(), ([0.6, 0.8, 0.7], [0.9, 0.5, 0.9]), strict=True):
         history = pd.DataFrame({"epoch": [1, 2, 3], "auc_mean": scores})
         run.save_table("history.csv", history)
-    table = runs.overview(chosen)
+    table = about.overview(chosen)
     assert table.index.tolist() == ["1-3-s2", "1-3-s10"]
     assert table[["seed", "epochs (kept)", "chosen on"]].to_numpy().tolist() == [
         [2, "3 (2)", "validation: auc_mean 0.800"],
@@ -167,7 +187,7 @@ def test_an_overview_says_which_epoch_was_kept(data_dir, models) -> None:
     ]
     config = chosen["1-3-s2"].config
     chosen["1-3-s2"].save_json("config.json", config | {"row": config["row"] | {"keep": "last"}})
-    line = runs.overview(chosen).loc["1-3-s2"]
+    line = about.overview(chosen).loc["1-3-s2"]
     assert line["epochs (kept)"] == "3 (3)"
     assert line["chosen on"] == "last epoch, validation: auc_mean 0.700"
     assert set(table["weights"]) == {"random"}
@@ -243,7 +263,7 @@ def one_is_damaged(data_dir: Path, models: Path, capsys) -> None:
     """1-3-s2 is skipped with a message, the others are found; asked for, it is refused."""
     chosen = runs.find(None, data_dir, ROWS, models=models)
     assert list(chosen) == ["1-1-s0", "1-3-s10"]
-    assert len(runs.overview(chosen)) == 2
+    assert len(about.overview(chosen)) == 2
     passed = capsys.readouterr().out
     assert "skipped: " not in passed or "1-3-s2" in passed
     with pytest.raises(RunError, match=r"1-3-s2|9-9"):

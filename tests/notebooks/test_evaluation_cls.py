@@ -132,3 +132,19 @@ def test_a_script_on_another_split_with_other_views(
     for _ in range(1, times):
         run([sys.executable, str(file)], elsewhere)
         assert contents(made) | contents(folders[0]) == first
+
+
+def test_the_runs_in_the_box_are_shown_without_their_images(demo_set: Path, tmp_path: Path) -> None:
+    for notebook, run_, lacks in (
+        (NOTEBOOK, "released/3-1-s0", {"maps-3-1-s0", "case"}),
+        ("Evaluation-Seg.ipynb", "released/seg-6-s0", {"gallery-seg-6-s0", "case"}),
+    ):
+        executed = papermill(notebook, tmp_path, runs=run_, data_dir=demo_set)
+        said = "".join(outputs(executed, "stdout"))
+        assert "no images of ISIC 2017 here" in said
+        assert "no baselines" in said
+        assert "150 images, 95 % intervals" in said
+        folder = Path(re.findall(r"figures and tables are in (.+)", said)[-1])
+        drawn = {file.stem for file in (folder / "figures").iterdir()}
+        assert {"side-by-side", "threshold"} <= drawn
+        assert not lacks & drawn

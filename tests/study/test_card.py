@@ -15,6 +15,7 @@ import experiments
 from study import card, release
 from utils import model
 from utils.logger.run import RunFolder
+from utils.system.files import read_table
 
 
 def finished(folder: Path, name: str) -> RunFolder:
@@ -32,7 +33,7 @@ def finished(folder: Path, name: str) -> RunFolder:
 
 def people(run: RunFolder) -> pd.DataFrame:
     (file,) = run.path.glob("p*-test.csv")
-    ids = pd.read_csv(file, converters={"id": str})["id"]
+    ids = read_table(file)["id"]
     return pd.DataFrame({"id": ids, "age": 50.0, "sex": "female"})
 
 
@@ -59,7 +60,7 @@ def test_the_hub_reads_the_card(tmp_path: Path, name: str, task: str, score: str
 
 def test_calibration_and_subgroups_follow_from_images_that_were_not_seen(tmp_path: Path) -> None:
     run = finished(tmp_path, "3-1")
-    fitted = pd.read_csv(run / "predictions-test.csv", converters={"id": str})
+    fitted = read_table(run / "predictions-test.csv")
     fitted["id"] = "unseen " + fitted["id"]
     text = card.of(run, people(run), fitted)
     assert f"fitted on {len(fitted)} images that the networks of cross-validation" in text

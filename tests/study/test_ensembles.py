@@ -12,6 +12,7 @@ from study import ensembles, folds
 from utils import evaluation, logger
 from utils.logger.run import RunFolder
 from utils.system.errors import RunError
+from utils.system.files import read_table
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def runs(tmp_path: Path) -> dict[str, RunFolder]:
 
 
 def table(run: RunFolder, part: str = "test") -> pd.DataFrame:
-    return pd.read_csv(run / f"predictions-{part}.csv", converters={"id": str})
+    return read_table(run / f"predictions-{part}.csv")
 
 
 def test_it_is_the_mean_and_scored_as_such(runs: dict[str, RunFolder]) -> None:

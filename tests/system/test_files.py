@@ -17,6 +17,7 @@ import pytest
 from utils.system.files import (
     UnwritableError,
     locked,
+    read_table,
     require_writable,
     write_atomic,
     write_json,
@@ -233,3 +234,9 @@ def test_no_text_becomes_a_formula_in_a_spreadsheet(tmp_path: Path, name: str) -
     assert read.columns.tolist() == ["run", "value", f"'{name}"]
     assert read["value"].tolist() == [-0.5, 1.0]
     assert table["run"][0] == name  # what was given stays as it is
+
+
+def test_an_id_is_read_as_it_is_written(tmp_path: Path) -> None:
+    table = pd.DataFrame({"id": ["NA", "007", "nan"], "score": [0.5, float("nan"), 1.0]})
+    write_table(tmp_path / "table.csv", table)
+    pd.testing.assert_frame_equal(read_table(tmp_path / "table.csv"), table)

@@ -22,6 +22,7 @@ from . import score_files as score_files
 from . import score_tables as score_tables
 from . import settings as settings
 from . import significance as significance
+from . import stored as stored
 from . import subgroups as subgroups
 from . import submission as submission
 from . import trust as trust
@@ -50,4 +51,6 @@ from .labels import epoch_scores as epoch_scores
 from .score_tables import summary as summary
 from .settings import mask_settings as mask_settings
 from .settings import suffix as suffix
+from .stored import at_hand as at_hand
+from .stored import images_of as images_of
 from .submission import write_submission as write_submission

@@ -32,14 +32,15 @@ from utils.model.forward import probabilities
 from utils.system.console import say
 from utils.system.errors import RunError
 from utils.system.experiment import Classification, Segmentation
-from utils.system.files import locked, write_atomic
+from utils.system.files import locked, read_table, write_atomic
 from utils.system.fold import Folds
 
 LEAST = 0.001  # of an image: smaller ones are specks (the smallest training lesion has 0.003)
 _SIDES = ["left", "top", "width", "height"]
 _COLUMNS = ["id", *_SIDES, "found", "fold", "segmenter", "sha256"]
 # Every digit of a side counts, as it is part of a fingerprint.
-_KINDS = dict.fromkeys(["id", "fold", "segmenter", "sha256"], str) | dict.fromkeys(_SIDES, float)
+_TEXTS = dict.fromkeys(["id", "fold", "segmenter", "sha256"], str)
+_EXACT = dict.fromkeys(_SIDES, float)
 
 
 class Segmenters(NamedTuple):
@@ -132,7 +133,7 @@ def _table(
 def _read(file: Path) -> pd.DataFrame:
     """The boxes in a file; none where it is missing or damaged: they are computed again."""
     try:
-        table = pd.read_csv(file, converters=_KINDS)
+        table = read_table(file, dtype=_TEXTS, converters=_EXACT)
         if table.columns.tolist() == _COLUMNS and not table.isna().any(axis=None):
             return table.astype({"found": bool})
     except (OSError, ValueError):

@@ -17,6 +17,7 @@ from utils.evaluation import labels, results, score_files
 from utils.logger.folders import require_ours
 from utils.logger.run import RunFolder, versions
 from utils.system.errors import RunError, listed
+from utils.system.files import read_table
 from utils.system.project import git_revision
 
 
@@ -55,7 +56,7 @@ def make(path: Path, name: str, runs: Sequence[RunFolder]) -> RunFolder:
         file.unlink()  # of earlier members
     run.save_json("config.json", facts)
     for part in parts:
-        table = pd.read_csv(runs[0] / f"predictions-{part}.csv", converters={"id": str})
+        table = read_table(runs[0] / f"predictions-{part}.csv")
         table = results.predictions(
             run, part, table[["id", "label"]], partial(predict, run, part, table["id"])
         )
@@ -81,7 +82,7 @@ def predict(run: RunFolder, part: str, ids: pd.Series) -> np.ndarray:
                 f"{run.path.name} is an ensemble, and its member {one.path} has no {file.name}; "
                 "evaluate the members on these images first (name them before it in runs)."
             )
-        tables.append(pd.read_csv(file, converters={"id": str}).set_index("id"))
+        tables.append(read_table(file).set_index("id"))
     columns = tables[0].columns
     for table, one in zip(tables, members(run), strict=True):
         if table.columns.tolist() != columns.tolist() or set(table.index) != set(ids):

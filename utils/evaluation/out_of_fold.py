@@ -20,6 +20,7 @@ from utils.logger.runs import title
 from utils.system import project
 from utils.system.errors import RunError
 from utils.system.experiment import Experiment
+from utils.system.files import read_table
 from utils.system.fold import Fold
 
 ARCHIVE = project.PROJECT / "docs" / "runs"
@@ -53,7 +54,7 @@ class Folds(NamedTuple):
         tables = []
         for run in self.runs:
             try:
-                held = pd.read_csv(run / f"{name}.csv", converters={"id": str})
+                held = read_table(run / f"{name}.csv")
                 held.insert(held.columns.tolist().index("id") + 1, "fold", str(fold_of(run)))
             except (OSError, ValueError, LookupError) as error:
                 raise RunError(f"{run / f'{name}.csv'} cannot be read ({error}).") from error

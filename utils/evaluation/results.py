@@ -12,6 +12,7 @@ from utils.evaluation.counts import Counts
 from utils.evaluation.masks import METRICS
 from utils.logger.run import RunFolder
 from utils.system.errors import RunError, listed
+from utils.system.files import read_table
 
 _PREDICTIONS = [["id", "label", *CLASSES[:width]] for width in (len(CLASSES), 1)]
 SEEN = "seen_"  # counts of the pixels that the network saw, at its own size, for "middle"
@@ -38,6 +39,7 @@ def predictions(
     """
     file = run / f"predictions-{split}.csv"
     if not file.exists():
+        _require_images(images, file)
         probabilities = predict().astype(np.float64)  # as they will be read
         names = list(CLASSES[: probabilities.shape[1]])
         new = images[["id", "label"]].reset_index(drop=True)
@@ -78,12 +80,23 @@ def per_image(
     """
     files = [run / f"{name}-{split}.csv" for name in ("per-image", "thresholds")]
     masks = [] if masks_to is None else [masks_to / mask_name(name) for name in images["id"]]
-    if not all(file.exists() for file in [*files, *masks]):
+    lacking = [file for file in [*files, *masks] if not file.exists()]
+    if lacking:
+        _require_images(images, lacking[0])
         for file, table in zip(files, evaluate(), strict=True):
             run.save_table(file.name, table)
     return Result(
         _read(files[0], _PER_IMAGE, images, once=True), _read(files[1], _THRESHOLDS, images)
     )
+
+
+def _require_images(images: pd.DataFrame, file: Path) -> None:
+    """RunError where a file is to be made of images that are only a list (`stored.images_of`)."""
+    if "image" in images and (images["image"] == "").all():
+        raise RunError(
+            f"{file} is missing, and so are the images it would be made of; name their folder with "
+            "data_dir, or ask only for what is stored (views, threshold and clean_up None)."
+        )
 
 
 def mask_name(image_id: str) -> str:
@@ -104,7 +117,7 @@ def _read(
     each of them has one row, in their order.
     """
     try:
-        table = pd.read_csv(file, converters={"id": str})  # "NA" may be an id
+        table = read_table(file)
     except ValueError as error:  # empty, or no table
         raise RunError(f"{file} is damaged ({error}). {_CURE}") from error
     empty = int(table.isna().sum().sum())

@@ -1,8 +1,12 @@
+from . import about as about
 from . import fold_runs as fold_runs
 from . import folders as folders
 from . import outputs as outputs
 from . import run as run
 from . import runs as runs
+from .about import data_of as data_of
+from .about import kept_epoch as kept_epoch
+from .about import overview as overview
 from .folders import forget_pages as forget_pages
 from .folders import models_of as models_of
 from .folders import require_ours as require_ours
@@ -14,5 +18,3 @@ from .run import require_settings as require_settings
 from .run import start_run as start_run
 from .run import versions as versions
 from .runs import find as find
-from .runs import kept_epoch as kept_epoch
-from .runs import overview as overview

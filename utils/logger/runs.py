@@ -9,10 +9,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from utils.data.splits import note, set_name
+from utils.logger.about import history_of
 from utils.logger.folders import command
 from utils.logger.run import RunFolder
 from utils.system import project, values
@@ -101,7 +99,7 @@ class _Search:
 
     def all_finished(self, unasked: Collection[str] = ()) -> dict[str, RunFolder]:
         """Every finished run but those of unasked; what cannot be read is skipped, and named."""
-        finished = {}
+        finished: dict[str, RunFolder] = {}
         asked = {key: run for key, run in self.runs.items() if self.names[key] not in unasked}
         for name, run in asked.items():
             try:
@@ -109,14 +107,25 @@ class _Search:
                     finished[name] = self.checked(run)
             except RunError as error:
                 say(f"skipped: {error}")
+        begun = [self.command_of(run) for run in asked.values() if _readable(run)]
+        if not finished and not begun:
+            finished = self.in_the_box()
         if not finished:
-            begun = [self.command_of(run) for run in asked.values() if _readable(run)]
             state = "none is finished; resume with" if begun else "Train one first:"
             raise RunError(
                 f"no finished run under {self.models / self.kind}-*. {state}\n    "
                 + "\n    ".join(begun or [command(self.data_dir, self.first)])
             )
         return finished
+
+    def in_the_box(self) -> dict[str, RunFolder]:
+        """The released runs of these experiments, whatever data are here: those with a card."""
+        cards = sorted((self.models / "released").glob("*/README.md"))
+        runs = {f"released/{card.parent.name}": RunFolder(card.parent) for card in cards}
+        found = {k: self.checked(r) for k, r in runs.items() if title(r) in self.experiments}
+        if found:
+            say(f"no finished run under {self.models / self.kind}-*, so those in the box are shown")
+        return found
 
     def matching(self, name: str) -> dict[str, RunFolder]:
         """The finished runs that one name stands for."""
@@ -173,7 +182,8 @@ class _Search:
             raise RunError(
                 f"{folder} holds row {row}; expected one of {', '.join(self.experiments)}."
             )
-        if (trained_on := config.get("data", {}).get("set")) != note(self.data_dir):
+        trained_on, boxed = config.get("data", {}).get("set"), self.models / "released"
+        if trained_on != note(self.data_dir) and folder.parent.resolve() != boxed.resolve():
             raise RunError(
                 f"{folder} was trained on {trained_on}, and this is "
                 f"{note(self.data_dir)} ({self.data_dir}); name its data with data_dir, or another "
@@ -192,7 +202,7 @@ class _Search:
                 f"{run / 'config.json'} says that the run was trained in {precision!r}; expected "
                 "fp32 or bf16: train it again (resume='restart')."
             )
-        _history(run)
+        history_of(run)
         return run
 
     def command_of(self, run: RunFolder) -> str:
@@ -217,43 +227,6 @@ def title(run: RunFolder) -> str:
     if not config:
         return _row_and_seed(run.path.name)[0]
     return config.get("ensemble", {}).get("name") or config["row"].get("name", "")
-
-
-def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
-    """What each run is, one a line, from its settings and its history."""
-    lines = {}
-    for name, run in runs.items():
-        config = run.config
-        row, score = config["row"], config["row"]["select_score"]
-        history, kept = _history(run)
-        chosen = "last epoch, " * (row.get("keep") == "last") + row["select_on"]
-        side, members = row["image_size"], config.get("ensemble", {}).get("members", [])
-        lines[name] = {
-            "network": f"mean of {len(members)} runs" if members else row["network"],
-            "weights": row["weights"] or "random",
-            "profile": row["profile"],
-            "seed": row["seed"],
-            "data": config["data"].get("folder", ""),
-            "image size": f"{side}" if isinstance(side, int) else "x".join(map(str, side)),
-            "views": row["views"],
-            "epochs (kept)": f"{len(history)} ({kept})",
-            "chosen on": f"{chosen}: {score} {history[score][kept - 1]:.3f}",
-            "revision": (config.get("git") or "")[:7],
-        }
-    return pd.DataFrame.from_dict(lines, orient="index")
-
-
-def _history(run: RunFolder) -> tuple[pd.DataFrame, int]:
-    """The epochs of a run, and which of them was kept."""
-    file, score = run / "history.csv", run.config["row"]["select_score"]
-    try:
-        history = pd.read_csv(file).astype({score: float})
-        values = [{score: value} for value in history[score]]
-        return history, kept_epoch(values, score, run.config["row"].get("keep", "best"))
-    except (OSError, ValueError, LookupError) as error:  # missing, a folder; no table; no score
-        raise RunError(
-            f"{file} says nothing about {score} ({error}); train the run again (resume='restart')."
-        ) from error
 
 
 def _readable(run: RunFolder) -> bool:
@@ -284,10 +257,3 @@ def _short(runs: dict[str, RunFolder]) -> dict[str, RunFolder]:
     """The same runs, named without set and profile where that is enough to tell them apart."""
     short = [name.split("/")[-1] for name in runs]
     return dict(zip(short, runs.values(), strict=True)) if len(set(short)) == len(short) else runs
-
-
-def kept_epoch(history: list[dict[str, float]], score: str, keep: str = "best") -> int:
-    """Number (from 1) of the kept epoch: of the highest score, the first of equals; or the last."""
-    if keep == "last":
-        return len(history)
-    return int(np.argmax([epoch[score] for epoch in history])) + 1

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader
 from utils.data.loaders import EpochSampler, LesionDataset, batches
 from utils.data.resident import ResidentLoader, loader_kind
 from utils.data.workers import faults_in_words
+from utils.logger.about import kept_epoch
 from utils.logger.folders import clear_unfinished, forget_results
 from utils.logger.run import RunFolder, require_loader, require_settings
-from utils.logger.runs import kept_epoch
 from utils.model import device as devices
 from utils.model.averaging import Average
 from utils.model.checkpoints import (

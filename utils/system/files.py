@@ -113,6 +113,18 @@ def write_table(path: Path, table: "pd.DataFrame") -> None:
     write_atomic(path, safe.to_csv(index=False, lineterminator="\n"))
 
 
+def read_table(path: Path, **options: Any) -> "pd.DataFrame":
+    """A csv table of images: each id as it is written, be it "NA" or "007"; an empty cell is NaN.
+
+    options are those of `pandas.read_csv`, which raises OSError or ValueError for other files.
+    """
+    import pandas as pd  # slow, and --help needs none
+
+    # Converters do not keep "NA": pandas infers missing values in what they return.
+    known: dict[str, Any] = {"dtype": {"id": str}, "keep_default_na": False, "na_values": [""]}
+    return pd.read_csv(path, **known | options)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -85,6 +85,7 @@ class Settings:
             "image_size": size,
             "batch_size": batch,
             "weights": "none",
+            "side": 256,  # px: stored no larger, so that all machines do the same work
         }
         return experiments.get(NETWORKS[network].row, profile, **given)
 

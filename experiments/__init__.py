@@ -85,13 +85,16 @@ def get(
     *,
     classes: Sequence[str] | None = None,
     splits: Collection[str] | None = None,
+    side: int | None = None,
     **overrides: Any,
 ) -> Row:
     """The row called name, with the profile's recipe and then the overrides that are not None.
 
-    classes and splits are those of the data. On other classes than ISIC 2017's a classifier has as
-    many outputs, class weights that balance them, and nothing published to be compared with; where
-    there is no validation split, a recipe's select_on is "holdout".
+    classes, splits and side (px, the shorter one of the photographs) are those of the data. On
+    other classes than ISIC 2017's a classifier has as many outputs, class weights that balance
+    them, and nothing published to be compared with; where there is no validation split, a recipe's
+    select_on is "holdout"; where photographs are smaller than profile "best" would store them, so
+    are its images.
 
     weights and encoder_from "none" mean from scratch, crop_from "none" whole images; an
     encoder_from replaces the row's weights. A segmenter's sizes are (width, height), "336x224", or
@@ -115,6 +118,10 @@ def get(
         changes = changes | _on_own(ROWS[name], tuple(classes)) | given
     if splits is not None and "validation" not in splits and "select_on" not in given:
         changes["select_on"] = "holdout"
+    if profile == "best" and side is not None:
+        stored = changes.get("stored_size", 0)
+        if side < (stored if isinstance(stored, int) else max(stored)):
+            changes = changes | table.SMALL | given
     if changes.get("fold") is not None:
         changes = changes | {"select_on": "fold", "keep": "last"} | given
     if changes.get("encoder_from", "none") != "none" and "weights" not in given:

@@ -82,7 +82,7 @@ def plan(
 class _Planner:
     def __init__(self, profile: str, data_dir: Path, resume: str) -> None:
         self.profile, self.data_dir, self.resume = profile, data_dir, resume
-        self.lacking = cache(_lacking)
+        self.lacking, self.facts = cache(_lacking), data.facts(data_dir)
         self.seconds = measured(project.PROJECT.glob(f"model/{data.set_name(data_dir)}-*/*"))
         self.plan = Plan()
         self.first: dict[tuple, str] = {}  # the run that trains an experiment, by what it trains
@@ -95,7 +95,7 @@ class _Planner:
         try:
             values.check(**{key: value for key, value in changes.items() if key not in own})
             changed = {key: value for key, value in changes.items() if key in own}
-            experiment = experiments.get(name, self.profile, **changed, seed=seed)
+            experiment = experiments.get(name, self.profile, **self.facts, **changed, seed=seed)
             run = asked + experiment.folder().removeprefix(name)
         except ValueError as error:
             self.plan.refused[run] = str(error)

@@ -69,6 +69,7 @@ class Job:
             epochs=self.epochs,
             learning_rate=LEARNING_RATE,
             select_score="epoch",
+            side=256,
             **own,
         )
 

@@ -70,8 +70,10 @@ class Entry:
     @property
     def recipe(self) -> experiments.Row | None:
         """The experiment of that profile without overrides; None for an unknown one."""
+        stored = self.experiment.get("stored_size")  # which tells small photographs
+        side = max(stored) if isinstance(stored, list) else stored
         try:
-            return experiments.get(self.row, self.experiment.get("profile", PROFILE))
+            return experiments.get(self.row, self.experiment.get("profile", PROFILE), side=side)
         except ValueError:
             return None
 

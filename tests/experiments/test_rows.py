@@ -252,7 +252,7 @@ def test_paper_is_as_published():
 
 
 def test_best_leaves_the_validation_split_for_the_end():
-    assert {get(name, "best").select_on for name in ROWS} == {"holdout"}
+    assert {get(name, "best").chosen_on for name in ROWS} == {"holdout", ""}
     assert {get(name, "best").train_list for name in ROWS} == {"official"}
 
 
@@ -264,6 +264,21 @@ def test_demo_needs_no_download():
 
 
 # --- get ---
+
+
+def test_best_sees_as_much_as_the_photographs_hold():
+    def sizes(*about, **given):
+        row = get(*about, **given)
+        return row.image_size, row.stored_size
+
+    assert sizes("3-1", "best") == sizes("3-1", "best", side=512) == (384, 512)
+    assert sizes("3-1", "best", side=256) == (224, 256)
+    assert sizes("3-1", "best", side=256, image_size=128) == (128, 256)
+    assert sizes("3-1", "best", side=256, image_size=320) == (320, 320)
+    assert sizes("1-1", "best", side=256) == sizes("1-1", "best", side=1024) == (224, 256)
+    assert sizes("3-1", "light", side=100) == (192, 256)
+    assert sizes("seg-6", "best", side=511) == ((256, 256), (256, 256))
+    assert sizes("seg-6", "best", side=767) == ((384, 384), (512, 512))
 
 
 def test_best_is_the_default():

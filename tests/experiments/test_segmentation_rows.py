@@ -51,7 +51,7 @@ def test_the_coursework_as_it_was():
 
 
 def test_best_leaves_the_validation_split_for_the_end():
-    assert {get(name, "best").select_on for name in segmentation.ROWS} == {"holdout"}
+    assert {get(name, "best").chosen_on for name in segmentation.ROWS} == {"holdout", ""}
 
 
 def test_there_is_no_paper_that_these_rows_repeat():
@@ -67,9 +67,9 @@ def test_a_square_by_any_spelling(size):
 
 
 def test_a_larger_image_is_stored_larger():
-    oblong = get("seg-6", image_size=(336, 224))
+    oblong = get("seg-6", image_size=(336, 224), side=256)
     assert (oblong.stored_size, oblong.views) == ((336, 256), 4)
-    assert get("seg-6", image_size=128).stored_size == (256, 256)
+    assert get("seg-6", image_size=128, side=256).stored_size == (256, 256)
 
 
 @pytest.mark.parametrize(

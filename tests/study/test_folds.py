@@ -103,7 +103,7 @@ def test_what_is_kept_makes_the_same_tables(five: list[RunFolder], tmp_path: Pat
     assert f"| {row} |" in new
     assert new.endswith("<!-- end -->\nafter\n")
     assert archive.rewritten(new, kept) == new
-    assert "| 3-1 | best | lite0 | 224 | 2 | fp32 | cpu | 0123456 | 5 | 11 |" in archive.cost(kept)
+    assert "| 3-1 | best | lite0 | 384 | 2 | fp32 | cpu | 0123456 | 5 | 11 |" in archive.cost(kept)
     assert "No run was kept yet." in archive.rewritten(text, [])
     with pytest.raises(ValueError, match="no table is called 'x'; expected cross_validation"):
         archive.rewritten("<!-- table: x -->\n<!-- end -->", kept)

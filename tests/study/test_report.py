@@ -202,7 +202,7 @@ def test_the_summary_says_what_ran_and_what_began_from_random_weights(page: Page
     assert "1-4 against" not in words  # its partner, 1-6, is not there
     # 1-1 was started without the weights that its recipe has, as were 1-2 and 1-4.
     assert "Not trained alike, so that more differs: 1-3 against 1-1." in words
-    assert "1-3 against 1-1. 1-3: epochs 2 (40); 1-1: " in page.texts["paired"]
+    assert "1-3 against 1-1. 1-3: epochs 2 (60); 1-1: " in page.texts["paired"]
 
 
 def test_images_that_were_trained_on_flatter(small: Path, demo_set: Path) -> None:
@@ -211,7 +211,7 @@ def test_images_that_were_trained_on_flatter(small: Path, demo_set: Path) -> Non
 
 
 def test_overrides_stand_beside_the_recipe(page: Page) -> None:
-    assert "weights none (imagenet), epochs 2 (15)" in page.texts["record"]
+    assert "weights none (imagenet), epochs 2 (30)" in page.texts["record"]
     assert "0123456789abcdef" in page.texts["record"]
 
 

@@ -40,6 +40,7 @@ from .splits import HOLDOUT_SHARE as HOLDOUT_SHARE
 from .splits import SELECT_ON as SELECT_ON
 from .splits import drawn as drawn
 from .splits import evaluation_split as evaluation_split
+from .splits import facts as facts
 from .splits import is_demo as is_demo
 from .splits import locate as locate
 from .splits import note as note

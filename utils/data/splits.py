@@ -6,13 +6,17 @@ offenders and their count.
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import pandas as pd
+from PIL import Image
 
 from utils.data import crops, demo, own, tree
 from utils.data.folds import held_out, shared_out
-from utils.data.labels import classes_of, numbers
+from utils.data.labels import classes, classes_of, numbers
 from utils.data.names import CLASSES as CLASSES
 from utils.data.names import TRAIN_LISTS
 from utils.data.tree import EXTENDED_LABELS, IMAGE_FOLDERS, PREFIXES, read_split
@@ -94,6 +98,26 @@ def splits_in(data_dir: Path) -> list[str]:
     if not own.is_own(data_dir):
         return tree.splits_in(data_dir)
     return own.read(data_dir, allow_missing=True)["split"].unique().tolist()
+
+
+def facts(data_dir: Path) -> dict[str, Any]:
+    """What `experiments.get` is told of the data: its classes, splits, and side of photographs."""
+    named = classes(data_dir) or None
+    return {"classes": named, "splits": splits_in(data_dir), "side": side(data_dir)}
+
+
+def side(data_dir: Path, looked_at: int = 25) -> int | None:
+    """The shorter side of a photograph in px, the median of some; None where none can be read."""
+    if own.is_own(data_dir):
+        paths = own.read(data_dir, allow_missing=True)["image"].tolist()
+    else:
+        found = (tree.find_images(data_dir, split)[0] for split in tree.splits_in(data_dir))
+        paths = [path for images in found for path in images.values()]
+    sides = []
+    for path in paths[:: max(1, len(paths) // looked_at)]:
+        with suppress(OSError, ValueError, Image.DecompressionBombError), Image.open(path) as file:
+            sides.append(min(file.size))
+    return round(median(sides)) if sides else None
 
 
 def is_demo(data_dir: Path) -> bool:

@@ -103,7 +103,8 @@ def one_hot(
             name, label = f"ISIC_{first + number:07d}", number % len(codes)
             if number >= count - unknown:
                 label = len(codes)
-            write(folder / f"{year}_{split}_Input" / f"{name}.jpg", painted(label, number)[0])
+            image, _ = painted(label, first + number)
+            write(folder / f"{year}_{split}_Input" / f"{name}.jpg", image)
             cells = [f"{float(place == label)}" for place in range(len(columns))]
             lines.append(f"{name},{','.join(cells)}")
             lesions.append(f"{name},HAM_{number // 2:07d},histopathology")

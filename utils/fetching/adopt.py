@@ -123,7 +123,8 @@ def _recognised(folder: Path) -> tuple[pd.DataFrame, str, str, list[str]]:
 def _completed(table: pd.DataFrame, files: Files) -> tuple[pd.DataFrame, list[str]]:
     """The images with paths, labels as numbers and groups; and what was left out."""
     notes = []
-    table = table.reindex(columns=["id", "label", "split", "group", "age", "sex"]).fillna("")
+    columns = ["id", "label", "split", "group", "age", "sex"]
+    table = table.reindex(columns=columns, fill_value="").fillna("")
     matched = match(table["id"], files.images, "the set's table")
     raise_first(matched.faults)
     table["id"] = table["id"].map(matched.name)
@@ -132,12 +133,12 @@ def _completed(table: pd.DataFrame, files: Files) -> tuple[pd.DataFrame, list[st
     if unknown := int((table["label"] == "unk").sum()):
         notes.append(f"left out: {unknown} images of no known class (UNK)")
         table = table[table["label"] != "unk"].reset_index(drop=True)
-    table["image"] = table["id"].map(_paths(files.images))
+    images, masks = _paths(files.images), _paths(files.masks)
+    table["image"] = [images.get(id_) for id_ in table["id"]]
+    table["mask"] = [masks.get(id_, "") for id_ in table["id"]]
     what, cure = f"images of the set's table that are not in {files.folder}:", "unpack all archives"
     if lacking := table.loc[table["image"].isna(), "id"].tolist():
         raise_first([Fault(what, f"{cure} of the set into it", lacking)])
-    masks = _paths(files.masks)
-    table["mask"] = table["id"].map(masks).fillna("")
     table["group"] = table["group"].where(table["group"] != "", table["id"])
     table["code"] = table["label"]
     if (table["label"] == "").all():

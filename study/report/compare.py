@@ -52,7 +52,7 @@ class Against(NamedTuple):
 
 def flat(scores: Mapping[str, Any]) -> dict[Key, dict[str, float | None]]:
     """The entries of a score file by path: ("official", "melanoma", "auc")."""
-    return flattened({name: scores[name] for name in MASKS if name in scores})
+    return flattened({name: scores[name] for name in (*MASKS, "one_vs_rest") if name in scores})
 
 
 def own_scores(entries: Sequence[Entry]) -> dict[Key, Own]:

@@ -127,7 +127,7 @@ def _made(
 def predict(
     experiment: Classification, data_dir: Path, images: pd.DataFrame, build: Build
 ) -> np.ndarray:
-    """Probabilities (n, 3) of a classifier's baseline for these images, fitted anew."""
+    """Probabilities (n, C) of a classifier's baseline for these images, fitted anew."""
     learnt = _images(experiment, data_dir, "")
     store = prepare(data_dir, images, experiment.stored_size)
     return _fitted(experiment, learnt._replace(store=store), build).predict(images)
@@ -168,7 +168,8 @@ def _labels(
         return tables[split], {}
     run.say(f"{run.path.name}: {baseline.about}")
     kept = tables[experiment.select_on]
-    scores = labels.epoch_scores(kept["label"], kept[list(splits.CLASSES)].to_numpy())
+    names = labels.classes_in(kept)
+    scores = labels.epoch_scores(kept["label"], kept[names].to_numpy(), None, names)
     return tables[split], {"loss": baseline.loss} | scores
 
 

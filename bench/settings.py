@@ -80,7 +80,12 @@ class Settings:
         size, batch = self.image_size, self.batch_size
         if network in SEGMENTERS:
             size, batch = self.mask_size, self.mask_batch_size
-        given = {"network": network, "image_size": size, "batch_size": batch, "weights": "none"}
+        given: dict[str, Any] = {
+            "network": network,
+            "image_size": size,
+            "batch_size": batch,
+            "weights": "none",
+        }
         return experiments.get(NETWORKS[network].row, profile, **given)
 
     def sources(self, count: int | None = None) -> list[Source]:

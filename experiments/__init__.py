@@ -6,7 +6,7 @@ published numbers to compare with. Five profiles give the recipe: "paper" (Zhang
 GPU), "light" (ours, half an hour a run on two CPU cores) and "demo" (minutes on a CPU).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from dataclasses import replace as changed
 from pathlib import Path
@@ -15,7 +15,9 @@ from typing import Any, get_args
 
 from experiments import classification, deviations, segmentation
 from experiments.classification import SAME_RUN
-from experiments.row import ClassificationRow, Published, SegmentationRow
+from experiments.published import Published
+from experiments.row import ClassificationRow, SegmentationRow
+from utils.data.names import CLASSES
 from utils.system.experiment import Task
 from utils.system.fold import Folds
 from utils.system.size import LARGEST, Size
@@ -77,8 +79,19 @@ def check_notebook(name: str, notebook: str) -> None:
     _check("row", name, tuple(own))
 
 
-def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
+def get(
+    name: str,
+    profile: str | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    splits: Collection[str] | None = None,
+    **overrides: Any,
+) -> Row:
     """The row called name, with the profile's recipe and then the overrides that are not None.
+
+    classes and splits are those of the data. On other classes than ISIC 2017's a classifier has as
+    many outputs, class weights that balance them, and nothing published to be compared with; where
+    there is no validation split, a recipe's select_on is "holdout".
 
     weights and encoder_from "none" mean from scratch, crop_from "none" whole images; an
     encoder_from replaces the row's weights. A segmenter's sizes are (width, height), "336x224", or
@@ -98,6 +111,10 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
     if name in BASELINES:
         recipe = {key: value for key, value in recipe.items() if key in _IMAGES}
     changes = recipe | table.EXCEPTIONS.get((profile, name), {}) | given
+    if classes is not None and tuple(classes) != CLASSES:
+        changes = changes | _on_own(ROWS[name], tuple(classes)) | given
+    if splits is not None and "validation" not in splits and "select_on" not in given:
+        changes["select_on"] = "holdout"
     if changes.get("fold") is not None:
         changes = changes | {"select_on": "fold", "keep": "last"} | given
     if changes.get("encoder_from", "none") != "none" and "weights" not in given:
@@ -123,6 +140,19 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
     return changed(ROWS[name], profile=profile, **changes)
 
 
+def _on_own(row: Row, classes: tuple[str, ...]) -> dict[str, Any]:
+    """What a row becomes on classes that are not ISIC 2017's."""
+    if row.task == "masks":
+        return {}
+    own: dict[str, Any] = {"classes": classes, "published": (), "deviations": ()}
+    if row.num_classes == 1:
+        return own
+    weights: Any = None if row.class_weights is None else "balanced"
+    if row.class_weights == (1.0, 1.0, 1.0):  # what the row is about
+        weights = (1.0,) * len(classes)
+    return own | {"num_classes": len(classes), "class_weights": weights}
+
+
 def of_task(task: Task) -> dict[str, Row]:
     """The experiments of a task by name, its baselines last."""
     return {name: row for name, row in ROWS.items() if row.task == task}
@@ -134,7 +164,8 @@ def baselines_of(experiment: Row) -> list[Row]:
     if experiment.train_list == "patches":  # crops of the official images
         same["train_list"] = "official"
     names = [name for name, row in BASELINES.items() if row.task == experiment.task]
-    return [get(name, experiment.profile, **same) for name in names]
+    classes = getattr(experiment, "classes", None)
+    return [get(name, experiment.profile, classes=classes, **same) for name in names]
 
 
 def check(rows: Iterable[Row], **overrides: Any) -> None:

@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     PlainValidator,
     ValidationError,
+    WrapValidator,
 )
 
 from utils.system.fold import Fold
@@ -46,10 +47,30 @@ def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _or_balanced(value: Any, check: Callable[[Any], Any]) -> Any:
+    if isinstance(value, str) and value != "balanced":
+        raise ValueError(f"is {value!r}; expected a list of numbers, 'balanced', or None.")
+    return value if isinstance(value, str) else check(value)
+
+
+def _class(name: str) -> str:
+    """A class's name, which is that of a column and part of a file's."""
+    if not name.isidentifier() or name != name.lower():
+        raise ValueError(f"is {name!r}; expected small letters, digits and underscores.")
+    return name
+
+
 Name = Annotated[str, AfterValidator(_not_blank)]
 Sides = Annotated[Size, PlainValidator(_size)]
 ClassWeights = Annotated[
     tuple[Annotated[float, Field(gt=0, le=1_000_000)], ...], BeforeValidator(_tuple)
+]
+# "balanced": n / (C n_c), C classes of n_c of the n images that are trained on.
+LabelWeights = Annotated[ClassWeights, WrapValidator(_or_balanced)]
+Classes = Annotated[
+    tuple[Annotated[str, AfterValidator(_class)], ...],
+    Field(min_length=2, max_length=20),
+    BeforeValidator(_tuple),
 ]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_tuple)]
 Scales = Annotated[
@@ -85,7 +106,8 @@ def _sentence(error: ValidationError, kind: type) -> str:
         return f"no field is called {name!r}."
     words = {"greater_than_equal": "at least {ge}", "less_than_equal": "at most {le}",
              "greater_than": "more than {gt:g}", "less_than": "less than {lt:g}",
-             "too_short": "one number or more", "finite_number": "a finite number"}  # fmt: skip
+             "too_short": "{min_length} or more", "too_long": "at most {max_length}",
+             "finite_number": "a finite number"}  # fmt: skip
     hint = get_type_hints(kind, include_extras=True)[str(name)]
     expected = words.get(first["type"], "").format(**limits) or _words(hint, bool(inside))
     return f"{called} is {first['input']!r}; expected {expected}."

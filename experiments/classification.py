@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+from experiments.published import Convention, Published
 from experiments.row import ClassificationRow as Row
-from experiments.row import Convention, Published
 
 _ENLARGED = "2000 official + 1320 archive images"
 _SCORES = [

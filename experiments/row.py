@@ -9,8 +9,10 @@ from pydantic.dataclasses import dataclass
 
 from experiments.allowed import (
     STRICT,
+    Classes,
     ClassWeights,
     FoldName,
+    LabelWeights,
     Name,
     Scales,
     Sides,
@@ -18,6 +20,8 @@ from experiments.allowed import (
     between,
     worded,
 )
+from experiments.published import Published, studies
+from utils.data.names import CLASSES
 from utils.system.experiment import RENAMED
 from utils.system.fold import Fold
 from utils.system.size import LARGEST, SMALLEST, Size
@@ -31,34 +35,6 @@ _NETWORKS_OWN = (
     "normalise",
 )  # of some networks only
 SEGMENTATION_VIEWS = (1, 4, 8)  # plain; flips; flips and quarter turns, of squares only
-
-
-Convention = Literal["coursework", "official", "unstated"]
-
-
-@worded
-@dataclass(frozen=True, config=STRICT)
-class Published:
-    """Numbers that a study printed for the official 600 test images, and what it trained on.
-
-    Classification: the coursework's accuracy, sensitivity and specificity count the argmax of the
-    three classes against the rest; Zhang et al. do not say how they count ("unstated").
-    Segmentation: convention "coursework" pools all pixels, "official" is the mean over images.
-    """
-
-    source: str
-    scores: dict[str, float]
-    training_list: str
-    convention: Convention = "coursework"
-    # Scores that no counts of these images give when they are rounded as printed.
-    impossible: Texts = ()
-
-
-def _studies(value: Any) -> Any:
-    """The published numbers of a file as Published."""
-    if not isinstance(value, list | tuple):
-        return value
-    return tuple(Published(**study) if isinstance(study, dict) else study for study in value)
 
 
 def _renamed(name: str) -> Callable[[Any], Any]:
@@ -75,7 +51,7 @@ class Shared:
     network: str
     task: str = ""  # "labels" or "masks": what the network is trained to give
     profile: str = "best"
-    published: Annotated[tuple[Published, ...], BeforeValidator(_studies)] = field(
+    published: Annotated[tuple[Published, ...], BeforeValidator(studies)] = field(
         default=(), repr=False
     )
     # What its study did and this profile does not: a sentence each (`experiments.deviations`).
@@ -195,11 +171,12 @@ class ClassificationRow(Shared):
     """One experiment of ARL-CNN.ipynb."""
 
     task: Literal["labels"] = "labels"
-    num_classes: Annotated[int, between(1, 3)] = 3  # 1: melanoma against the rest
+    classes: Classes = CLASSES  # of the data, by label
+    num_classes: Annotated[int, between(1, 20)] = 3  # 1: melanoma, or class 0, against the rest
     # Segmenter whose folds find the lesion's box: "seg-6", "seg-6-series", "light/seg-6".
     crop_from: Name | None = None
     loss: Literal["cross_entropy", "focal", "binary"] = "cross_entropy"
-    class_weights: ClassWeights | None = (2.5, 2.5, 0.5)
+    class_weights: LabelWeights | None = (2.5, 2.5, 0.5)
     stored_size: Annotated[int, between(SMALLEST, LARGEST)] = 256  # px, side of the prepared images
     image_size: Annotated[int, between(SMALLEST, LARGEST)] = 224  # px, side of what it sees
     # Fractions of the stored side; one that is listed twice is drawn twice as often.
@@ -243,8 +220,12 @@ class ClassificationRow(Shared):
                 f"label_smoothing is {self.label_smoothing} with loss {self.loss!r}; expected 0, "
                 "or the loss 'cross_entropy'."
             )
-        if self.loss != "binary":  # which refuses any
-            _check_number(self.class_weights, self.num_classes)
+        if self.num_classes not in (1, len(self.classes)):
+            raise ValueError(
+                f"num_classes is {self.num_classes} for {len(self.classes)} classes; expected as "
+                "many, or 1 for the first against the rest."
+            )
+        _check_number(self.class_weights, max(self.num_classes, 2))  # 2: of class 0 and the rest
 
 
 @worded
@@ -294,5 +275,5 @@ class SegmentationRow(Shared):
 
 
 def _check_number(class_weights: tuple[float, ...] | None, classes: int) -> None:
-    if class_weights is not None and len(class_weights) != classes:
+    if isinstance(class_weights, tuple) and len(class_weights) != classes:
         raise ValueError(f"class_weights is {list(class_weights)}; expected {classes} numbers.")

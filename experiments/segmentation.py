@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from experiments.row import Published, SegmentationRow
+from experiments.published import Published
+from experiments.row import SegmentationRow
 
 _SCORES = ("accuracy", "sensitivity", "specificity", "jaccard", "dice", "threshold_jaccard")
 _OFFICIAL = ("jaccard", "dice", "accuracy", "sensitivity", "specificity")

@@ -47,7 +47,7 @@ class DabUNet(Segmenter):
 """
 LOSS = '''
 
-class Squared(nn.Module):
+class Squared(torch.nn.Module):
     """The mean squared distance of the probabilities from the truth."""
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from study.report import tables as tables
 from study.report.entries import Entry, Study
 from study.report.findings import listed, unique
 from study.report.page import Block, Section, Table, Text
-from utils.data.splits import class_counts
+from utils.data.labels import class_counts
 
 
 def record(study: Study) -> Section:

@@ -468,7 +468,7 @@ def test_masks_without_any_label_table(tree):
         file.unlink()
     assert data.locate(tree) == tree
     rows = data.read(tree)
-    assert rows["label"].unique().tolist() == [data.splits.NO_LABEL]
+    assert rows["label"].unique().tolist() == [data.tables.NO_LABEL]
     columns = ["id", "split", "official", "image", "mask", "age", "sex"]
     keys = ["split", "id"]
     pd.testing.assert_frame_equal(

@@ -201,7 +201,7 @@ def test_build():
         (("focal", []), "expected one finite number > 0 per class"),
         (("focal", WEIGHTS, -1.0), "gamma is -1.0; focal loss needs a finite number >= 0"),
         (("focal", WEIGHTS, math.inf), "gamma is inf"),
-        (("binary", WEIGHTS), r"'binary' has no class weights, got \[2.5, 2.5, 0.5\]; use None"),
+        (("binary", WEIGHTS), r"are \[2.5, 2.5, 0.5\]; expected 2 .*, the class and the rest"),
     ],
 )
 def test_build_refuses(arguments, message):

@@ -5,6 +5,8 @@
 place with one camera, and a network does better on the rest of a series that it has seen.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -27,7 +29,7 @@ def held_out(images: pd.DataFrame, fold: Fold) -> np.ndarray:
     """
     from sklearn.model_selection import StratifiedGroupKFold  # slow: it imports scipy
 
-    groups = _groups(images["id"], fold.by_series)
+    groups = _groups(images, fold.by_series)
     counts = images["label"].value_counts()
     if min(len(set(groups)), counts.min() if len(counts) else 0) < fold.folds:
         raise DataError(
@@ -43,8 +45,34 @@ def held_out(images: pd.DataFrame, fold: Fold) -> np.ndarray:
     return mask
 
 
-def _groups(ids: pd.Series, by_series: bool) -> list[str]:
-    """What stays together: the images of a lesion, or those with ids of the same hundred."""
+def shared_out(images: pd.DataFrame, shares: Sequence[float], seed: int) -> np.ndarray:
+    """Which part each of these images belongs to, (n,) int, for parts of these shares.
+
+    A group stays together, each class is shared alike, and a class with as many groups as there are
+    parts is in all of them. Rare classes and large groups are dealt first, each group to the part
+    that lacks most of its classes; equals in an order drawn by the seed.
+    """
+    table = pd.crosstab(images["group"], images["label"])
+    counts = table.sample(frac=1, random_state=seed).to_numpy()  # groups, classes
+    names = table.sample(frac=1, random_state=seed).index
+    targets = np.maximum(np.outer(shares, counts.sum(0)), 1)
+    lacking, part = targets.copy(), dict.fromkeys(names, 0)
+    rarity = [(counts.sum(0)[row > 0].min(), -row.sum()) for row in counts]
+    for place in sorted(range(len(counts)), key=rarity.__getitem__):
+        worth = (lacking / targets) @ counts[place] + 1e-9 * np.array(shares)
+        part[names[place]] = int(worth.argmax())
+        lacking[worth.argmax()] -= counts[place]
+    return images["group"].map(part).to_numpy()
+
+
+def _groups(images: pd.DataFrame, by_series: bool) -> list[str]:
+    """What stays together: the images of a group or lesion, or those with ids of the same hundred.
+
+    A group counts to the series of its first image.
+    """
+    ids = images["id"]
+    if "group" in images:
+        ids = images.groupby("group")["id"].transform("min")
     first = {f"ISIC_{second:07d}": f"ISIC_{one:07d}" for one, second in SAME_LESION}
     with_first = [first.get(image, image) for image in ids]
     return [image[:-2] for image in with_first] if by_series else with_first

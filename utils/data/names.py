@@ -1,5 +1,6 @@
-"""The names of ISIC 2017: its splits, folders and tables; and those of the training lists."""
+"""The names of ISIC 2017: its classes, splits, folders and tables; those of the training lists."""
 
+CLASSES = ("melanoma", "seborrheic_keratosis", "benign")  # of ISIC 2017, by label
 SPLITS = ("train", "validation", "test")
 TRAIN_LISTS = ("official", "extended", "patches")
 IMAGE_FOLDERS = {

@@ -5,21 +5,22 @@ offenders and their count.
 """
 
 import os
+import re
 from pathlib import Path
 
 import pandas as pd
 
-from utils.data import crops, demo
-from utils.data.folds import held_out
+from utils.data import crops, demo, own, tree
+from utils.data.folds import held_out, shared_out
+from utils.data.labels import classes_of, numbers
+from utils.data.names import CLASSES as CLASSES
 from utils.data.names import TRAIN_LISTS
-from utils.data.tables import NO_LABEL
-from utils.data.tree import EXTENDED_LABELS, IMAGE_FOLDERS, PREFIXES, SPLITS, read_split, splits_in
+from utils.data.tree import EXTENDED_LABELS, IMAGE_FOLDERS, PREFIXES, read_split
 from utils.system import project, values
 from utils.system.errors import DataError, listed
 from utils.system.fold import Fold
 from utils.system.machine import refuse_several_processes
 
-CLASSES = ("melanoma", "seborrheic_keratosis", "benign")
 SELECT_ON = ("validation", "holdout", "fold")
 HOLDOUT_SHARE = 0.15  # 300 of the 2000 official training images
 
@@ -47,7 +48,9 @@ def locate(data_dir: str | Path | None = None) -> Path:
         if not folder.exists() and (project.PROJECT / folder).exists():
             folder = project.PROJECT / folder
         folder = folder.resolve()
-        if not splits_in(folder):
+        if own.is_own(folder):
+            _check_name(folder)
+        elif not splits_in(folder):
             raise _no_data(folder, origin)
     except OSError as error:
         raise DataError(
@@ -72,8 +75,25 @@ def _no_data(folder: Path, origin: str = "") -> DataError:
         f"no ISIC 2017 data in {folder}{origin}: found {names or 'nothing'}; expected folders such "
         f"as {IMAGE_FOLDERS['train'][0]} with {PREFIXES['train'][0]}_Part3_GroundTruth.csv beside "
         "them. Download them (python prepare_data.py download), name the folder that holds them, "
-        "or use data_dir='demo'."
+        "or use data_dir='demo'. Data of your own are images/ beside labels.csv or masks/: "
+        f'python prepare_data.py adopt "{folder}" shows what can be made of this folder.'
     )
+
+
+def _check_name(folder: Path) -> None:
+    """DataError for own data whose runs would be taken for those of another set."""
+    if folder.name.casefold() in ("demo", "isic2017"):
+        raise DataError(
+            f"{folder} holds data of your own, whose runs would lie among those of "
+            f"{folder.name}; rename the folder."
+        )
+
+
+def splits_in(data_dir: Path) -> list[str]:
+    """The splits that the folder has images of; DataError as `read`."""
+    if not own.is_own(data_dir):
+        return tree.splits_in(data_dir)
+    return own.read(data_dir, allow_missing=True)["split"].unique().tolist()
 
 
 def is_demo(data_dir: Path) -> bool:
@@ -82,28 +102,40 @@ def is_demo(data_dir: Path) -> bool:
 
 
 def set_name(data_dir: Path) -> str:
-    """'demo' or 'isic2017': how run folders and figures name the data."""
+    """'demo', 'isic2017', or the folder's name for own data: how run folders name the data."""
+    if own.is_own(data_dir):  # without a hyphen: in model/<set>-<profile> it ends the name
+        return re.sub(r"[^\w.]+", "_", data_dir.resolve().name)
     return "demo" if is_demo(data_dir) else "isic2017"
 
 
 def note(data_dir: Path) -> str:
     """The note on the data in every figure and table made from the folder."""
+    if own.is_own(data_dir):
+        return data_dir.resolve().name
     return demo.ABOUT if is_demo(data_dir) else "ISIC 2017"
 
 
 def read(data_dir: Path, train_list: str = "official", allow_missing: bool = False) -> pd.DataFrame:
     """All images of all splits that the folder holds, checked; one row an image.
 
-    Columns: id, split ("train", "validation", "test"), label (0 melanoma, 1 seborrheic keratosis,
-    2 benign; `NO_LABEL` in a split that has masks, but no label table), official (False for images
-    of the enlarged list alone), image (path), mask (path or ""), age (years or NaN), sex ("male",
-    "female", "unknown"). train_list "extended" adds the coursework's 1320 further archive images,
+    Columns: id, split ("train", "validation", "test"), label (the number in `data.classes`;
+    `NO_LABEL` where there are only masks), official (False for images of the enlarged list alone),
+    image (path), mask (path or ""), age (years or NaN), sex ("male", "female", "unknown"); of own
+    data also group, the id where there is none. train_list "extended" adds the coursework's 1320
+    further archive images,
     "patches" 60 crops of each official training image (`data.crops`); with allow_missing, rows
     without an image file are left out instead of being an error.
     Raises DataError for ids without image, images without row, duplicates, rows with both labels,
     labels that are not 0 or 1, and ids in two splits.
     """
     _check_choice("train_list", train_list, TRAIN_LISTS)
+    if own.is_own(data_dir):
+        if train_list != "official":
+            raise DataError(
+                f"train_list is {train_list!r}, which exists for ISIC 2017 alone; use 'official' "
+                f"for {data_dir}, and a profile or row that does (light, best; all but 1-4, 1-6)."
+            )
+        return own.read(data_dir, allow_missing)
     present = splits_in(data_dir)
     extended = "train" in present and train_list == "extended"
     if extended and not (data_dir / EXTENDED_LABELS).exists():
@@ -154,6 +186,11 @@ def training_images(
     if select_on == "fold":
         return _apart(train, official[held_out(official, Fold.parse(fold))])
     other = "choose the epoch on the validation split (select_on='validation')"
+    if "group" in official:
+        official = official.reset_index(drop=True)
+        _require_pairs(official, "a hold-out of the training images", other)
+        kept = shared_out(official, (1 - HOLDOUT_SHARE, HOLDOUT_SHARE), seed) == 1
+        return _apart(train, official[kept])
     _require_pairs(official, "a hold-out of the official training images", other)
     if len(official) * HOLDOUT_SHARE <= official["label"].nunique() - 1:  # scikit-learn rounds up
         raise DataError(
@@ -165,7 +202,8 @@ def training_images(
 
 def _apart(train: pd.DataFrame, kept: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The training images that are none of these nor crops of them, and these, by id."""
-    rest = train[~pd.Series(crops.source(train["id"]), train.index).isin(kept["id"])]
+    whole = train["id"].where(train["official"], crops.source(train["id"]))
+    rest = train[~whole.isin(kept["id"])]
     return rest.reset_index(drop=True), kept.sort_values("id").reset_index(drop=True)
 
 
@@ -195,57 +233,17 @@ def _stratified(images: pd.DataFrame, seed: int, **size: float) -> list[pd.DataF
 
 
 def _require_pairs(images: pd.DataFrame, what: str, other: str) -> None:
-    """DataError where a class has too few images to be split."""
+    """DataError where a class has too few images, or groups of them, to be split."""
+    units = "images"
+    if "group" in images:
+        units, images = "groups", images.drop_duplicates(["label", "group"])
     counts = images["label"].value_counts().sort_index()
     if counts.empty or counts.min() < 2:
+        found = numbers(counts, classes_of(images)) or "none"
         raise DataError(
-            f"{what} needs at least 2 images of each class; found {_numbers(counts) or 'none'}. "
+            f"{what} needs at least 2 {units} of each class; found {found}. "
             f"Add more images of it, or {other}."
         )
-
-
-def _numbers(counts: pd.Series) -> str:
-    names = [CLASSES[label] if label >= 0 else "no label" for label in counts.index.tolist()]
-    return ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
-
-
-def require_labels(images: pd.DataFrame) -> None:
-    """DataError where an image has no label, which a classifier needs."""
-    without = images[images["label"] == NO_LABEL]
-    for split, part in without.groupby("split", sort=False):
-        raise DataError(
-            f"images of the {split} split without labels: {listed(part['id'])}; put "
-            f"{PREFIXES[str(split)][0]}_Part3_GroundTruth.csv into the data folder, or move the "
-            "split elsewhere. Without labels only segmenters can be used (Segmentation.ipynb)."
-        )
-
-
-def require_classes(classes: int, train: pd.DataFrame, select: pd.DataFrame) -> None:
-    """DataError where a classifier cannot learn its classes from train, or be selected on select.
-
-    classes is the number of its outputs: 1 tells melanoma from the rest.
-    """
-    trained, selected = (
-        part["label"].value_counts().reindex(range(len(CLASSES)), fill_value=0)
-        for part in (train, select)
-    )
-    if _suffices(trained, classes) and _suffices(selected, classes):
-        return
-    place, counts, names = "to train on", trained, "the segmenters"
-    if _suffices(trained, 1) and _suffices(selected, 1):
-        names = f"row 1-4 (melanoma against the rest) and {names}"
-    cure = f"With these {names} can be trained"
-    if _suffices(trained, classes):
-        place, counts = "to choose the epoch on", selected
-        if (select["split"] == "validation").all():
-            cure = "Add more, or choose it on a part of the training images (select_on='holdout')"
-    needed = "melanomas and others" if classes == 1 else "images of each class"
-    raise DataError(f"this row needs {needed} {place}; found {_numbers(counts)}. {cure}.")
-
-
-def _suffices(counts: pd.Series, classes: int) -> bool:
-    """Whether these images of each class are enough for that number of outputs."""
-    return bool(counts[0] > 0 and counts[1:].sum() > 0) if classes == 1 else bool(counts.min() > 0)
 
 
 def evaluation_split(images: pd.DataFrame, split: str | None = None) -> str:
@@ -256,15 +254,6 @@ def evaluation_split(images: pd.DataFrame, split: str | None = None) -> str:
     if split not in present:
         raise DataError(f"no images of split {split!r} in the data; found {listed(present)}.")
     return split
-
-
-def class_counts(images: pd.DataFrame) -> pd.DataFrame:
-    """Images per split and class, in class order, then those without label, if any, and all."""
-    labels = [*range(len(CLASSES)), *([NO_LABEL] if (images["label"] == NO_LABEL).any() else [])]
-    counts = pd.crosstab(images["split"], images["label"]).reindex(columns=labels, fill_value=0)
-    counts.columns = [*CLASSES, "no label"][: len(labels)]
-    counts["all"] = counts.sum(axis=1)
-    return counts.reindex([s for s in SPLITS if s in counts.index])
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

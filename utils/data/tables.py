@@ -24,8 +24,8 @@ NO_LABEL = -1  # of an image whose class is unknown
 _NO_FILE_NAME = re.compile(r"[/\\\x00-\x1f\x7f]|^\.+$")
 
 
-def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """These columns of a table, as text without surrounding spaces.
+def read_csv(file: Path, columns: tuple[str, ...], more: tuple[str, ...] = ()) -> pd.DataFrame:
+    """These columns of a table, and those of `more` that it has, as text without outer spaces.
 
     Commas, semicolons or tabs, a byte order mark, any line ends, empty lines and further columns
     are accepted. Raises DataError for a file that is no such table.
@@ -54,6 +54,7 @@ def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
             f"{file} lacks the column {', '.join(lacking)}; found {found}. {expected[:-1]}: rename "
             "a column, or add what is missing (labels: 0 where the set has none of that class)."
         )
+    columns += tuple(column for column in more if column in lines[0])
     if twice := [column for column in columns if lines[0].count(column) > 1]:
         raise DataError(f"{file} has the column {', '.join(twice)} twice; keep one. {expected}")
     return pd.DataFrame(lines[1:], columns=lines[0], dtype=str)[list(columns)]
@@ -121,6 +122,12 @@ def inspect_ids(table: pd.DataFrame, file: Path) -> tuple[pd.Series, list[Fault]
     )
 
 
+def empty_cells(cells: pd.Series, ids: pd.Series, file: Path) -> list[Fault]:
+    """The fault of ids whose cell in a column is empty."""
+    what, cure = f"rows without a {cells.name} in {file}:", "write it, or remove the rows"
+    return _with_names(Fault(what, cure, ids[cells == ""].tolist()))
+
+
 def _with_names(*faults: Fault) -> list[Fault]:
     return [fault for fault in faults if fault.names]
 
@@ -139,18 +146,18 @@ def inspect_metadata(file: Path) -> tuple[pd.DataFrame, list[Fault]]:
     """
     table = read_csv(file, METADATA_COLUMNS)
     ids, faults = inspect_ids(table, file)
-    return _people(table.loc[ids.index].set_index("image_id")), faults
+    return people(table.loc[ids.index].set_index("image_id")), faults
 
 
 def odd_metadata(file: Path) -> list[Fault]:
     """Cells of a metadata table that are read as unknown, though they do not say "unknown"."""
     table = read_csv(file, METADATA_COLUMNS)
-    people, faults = _people(table), []
-    for column, known, expected in (
-        ("age_approximate", people["age"].notna(), f"years from 0 to {OLDEST}"),
-        ("sex", people["sex"] != "unknown", " or ".join(SEXES)),
+    known, faults = people(table), []
+    for column, sure, expected in (
+        ("age_approximate", known["age"].notna(), f"years from 0 to {OLDEST}"),
+        ("sex", known["sex"] != "unknown", " or ".join(SEXES)),
     ):
-        odd = table[~known & ~table[column].str.lower().isin(_UNKNOWN)]
+        odd = table[~sure & ~table[column].str.lower().isin(_UNKNOWN)]
         cells = [f"{id_} ({cell})" for id_, cell in zip(odd["image_id"], odd[column], strict=True)]
         if cells:
             what = f"{column} in {file.name} that is read as unknown, expected {expected}:"
@@ -158,7 +165,8 @@ def odd_metadata(file: Path) -> list[Fault]:
     return faults
 
 
-def _people(table: pd.DataFrame) -> pd.DataFrame:
+def people(table: pd.DataFrame) -> pd.DataFrame:
+    """Columns age (years or NaN) and sex of a table with age_approximate and sex as text."""
     age = pd.to_numeric(table["age_approximate"], errors="coerce").astype(float)
     sex = table["sex"].str.lower()
     age, sex = age.where(age.between(0, OLDEST)), sex.where(sex.isin(SEXES), "unknown")

@@ -23,7 +23,7 @@ _OTHER_KINDS = {
 }
 
 
-def _present(folder: Path, names: Iterable[str]) -> list[Path]:
+def present(folder: Path, names: Iterable[str]) -> list[Path]:
     """Those of the names that the folder holds; links count whatever they point to.
 
     Raises DataError for a folder that cannot be listed.
@@ -37,19 +37,19 @@ def _present(folder: Path, names: Iterable[str]) -> list[Path]:
 
 def image_folders(folder: Path, split: str) -> list[Path]:
     """The existing folders of the split's images."""
-    return _present(folder, IMAGE_FOLDERS[split])
+    return present(folder, IMAGE_FOLDERS[split])
 
 
 def mask_folder(folder: Path, split: str) -> Path | None:
     """The folder of the split's masks, if it exists."""
     names = [f"{prefix}_Part1_GroundTruth" for prefix in PREFIXES[split]]
-    return next(iter(_present(folder, names)), None)
+    return next(iter(present(folder, names)), None)
 
 
 def label_files(folder: Path, split: str) -> list[Path]:
     """The existing label tables of the split; the enlarged training list last."""
     names = [f"{prefix}_Part3_GroundTruth.csv" for prefix in PREFIXES[split]]
-    return _present(folder, [*names, *([EXTENDED_LABELS] if split == "train" else [])])
+    return present(folder, [*names, *([EXTENDED_LABELS] if split == "train" else [])])
 
 
 def metadata_file(folder: Path, split: str) -> Path | None:
@@ -57,7 +57,7 @@ def metadata_file(folder: Path, split: str) -> Path | None:
     names = [f"{prefix}_Data_metadata.csv" for prefix in PREFIXES[split]]
     # The official training archive keeps its metadata among the images.
     homes = [folder, *image_folders(folder, split)]
-    return next((file for home in homes for file in _present(home, names)), None)
+    return next((file for home in homes for file in present(home, names)), None)
 
 
 def splits_in(folder: Path) -> list[str]:
@@ -90,7 +90,7 @@ def read_split(folder: Path, split: str, train_list: str, allow_missing: bool) -
         masks = _masks_of(ids, folder, split)
         raise_first(unpictured(masks, pictures, folder))
         return _completed(images, masks, folder, split)
-    lists = {file.name: _as_files(read_labels(file), pictures, file.name) for file in files}
+    lists = {file.name: as_files(read_labels(file), pictures, file.name) for file in files}
     extended = split == "train" and train_list == "extended"
     images = lists[EXTENDED_LABELS if extended else files[0].name].assign(split=split)
     official = next((lists[f.name]["id"] for f in files if f.name != EXTENDED_LABELS), None)
@@ -113,7 +113,7 @@ def read_split(folder: Path, split: str, train_list: str, allow_missing: bool) -
     return _completed(images, masks, folder, split)
 
 
-def _as_files(table: pd.DataFrame, pictures: Iterable[str], where: str) -> pd.DataFrame:
+def as_files(table: pd.DataFrame, pictures: Iterable[str], where: str) -> pd.DataFrame:
     """The table with the ids that the image files have; DataError for ambiguous ones."""
     matched = match(table["id"], pictures, where)
     raise_first(matched.faults)
@@ -138,10 +138,10 @@ def strangers(pictures: Iterable[str], in_table: set[str], file: Path) -> list[F
     return [Fault(what, "an id is the name of its image file without the ending; correct it")]
 
 
-def unlisted(what: str, found: Iterable[str], in_table: set[str], file: Path) -> list[Fault]:
+def unlisted(what: str, found: Iterable[str], in_table: Iterable[str], file: Path) -> list[Fault]:
     """The fault of images or masks whose id has no row."""
     cure = "add their rows to the table, or move the files elsewhere"
-    return _fault(f"{what} without a row in {file.name}:", cure, sorted(set(found) - in_table))
+    return _fault(f"{what} without a row in {file.name}:", cure, sorted({*found} - {*in_table}))
 
 
 def unpictured(masks: Iterable[str], pictures: Iterable[str], folder: Path) -> list[Fault]:
@@ -165,9 +165,13 @@ def _fault(what: str, cure: str, names: list[str], of_files: bool = False) -> li
 
 def find_images(folder: Path, split: str) -> tuple[dict[str, str], list[Fault]]:
     """Path of each image by id, over all folders of the split; and what is wrong in them."""
+    return pictures_in(image_folders(folder, split))
+
+
+def pictures_in(homes: list[Path]) -> tuple[dict[str, str], list[Fault]]:
+    """Path of each image by id in these folders, of which the first wins; and what is wrong."""
     images: dict[str, str] = {}
     faults: list[Fault] = []
-    homes = image_folders(folder, split)
     for home in homes:
         paths, home_faults = _pictures(home)
         faults += home_faults
@@ -177,7 +181,6 @@ def find_images(folder: Path, split: str) -> tuple[dict[str, str], list[Fault]]:
         for id_, files in by_id.items():
             names = [file.name for file in files] if len(files) > 1 else []
             faults += _fault(f"two files for the image {id_}:", "keep one", names, True)
-        # The folder that IMAGE_FOLDERS names first wins.
         images = {id_: str(files[0]) for id_, files in by_id.items()} | images
     if homes and not images and not faults:
         held = listed(sorted(path.name for path in homes[0].iterdir())) or "nothing"
@@ -188,15 +191,27 @@ def find_images(folder: Path, split: str) -> tuple[dict[str, str], list[Fault]]:
 
 def find_masks(folder: Path, split: str) -> tuple[dict[str, str], list[Fault]]:
     """Path of each mask by id; and what is wrong in their folder."""
-    home = mask_folder(folder, split)
+    return masks_in(mask_folder(folder, split))
+
+
+def masks_in(
+    home: Path | None, endings: tuple[str, ...] = (MASK_ENDING,)
+) -> tuple[dict[str, str], list[Fault]]:
+    """Path of each mask by id in a folder, without the first of the endings that its name has."""
     if home is None:
         return {}, []
     paths, faults = _pictures(home)
-    wrong = [path.name for path in paths if not path.name.endswith(MASK_ENDING)]
+    wrong = [path.name for path in paths if not path.name.endswith(endings)]
     cure = f"a mask is a PNG named <id>{MASK_ENDING}, in lower case; rename it, or save it again"
     faults += _fault(f"files in {home} that are not named like masks:", cure, wrong, True)
-    masks = [path for path in paths if path.name.endswith(MASK_ENDING)]
-    return {path.name.removesuffix(MASK_ENDING): str(path) for path in masks}, faults
+    masks: dict[str, str] = {}
+    for path in (path for path in paths if path.name.endswith(endings)):
+        ending = next(ending for ending in endings if path.name.endswith(ending))
+        id_ = path.name.removesuffix(ending)
+        names = [Path(masks[id_]).name, path.name] if id_ in masks else []
+        faults += _fault(f"two masks for the image {id_}:", "keep one", names, True)
+        masks[id_] = str(path)
+    return masks, faults
 
 
 def _pictures(home: Path) -> tuple[list[Path], list[Fault]]:

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from utils.data import splits
+from utils.data.labels import require_classes, require_labels
 from utils.data.loaders import evaluation_loader
 from utils.data.masks import TestImages, require_masks
 from utils.data.store import Store, prepare
@@ -137,7 +138,7 @@ def _images(experiment: Experiment, data_dir: Path, split: str) -> Images:
     """The images that the experiment learns from, and those to be scored, stored at its size."""
     images = splits.read(data_dir, experiment.train_list, experiment.allow_missing)
     if experiment.task == "labels":
-        splits.require_labels(images)
+        require_labels(images)
     else:
         require_masks(images)
     parts = splits.training_images(images, experiment.select_on, experiment.seed, experiment.fold)
@@ -157,7 +158,7 @@ def _labels(
     run: RunFolder, experiment: Classification, images: Images, split: str, build: Build
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Predictions of the split and of the images kept apart, scored; what a new history holds."""
-    splits.require_classes(len(splits.CLASSES), images.train, images.select)
+    require_classes(len(splits.CLASSES), images.train, images.select)
     baseline = _fitted(experiment, images, build)
     tables = {
         part: results.predictions(run, part, wanted, partial(baseline.predict, wanted))

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from utils.data.splits import read, require_labels, training_images
+from utils.data.labels import require_labels
+from utils.data.splits import read, training_images
 from utils.evaluation import calibration, operating, subgroups
 from utils.evaluation.intervals import interval_text
 from utils.evaluation.labels import classes_in, scheme

@@ -239,6 +239,7 @@ def differences(
     for name in RENAMED.keys() & stored.keys():
         stored = stored | {name: RENAMED[name].get(stored[name], stored[name])}
     defaults = {entry.name: entry.default for entry in dataclasses.fields(experiment)}
+    defaults = {key: [*kept] if isinstance(kept, tuple) else kept for key, kept in defaults.items()}
     pairs = {name: (stored.get(name, defaults.get(name)), value) for name, value in here.items()}
     pairs |= {name: (stored[name], "no longer known") for name in stored if name not in here}
     if fingerprint is not None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from utils.loss import checks
 
@@ -63,14 +63,16 @@ class Focal(CrossEntropy):
         return _weighted_mean(losses, targets, self.weights, logits)
 
 
-class BinaryCrossEntropy(nn.Module):
+class BinaryCrossEntropy(checks.Weighted):
     """One class against the rest: l = -log sigmoid(z) for class `positive`, else -log sigmoid(-z).
 
-    For networks with one logit: melanoma (class 0) against the rest.
+    For networks with one logit: melanoma (class 0) against the rest, which is the order of weights.
     """
 
-    def __init__(self, positive: int = 0) -> None:
-        super().__init__()
+    classes = ("the class", "the rest")
+
+    def __init__(self, positive: int = 0, weights: Sequence[float] | None = None) -> None:
+        super().__init__(weights)
         self.positive = positive
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
@@ -81,7 +83,12 @@ class BinaryCrossEntropy(nn.Module):
                 "build the network with num_classes=1, or choose 'cross_entropy'"
             )
         truth = (targets == self.positive).float()
-        return F.binary_cross_entropy_with_logits(logits.float().squeeze(1), truth)
+        factor = (
+            None
+            if self.weights is None
+            else torch.where(truth > 0, self.weights[0], self.weights[1])
+        )
+        return F.binary_cross_entropy_with_logits(logits.float().squeeze(1), truth, factor)
 
 
 def _check_shapes(logits: Tensor, targets: Tensor) -> None:

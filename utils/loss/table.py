@@ -14,8 +14,8 @@ def build(
 ) -> nn.Module:
     """The loss called `name`; only focal losses use gamma, only "cross_entropy" uses smoothing.
 
-    weights: one per class; of masks: background and lesion. Raises ValueError for an unknown name,
-    for invalid weights, gamma or smoothing, and for weights given to "binary", which has none.
+    weights: one per class; of "binary": class 0 and the rest; of masks: background and lesion.
+    Raises ValueError for an unknown name, and for invalid weights, gamma or smoothing.
     """
     if name not in LOSSES:
         raise ValueError(f"unknown loss {name!r}; known: {', '.join(LOSSES)}")
@@ -26,17 +26,11 @@ def build(
     return LOSSES[name](weights, gamma)
 
 
-def _binary(weights: Weights, _: float) -> nn.Module:
-    if weights is not None:
-        raise ValueError(f"loss 'binary' has no class weights, got {list(weights)}; use None")
-    return labels.BinaryCrossEntropy()
-
-
 # Three for labels, four for masks.
 LOSSES: dict[str, Callable[[Weights, float], nn.Module]] = {
     "cross_entropy": lambda weights, _: labels.CrossEntropy(weights),
     "focal": labels.Focal,
-    "binary": _binary,
+    "binary": lambda weights, _: labels.BinaryCrossEntropy(weights=weights),
     "dice": lambda weights, _: masks.Dice(weights),
     "dice_cross_entropy": lambda weights, _: masks.Sum(
         masks.Dice(weights), masks.CrossEntropy(weights)

@@ -49,7 +49,7 @@ class Experiment(Protocol):
     @property
     def loss(self) -> str: ...  # as `loss.build` takes it
     @property
-    def class_weights(self) -> tuple[float, ...] | None: ...
+    def class_weights(self) -> tuple[float, ...] | Literal["balanced"] | None: ...
     @property
     def gamma(self) -> float: ...  # of focal losses
     @property
@@ -130,7 +130,9 @@ class Classification(Experiment, Protocol):
     """One experiment of ARL-CNN.ipynb."""
 
     @property
-    def num_classes(self) -> int: ...  # 1: melanoma against the rest
+    def classes(self) -> tuple[str, ...]: ...  # of the data, by label
+    @property
+    def num_classes(self) -> int: ...  # 1: melanoma, or class 0, against the rest
     @property
     def crop_from(self) -> str | None: ...  # a segmenter's folds, as "seg-6" or "light/seg-6"
     @property

@@ -13,9 +13,9 @@ from jinja2 import Environment, StrictUndefined
 import experiments
 from experiments import Row
 from study import archive
-from study.report.entries import ISIC
 from study.report.findings import listed
 from utils.data.demo import ABOUT
+from utils.data.names import ISIC_2017
 from utils.evaluation import operating, score_files, score_tables, trust
 from utils.logger.run import RunFolder
 
@@ -37,7 +37,7 @@ def of(run: RunFolder, people: pd.DataFrame, fitted: pd.DataFrame | None = None)
     """
     config = run.config
     experiment, known = experiments.restore(config["row"]), config["data"]["set"]
-    own = known not in (ISIC, ABOUT)
+    own = known not in (ABOUT, ISIC_2017)
     page = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
     results = [_result(file, experiment) for file in sorted(run.path.glob("scores-*.json"))]
     return page.from_string(TEMPLATE.read_text(encoding="utf-8")).render(

@@ -10,7 +10,7 @@ import pandas as pd
 
 import experiments
 from utils.data.demo import ABOUT
-from utils.data.splits import CLASSES
+from utils.data.names import CLASSES, ISIC_2017
 from utils.evaluation import fitting
 from utils.evaluation.fitting import Fitting
 from utils.evaluation.labels import checked, classes_in
@@ -19,7 +19,6 @@ from utils.logger.run import RunFolder
 from utils.system.experiment import Task
 from utils.task import TASKS
 
-ISIC = "ISIC 2017"  # what `data.note` calls it
 NOTHING = pd.DataFrame()
 UNFITTED = Fitting(None, "the settings of the run are missing")
 SEED, PROFILE = 0, "best"  # the defaults of `reproduce.py`
@@ -77,7 +76,8 @@ class Entry:
     def recipe(self) -> experiments.Row | None:
         """The experiment of that profile without overrides; None for an unknown one."""
         try:
-            return experiments.get(self.row, self.experiment.get("profile", PROFILE))
+            profile = self.experiment.get("profile", PROFILE)
+            return experiments.get(self.row, profile, classes=self.classes)
         except ValueError:
             return None
 
@@ -102,7 +102,7 @@ class Study:
     @property
     def own(self) -> bool:
         """Whether the data are a user's own, about which nothing was published."""
-        return self.data not in (ABOUT, ISIC)
+        return self.data not in (ABOUT, ISIC_2017)
 
     @property
     def where(self) -> str:

@@ -17,14 +17,18 @@ from utils import evaluation, visualize
 from utils.evaluation import ranking
 from utils.evaluation.labels import classes_in
 from utils.evaluation.masks import THRESHOLD
-from utils.evaluation.published import OTHER, SYNTHETIC, reason
+from utils.evaluation.published import OTHER, OWN, SYNTHETIC, reason
 from utils.system.experiment import Task
 from utils.task import TASKS
 from utils.visualize.figures import alpha_columns
 
 TITLES = {"AUC seborrheic keratosis": "AUC seb. keratosis", "Jaccard": "mean Jaccard"}
 NOT_DRAWN = ("Dice", "sensitivity")
-_WHY = {SYNTHETIC: "these data are synthetic", OTHER: "they are about other images"}
+_WHY = {
+    SYNTHETIC: "these data are synthetic",
+    OWN: "none is about these data",
+    OTHER: "they are about other images",
+}
 QUIET = ("convention", "ours trained on", "theirs trained on")
 LISTED = 8  # failures of each run
 
@@ -113,7 +117,7 @@ def forest(study: Study) -> Section:
         title, alt = f"{kind}, all runs", f"{kind}: scores of all runs with their 95 % intervals"
         figure = visualize.score_intervals(shown, title, study.where)
         blocks.append(figures.drawn(figure, f"{alt}, as in results.csv", wide=True))
-        if (why := reason(entries[0].scores)) and not study.own:
+        if why := reason(entries[0].scores):
             blocks.append(Text(f"Published values are not drawn: {_WHY[why]}."))
     return Section("forest", "All runs at a glance", blocks or [_none("scores")])
 

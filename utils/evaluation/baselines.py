@@ -158,7 +158,7 @@ def _labels(
     run: RunFolder, experiment: Classification, images: Images, split: str, build: Build
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Predictions of the split and of the images kept apart, scored; what a new history holds."""
-    require_classes(len(splits.CLASSES), images.train, images.select)
+    require_classes(len(experiment.classes), images.train, images.select)
     baseline = _fitted(experiment, images, build)
     tables = {
         part: results.predictions(run, part, wanted, partial(baseline.predict, wanted))

@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from utils.data.splits import CLASSES
+from utils.data.names import CLASSES
 from utils.evaluation import labels, masks
 from utils.evaluation.counts import Counts, Number
 from utils.evaluation.intervals import LEVEL, Interval, wilson

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from utils.data.splits import CLASSES
+from utils.data.names import CLASSES
 from utils.evaluation.counts import Number
 from utils.evaluation.intervals import LEVEL, Interval
 from utils.evaluation.labels import auc, checked

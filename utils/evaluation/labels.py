@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from utils.data.splits import CLASSES
+from utils.data.names import CLASSES, NO_CLASS
+from utils.data.own import MOST
 from utils.evaluation.counts import (
     UNDEFINED,
     Number,
@@ -33,15 +34,6 @@ from utils.evaluation.counts import (
 )
 
 OFFICIAL_CLASSES = CLASSES[:2]  # the challenge has no task for benign
-MOST = 20  # classes of a set
-# What else a table of predictions, or scores of classes, may hold: no class is called that.
-NO_CLASS = frozenset(
-    (
-        *("id", "label", "fold", "predicted", "sureness", "margin", "right", "turn"),
-        *("official", "coursework", "one_vs_rest", "micro", "macro", "mean"),
-        *("mean_auc", "accuracy", "balanced_accuracy"),
-    )
-)
 
 Scores = dict[str, Number | dict[str, Number]]
 

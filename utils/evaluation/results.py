@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from utils.data.splits import CLASSES
+from utils.data.names import CLASSES
 from utils.evaluation.counts import Counts
 from utils.evaluation.masks import METRICS
 from utils.logger.run import RunFolder

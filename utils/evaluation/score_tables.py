@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from utils.data.splits import CLASSES
+from utils.data.names import CLASSES
 from utils.evaluation import published
 from utils.evaluation.conventions import MEANS
 from utils.evaluation.intervals import interval_text
@@ -85,8 +85,8 @@ def label_comparison(scores: Scores, experiment: Experiment) -> pd.DataFrame:
     """Ours above each published study of the experiment, for melanoma (M) and keratosis (SK).
 
     Ours in the coursework's convention (argmax, class against the rest), as the coursework's
-    numbers are. On synthetic data ours alone. Scores without that convention, of other classes than
-    ISIC 2017's, have nothing to stand beside: KeyError.
+    numbers are. On synthetic data ours alone. Scores of other classes than ISIC 2017's lack that
+    convention: KeyError.
     """
     name = f"ours, row {experiment.name} ({scores['data']}, {scores['split']} split)"
     ours: Mapping[str, Any] = {

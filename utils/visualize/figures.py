@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from utils.data.splits import CLASSES
+from utils.data.names import CLASSES
 from utils.evaluation.intervals import interval_text
 from utils.system.fonts import families
 

@@ -146,7 +146,7 @@ def _on_own(row: Row, classes: tuple[str, ...]) -> dict[str, Any]:
         return {}
     own: dict[str, Any] = {"classes": classes, "published": (), "deviations": ()}
     if row.num_classes == 1:
-        return own
+        return own | {"select_score": row.select_score.replace(CLASSES[0], classes[0])}
     weights: Any = None if row.class_weights is None else "balanced"
     if row.class_weights == (1.0, 1.0, 1.0):  # what the row is about
         weights = (1.0,) * len(classes)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from utils.data.names import MASK_ENDING, SPLITS
+from utils.data.names import MASK_ENDING, NO_CLASS, SPLITS
 from utils.data.spelling import match
 from utils.data.tables import NO_LABEL, empty_cells, inspect_ids, people, read_csv
 from utils.data.tree import (
@@ -31,7 +31,6 @@ IMAGES, MASKS, LABELS, SPLIT_TABLE = "images", "masks", "labels.csv", "splits.cs
 FEWEST, MOST = 2, 20  # classes
 FIRST = ("melanoma", "malignant")  # whichever the set has is class 0, the others by alphabet
 _ENDINGS = (MASK_ENDING, ".png")
-_TAKEN = {"id", "label", "all", "mean"}  # columns of our tables
 
 
 def is_own(folder: Path) -> bool:
@@ -109,8 +108,8 @@ def _table(folder: Path) -> pd.DataFrame:
 def named(labels: pd.Series, file: Path) -> tuple[pd.Series, list[str]]:
     """The label of each row as a number, and the classes' names. DataError for other labels."""
     names = {text: identifier(text) for text in labels.unique()}
-    wrong = [text for text, name in names.items() if not name or name in _TAKEN]
-    cure = "write a word with a letter or a digit, other than " + ", ".join(sorted(_TAKEN))
+    wrong = [text for text, name in names.items() if not name or name in NO_CLASS]
+    cure = "write a word with a letter or a digit, other than " + ", ".join(sorted(NO_CLASS))
     raise_first([Fault(f"labels in {file} that cannot be used:", cure, wrong)] if wrong else [])
     if len(set(names.values())) < len(names):
         twice = [text for text in names if [*names.values()].count(names[text]) > 1]

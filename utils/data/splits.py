@@ -14,7 +14,7 @@ from utils.data import crops, demo, own, tree
 from utils.data.folds import held_out, shared_out
 from utils.data.labels import classes_of, numbers
 from utils.data.names import CLASSES as CLASSES
-from utils.data.names import TRAIN_LISTS
+from utils.data.names import ISIC_2017, TRAIN_LISTS
 from utils.data.tree import EXTENDED_LABELS, IMAGE_FOLDERS, PREFIXES, read_split
 from utils.system import project, values
 from utils.system.errors import DataError, listed
@@ -112,7 +112,7 @@ def note(data_dir: Path) -> str:
     """The note on the data in every figure and table made from the folder."""
     if own.is_own(data_dir):
         return data_dir.resolve().name
-    return demo.ABOUT if is_demo(data_dir) else "ISIC 2017"
+    return demo.ABOUT if is_demo(data_dir) else ISIC_2017
 
 
 def read(data_dir: Path, train_list: str = "official", allow_missing: bool = False) -> pd.DataFrame:

@@ -50,6 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
         profile = options.profile or ("demo" if data.is_demo(data_dir) else "best")
         names = (*experiments.BASELINES_TAKE, "seed")
         given: dict[str, Any] = {name: getattr(options, name) for name in names}
+        given |= {"classes": data.classes(data_dir), "splits": data.splits_in(data_dir)}
         rows = [experiments.get(name, profile, **given) for name in options.rows]
         folders = [logger.run_folder(data_dir, row, options.run_dir) for row in rows]
         split = data.evaluation_split(data.read(data_dir))

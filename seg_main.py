@@ -105,6 +105,8 @@ def experiment_of(parameters: dict[str, Any]) -> Segmentation:
     """The experiment with these parameters; ValueError for a value that is not allowed."""
     elsewhere = ("experiment", "profile", "data_dir", "run_dir", "resume", "message", "save_masks")
     overrides = {name: value for name, value in parameters.items() if name not in elsewhere}
+    if "data_dir" in parameters:
+        overrides["splits"] = data.splits_in(Path(parameters["data_dir"]))
     experiment = experiments.get(parameters["experiment"], parameters["profile"], **overrides)
     return cast(Segmentation, experiment)
 

@@ -111,7 +111,7 @@ def get(
     if name in BASELINES:
         recipe = {key: value for key, value in recipe.items() if key in _IMAGES}
     changes = recipe | table.EXCEPTIONS.get((profile, name), {}) | given
-    if classes is not None and tuple(classes) != CLASSES:
+    if classes and tuple(classes) != CLASSES:
         changes = changes | _on_own(ROWS[name], tuple(classes)) | given
     if splits is not None and "validation" not in splits and "select_on" not in given:
         changes["select_on"] = "holdout"

@@ -82,6 +82,10 @@ def plan(
 class _Planner:
     def __init__(self, profile: str, data_dir: Path, resume: str) -> None:
         self.profile, self.data_dir, self.resume = profile, data_dir, resume
+        self.of_set: dict[str, Any] = {
+            "classes": data.classes(data_dir),
+            "splits": data.splits_in(data_dir),
+        }
         self.lacking = cache(_lacking)
         self.seconds = measured(project.PROJECT.glob(f"model/{data.set_name(data_dir)}-*/*"))
         self.plan = Plan()
@@ -95,7 +99,7 @@ class _Planner:
         try:
             values.check(**{key: value for key, value in changes.items() if key not in own})
             changed = {key: value for key, value in changes.items() if key in own}
-            experiment = experiments.get(name, self.profile, **changed, seed=seed)
+            experiment = experiments.get(name, self.profile, **self.of_set, **changed, seed=seed)
             run = asked + experiment.folder().removeprefix(name)
         except ValueError as error:
             self.plan.refused[run] = str(error)

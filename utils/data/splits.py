@@ -82,7 +82,7 @@ def _no_data(folder: Path, origin: str = "") -> DataError:
 
 def check_name(folder: Path) -> None:
     """DataError for own data whose runs would be taken for those of another set."""
-    if folder.name.casefold() in ("demo", "isic2017"):
+    if re.sub(r"[\W_]", "", folder.name).casefold() in ("demo", "isic2017"):
         raise DataError(
             f"{folder} holds data of your own, whose runs would lie among those of "
             f"{folder.name}; rename the folder."

@@ -114,7 +114,7 @@ def get(
     if name in BASELINES:
         recipe = {key: value for key, value in recipe.items() if key in _IMAGES}
     changes = recipe | table.EXCEPTIONS.get((profile, name), {}) | given
-    if classes is not None and tuple(classes) != CLASSES:
+    if classes and tuple(classes) != CLASSES:
         changes = changes | _on_own(ROWS[name], tuple(classes)) | given
     if splits is not None and "validation" not in splits and "select_on" not in given:
         changes["select_on"] = "holdout"
@@ -153,7 +153,7 @@ def _on_own(row: Row, classes: tuple[str, ...]) -> dict[str, Any]:
         return {}
     own: dict[str, Any] = {"classes": classes, "published": (), "deviations": ()}
     if row.num_classes == 1:
-        return own
+        return own | {"select_score": row.select_score.replace(CLASSES[0], classes[0])}
     weights: Any = None if row.class_weights is None else "balanced"
     if row.class_weights == (1.0, 1.0, 1.0):  # what the row is about
         weights = (1.0,) * len(classes)

@@ -13,6 +13,9 @@ from jinja2 import Environment, StrictUndefined
 import experiments
 from experiments import Row
 from study import archive
+from study.report.findings import listed
+from utils.data.demo import ABOUT
+from utils.data.names import ISIC_2017
 from utils.evaluation import operating, score_files, score_tables, trust
 from utils.logger.run import RunFolder
 from utils.system.files import read_table
@@ -34,22 +37,24 @@ def of(run: RunFolder, people: pd.DataFrame, fitted: pd.DataFrame | None = None)
     come; without them nothing is said of calibration and subgroups.
     """
     config = run.config
-    experiment = experiments.restore(config["row"])
+    experiment, known = experiments.restore(config["row"]), config["data"]["set"]
+    own = known not in (ABOUT, ISIC_2017)
     page = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
     results = [_result(file, experiment) for file in sorted(run.path.glob("scores-*.json"))]
     return page.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         name=run.path.name,
         experiment=experiment,
         pipeline=PIPELINES[experiment.task],
-        purpose=PURPOSE[experiment.task],
+        purpose=_purpose(experiment, own),
+        own=own,
         results=results,
         metrics=sorted({name for result in results for name in result["scores"]}),
-        data=config["data"]["set"],
+        data=known,
         parameters=config["network"]["parameters"] / 1e6,
         megabytes=(run / "best.safetensors").stat().st_size / 1e6,
         revision=config["git"],
         recipe=experiment.describe(()),
-        folds=archive.cross_validation(_archived(experiment)),
+        folds=archive.cross_validation(_archived(experiment, known)),
         trust=None if fitted is None else _trust(run, people, fitted),
     )
 
@@ -65,8 +70,17 @@ def _result(file: Path, experiment: Row) -> dict[str, Any]:
     return {"split": scores["split"], "n": scores["n"], "scores": values, "table": _markdown(table)}
 
 
-def _archived(experiment: Row) -> list[RunFolder]:
-    """The kept fold runs of a row and of its task's baselines."""
+def _purpose(experiment: Row, own: bool) -> str:
+    """What it is for; a classifier of own data names its classes."""
+    classes = getattr(experiment, "classes", ())
+    if not own or not classes:
+        return PURPOSE[experiment.task]
+    named = listed(name.replace("_", " ") for name in classes[: experiment.num_classes])
+    return f"A classifier: the probabilities of {named}."
+
+
+def _archived(experiment: Row, known: str) -> list[RunFolder]:
+    """The kept fold runs of a row and of its task's baselines, on the same data."""
     names = {experiment.name, *experiments.BASELINES}
     return [
         run
@@ -74,6 +88,7 @@ def _archived(experiment: Row) -> list[RunFolder]:
         if run.config["row"]["name"] in names
         and run.config["row"]["profile"] == experiment.profile
         and experiments.task_of(run.config["row"]) == experiment.task
+        and run.config["data"]["set"] == known
     ]
 
 

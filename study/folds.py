@@ -12,7 +12,6 @@ import pandas as pd
 from scipy.stats import t
 
 from utils import evaluation
-from utils.data.splits import CLASSES
 from utils.evaluation import out_of_fold
 from utils.evaluation.counts import Counts
 from utils.evaluation.intervals import LEVEL
@@ -101,6 +100,7 @@ def _scores(run: RunFolder) -> dict[str, float]:
         return {
             name: float(scores[name]) for name in ("jaccard", "dice", "sensitivity", "specificity")
         }
-    columns = [name for name in CLASSES if name in held]
-    scores = evaluation.labels.epoch_scores(held["label"], held[columns].to_numpy())
+    given = held[evaluation.classes_in(held)].to_numpy()
+    classes = evaluation.results.classes_of(run)
+    scores = evaluation.labels.epoch_scores(held["label"], given, None, classes)
     return {name: float(value) for name, value in scores.items()}

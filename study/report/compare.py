@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from study.report.entries import Entry, Study
-from utils.data.splits import CLASSES
+from utils.data.names import CLASSES
 from utils.evaluation.conventions import MASKS, Key, flattened
 from utils.evaluation.intervals import hanley_mcneil, unpaired_difference, wilson
-from utils.evaluation.published import SYNTHETIC, TEST_IMAGES, TEST_POSITIVES, reason, trained_on
+from utils.evaluation.published import OTHER, TEST_IMAGES, TEST_POSITIVES, reason, trained_on
 from utils.evaluation.significance import over_seeds
 from utils.system.experiment import Published, Task
 
@@ -52,7 +52,7 @@ class Against(NamedTuple):
 
 def flat(scores: Mapping[str, Any]) -> dict[Key, dict[str, float | None]]:
     """The entries of a score file by path: ("official", "melanoma", "auc")."""
-    return flattened({name: scores[name] for name in MASKS if name in scores})
+    return flattened({name: scores[name] for name in (*MASKS, "one_vs_rest") if name in scores})
 
 
 def own_scores(entries: Sequence[Entry]) -> dict[Key, Own]:
@@ -90,7 +90,7 @@ def against_published(entries: Sequence[Entry], studies: Sequence[Published]) ->
     """
     first, own = entries[0], own_scores(entries)
     scores = next((entry.scores for entry in entries if entry.scores), None)
-    if scores is None or (why := reason(scores)) == SYNTHETIC:
+    if scores is None or (why := reason(scores)) not in ("", OTHER):
         return []
     trained = trained_on(scores, first.experiment.get("train_list", "unknown"))
     lines = []

@@ -14,21 +14,18 @@ from study.report import tables as tables
 from study.report.entries import Entry, Study
 from study.report.page import Block, Fold, Items, Section, Table, Text
 from study.report.pairs import PairedTest, paired_tests
-from utils.data.splits import CLASSES
-from utils.evaluation import out_of_fold
+from utils.evaluation import out_of_fold, results
 from utils.evaluation.conventions import Key, classification_scores, flattened, segmentation_scores
 from utils.evaluation.counts import counts_of
-from utils.evaluation.labels import classes_in
+from utils.evaluation.labels import classes_in, scheme
 from utils.evaluation.out_of_fold import Folds
 from utils.evaluation.score_files import area_name
 from utils.system.errors import RunError
 from utils.system.experiment import Task
 from utils.task import TASKS
 
-# The scores of a fold: what the tables call them, and their path in a score file.
-NAMES: dict[str, tuple[str, Key]] = {
-    "auc_mean": ("mean AUC", ("official", "mean_auc")),
-    **{f"auc_{name}": (area_name(name), ("official", name, "auc")) for name in CLASSES[:2]},
+# The scores of a fold of masks: what the tables call them, and their path in a score file.
+OF_MASKS: dict[str, tuple[str, Key]] = {
     "jaccard": ("mean Jaccard", ("official", "jaccard")),
     "dice": ("mean Dice", ("official", "dice")),
     "sensitivity": ("mean sensitivity", ("official", "sensitivity")),
@@ -57,6 +54,15 @@ class Scored(NamedTuple):
     each: pd.DataFrame  # a line a fold, a column a score
     table: pd.DataFrame  # predictions, or counts and scores of masks, of all images held out
     pooled: Mapping[Key, Mapping[str, float | None]]  # of all images, where all folds are there
+
+    @property
+    def names(self) -> dict[str, tuple[str, Key]]:
+        """The same as `OF_MASKS` of the scores that it has, of either task."""
+        main, ranked, _ = scheme(results.classes_of(self.folds.runs[0]))
+        of_labels: dict[str, tuple[str, Key]] = {"auc_mean": ("mean AUC", (main, "mean_auc"))}
+        of_labels |= {f"auc_{name}": (area_name(name), (main, name, "auc")) for name in ranked}
+        known = OF_MASKS if _task(self) == "masks" else of_labels
+        return {name: known[name] for name in known if name in self.each}
 
 
 def cross_validation(study: Study) -> Section:
@@ -96,7 +102,8 @@ def _scored(folds: Folds) -> Scored:
     if folds.complete and out_of_fold.task_of(folds.runs[0]) == "masks":
         scores = segmentation_scores(counts_of(table))
     elif folds.complete:
-        scores = classification_scores(table["label"].to_numpy(), table[classes_in(table)])
+        given, classes = table[classes_in(table)], results.classes_of(folds.runs[0])
+        scores = classification_scores(table["label"].to_numpy(), given, classes=classes)
     return Scored(folds, of_folds.scores(folds), table, flattened(scores))
 
 
@@ -106,8 +113,7 @@ def _of_task(scored: Sequence[Scored], kind: str) -> list[Block]:
     kinds = [one for one in ("by chance", "by series") if any(s.folds.kind == one for s in scored)]
     for one in scored:
         folds = one.folds
-        for name in (name for name in NAMES if name in one.each):
-            words, path = NAMES[name]
+        for name, (words, path) in one.names.items():
             line = lines.setdefault((folds.row, folds.seed, words), {})
             line[f"folds {folds.kind}"] = f"{len(folds.runs)} of {folds.folds}"
             line[f"mean, {folds.kind}"] = of_folds.mean_of(one.each[name])
@@ -131,11 +137,10 @@ def _each(scored: Sequence[Scored]) -> pd.DataFrame:
     """A line for each row, kind of folds, seed and score, a column a fold."""
     lines = [
         {"row": one.folds.row, "folds": one.folds.kind, "seed": str(one.folds.seed)}
-        | {"score": NAMES[name][0]}
+        | {"score": words}
         | {_short(fold): tables.number(value) for fold, value in one.each[name].items()}
         for one in scored
-        for name in NAMES
-        if name in one.each
+        for name, (words, _) in one.names.items()
     ]
     return pd.DataFrame(lines).fillna("–")
 
@@ -170,7 +175,8 @@ def _entry(one: Scored) -> Entry:
 
 def _of_the_folds(test: PairedTest, rows: Mapping[str, Sequence[Scored]]) -> str:
     """The mean of the differences in each fold, their deviation, and how often the first leads."""
-    score = next((name for name, (words, _) in NAMES.items() if words == test.what), None)
+    names = rows[test.row][0].names
+    score = next((name for name, (words, _) in names.items() if words == test.what), None)
     if score is None:
         return "–"
     first, second = ({s.folds.seed: s.each for s in rows[row]} for row in (test.row, test.other))

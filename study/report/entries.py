@@ -10,7 +10,7 @@ import pandas as pd
 
 import experiments
 from utils.data.demo import ABOUT
-from utils.data.splits import CLASSES
+from utils.data.names import CLASSES, ISIC_2017
 from utils.evaluation import fitting
 from utils.evaluation.fitting import Fitting
 from utils.evaluation.labels import checked, classes_in
@@ -68,12 +68,19 @@ class Entry:
         return experiments.task_of({"name": self.row} | self.experiment)
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the data that it was trained on."""
+        named = classes_in(self.results)  # of one logit the first alone
+        return tuple(named if len(named) > 1 else self.experiment.get("classes", CLASSES))
+
+    @property
     def recipe(self) -> experiments.Row | None:
         """The experiment of that profile without overrides; None for an unknown one."""
         stored = self.experiment.get("stored_size")  # which tells small photographs
         side = max(stored) if isinstance(stored, list) else stored
         try:
-            return experiments.get(self.row, self.experiment.get("profile", PROFILE), side=side)
+            profile = self.experiment.get("profile", PROFILE)
+            return experiments.get(self.row, profile, classes=self.classes, side=side)
         except ValueError:
             return None
 
@@ -84,7 +91,7 @@ class Study:
 
     entries: Sequence[Entry]
     split: str
-    data: str  # "ISIC 2017" or "synthetic demo data"
+    data: str  # "ISIC 2017", "synthetic demo data", or the name of own data
     images: pd.DataFrame | None = None  # as `data.read` gives them
     problem: str = ""  # why there are none
     same: Mapping[str, str] = field(default_factory=dict)  # what stands for the same run
@@ -94,6 +101,11 @@ class Study:
     @property
     def synthetic(self) -> bool:
         return self.data == ABOUT
+
+    @property
+    def own(self) -> bool:
+        """Whether the data are a user's own, about which nothing was published."""
+        return self.data not in (ABOUT, ISIC_2017)
 
     @property
     def where(self) -> str:
@@ -145,7 +157,7 @@ def read(name: str, run: RunFolder, split: str, data_dir: str) -> Entry:
     if entry.task == "masks":
         results = files.table(f"per-image-{split}.csv", {"id", "jaccard"})
     else:
-        columns = {"id", "label", CLASSES[0]}
+        columns = {"id", "label", entry.classes[0]}
         results, fitted = files.table(f"predictions-{split}.csv", columns), _fitting(run, entry)
         if fitted.part and files.table(f"predictions-{fitted.part}.csv", columns).empty:
             fitted = fitted._replace(table=None, where="predictions are missing, see the summary")
@@ -210,7 +222,8 @@ def _table(path: Path, columns: set[str]) -> pd.DataFrame:
 
 def _scores(path: Path) -> dict[str, Any]:
     content = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(content, dict) or not {"official", "coursework", "n"} <= set(content):
+    kinds = ({"official", "coursework", "n"}, {"one_vs_rest", "n"})
+    if not isinstance(content, dict) or not any(kind <= set(content) for kind in kinds):
         raise ValueError("entries are missing")
     return content
 

@@ -78,6 +78,7 @@ def _what_ran(study: Study) -> str:
     lists = unique(entry.experiment.get("train_list", "unknown") for entry in study.entries)
     counts = unique(entry.scores["n"] for entry in study.entries if entry.scores)
     trained = "synthetic images" if study.synthetic else f"the {listed(lists)} list"
+    trained = "images of the same data" if study.own else trained
     return (
         f"{counted(len(study.rows), 'row')} of the experiment table ({' and '.join(kinds)}), "
         f"{counted(len(study.entries), 'run')}, seed{'s' * (len(seeds) != 1)} {listed(seeds)}, "
@@ -119,7 +120,9 @@ def _random_weights(study: Study) -> list[str]:
 def _best(study: Study) -> str:
     parts = []
     for task, of in TASKS.items():
-        scores = {row: own_scores(runs).get(of.rank) for row, runs in study.of_task(task).items()}
+        own = {row: own_scores(runs) for row, runs in study.of_task(task).items()}
+        ranks = (of.rank, ("one_vs_rest", of.rank[-1]))  # of other classes than ISIC 2017's
+        scores = {row: of_row.get(ranks[0], of_row.get(ranks[1])) for row, of_row in own.items()}
         ranked = {row: score for row, score in scores.items() if score}
         if ranked:
             row = max(ranked, key=lambda name: ranked[name].value)

@@ -118,7 +118,8 @@ def _printed(
     for task, entries in by_task(study.with_baselines).items():
         scores = tables.official(entries)
         if not scores.empty:
-            caption = f"{TASKS[task].plural}, official scores, {study.where}, 95 % intervals"
+            official = "official " * any("official" in entry.scores for entry in entries)
+            caption = f"{TASKS[task].plural}, {official}scores, {study.where}, 95 % intervals"
             printed[caption] = scores
     if lines:
         columns = ["row", "published", "score", "ours", "theirs", "difference", "verdict"]

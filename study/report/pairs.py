@@ -11,13 +11,13 @@ import pandas as pd
 
 from study.report.compare import HIGHER, LOWER, NOT_SHOWN
 from study.report.entries import Entry, by_task
-from utils.data.splits import CLASSES
 from utils.evaluation.conventions import Key
-from utils.evaluation.labels import both_answers
+from utils.evaluation.labels import both_answers, scheme
 from utils.evaluation.paired import (
     RESAMPLES,
     OtherImagesError,
     aligned,
+    all_classes,
     by_image,
     mean_difference,
     paired_difference,
@@ -121,21 +121,23 @@ def against_baseline(runs: Sequence[Entry], baselines: Sequence[Entry]) -> list[
 
 def _of_labels(test: Callable[..., PairedTest], *sides: list[pd.DataFrame]) -> list[PairedTest]:
     """The tests of classifiers, from the predictions of the seeds on either side."""
-    labels, columns = aligned([table for side in sides for table in side])
+    tables = [table for side in sides for table in side]
+    (labels, columns), classes = aligned(tables), all_classes(tables)
     one = min(probabilities.shape[1] for probabilities in columns) == 1  # melanoma alone
-    score: Key = ("official", CLASSES[0], "auc") if one else ("official", "mean_auc")
-    what = "AUC melanoma" if one else "mean AUC"
+    main, _, asked = scheme(classes)
+    score: Key = (main, classes[0], "auc") if one else (main, "mean_auc")
+    what = area_name(classes[0]) if one else "mean AUC"
     mean = paired_difference(sides[0], sides[1], score, RESAMPLES)
     tests = [_of(mean, test, what, "bootstrap")]
     seeds = columns[: len(sides[0])], columns[len(sides[0]) :]
     answers = [np.mean(probabilities, axis=0) for probabilities in seeds]  # (n, C) each
-    for number, name in enumerate(CLASSES[: 1 if one else 2]):
+    for number, name in enumerate(asked[:1] if one else asked):
         area = delong_test(labels == number, answers[0][:, number], answers[1][:, number])
         tests.append(_of(area, test, area_name(name), "DeLong"))
     first, second = (_right(answer, labels, one) for answer in answers)
     same = mcnemar(np.ones(len(labels), dtype=bool), first, second)
     note = f"right alone: {same.only_first} against {same.only_second} images"
-    what = "accuracy melanoma" if one else "accuracy"
+    what = f"accuracy {classes[0].replace('_', ' ')}" if one else "accuracy"
     numbers = (float(first.mean()), float(second.mean()), same.low, same.high, same.p_value)
     return [*tests, test(what, "McNemar", *numbers, note=note)]
 

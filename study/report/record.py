@@ -38,7 +38,8 @@ def _images(study: Study) -> Block:
         return Text(f"The images could not be counted: {study.problem}")
     counts = class_counts(study.images).reset_index(names="split").astype(str)
     counts.columns = [str(name).replace("_", " ") for name in counts.columns]
-    return Table(f"Images of each split{'' if study.synthetic else ', official lists'}", counts)
+    lists = "" if study.synthetic or study.own else ", official lists"
+    return Table(f"Images of each split{lists}", counts)
 
 
 def _settings(study: Study) -> pd.DataFrame:
@@ -47,6 +48,7 @@ def _settings(study: Study) -> pd.DataFrame:
         given = defaultdict(lambda: "?", entry.experiment)
         start = entry.experiment.get("encoder_from") or entry.experiment.get("weights") or "random"
         trained_on = "synthetic images" if study.synthetic else f"{given['train_list']} list"
+        trained_on = study.data if study.own else trained_on
         line = {
             "run": entry.name,
             "network": given["network"],

@@ -14,22 +14,21 @@ from study.report.findings import HEADLINE, ablations, counted, listed, trained_
 from study.report.page import Block, Fold, Items, Pictures, Section, Table, Text
 from study.report.pairs import PairedTest
 from utils import evaluation, visualize
-from utils.data.splits import CLASSES
 from utils.evaluation import ranking
 from utils.evaluation.labels import classes_in
 from utils.evaluation.masks import THRESHOLD
-from utils.evaluation.published import OTHER, SYNTHETIC, reason
+from utils.evaluation.published import OTHER, OWN, SYNTHETIC, reason
 from utils.system.experiment import Task
 from utils.task import TASKS
 from utils.visualize.figures import alpha_columns
 
-AREAS = {  # what ranks, by its name in these tables, and its title
-    "AUC melanoma": "AUC melanoma",
-    "AUC seborrheic keratosis": "AUC seb. keratosis",
-    "mean AUC": "mean AUC",
-    "Jaccard": "mean Jaccard",
+TITLES = {"AUC seborrheic keratosis": "AUC seb. keratosis", "Jaccard": "mean Jaccard"}
+NOT_DRAWN = ("Dice", "sensitivity")
+_WHY = {
+    SYNTHETIC: "these data are synthetic",
+    OWN: "none is about these data",
+    OTHER: "they are about other images",
 }
-_WHY = {SYNTHETIC: "these data are synthetic", OTHER: "they are about other images"}
 QUIET = ("convention", "ours trained on", "theirs trained on")
 LISTED = 8  # failures of each run
 
@@ -50,6 +49,9 @@ def published(study: Study, lines: Sequence[Against]) -> Section:
     )
     if study.synthetic:
         words = "These images are synthetic: no published number is comparable, so none is shown."
+        return Section("published", "Beside the published tables", [Text(words)])
+    if study.own:
+        words = f"Nothing was published about {study.data}: its scores stand alone."
         return Section("published", "Beside the published tables", [Text(words)])
     blocks: list[Block] = [Text(words)]
     for task, of_task in by_task(lines).items():
@@ -111,7 +113,7 @@ def forest(study: Study) -> Section:
         scores = {entry.name: entry.scores for entry in entries}
         recipes = {entry.name: entry.recipe for entry in entries if entry.recipe}
         points = TASKS[task].points(scores, recipes)
-        shown = points[points["metric"].isin(AREAS)].replace({"metric": AREAS})
+        shown = points[~points["metric"].isin(NOT_DRAWN)].replace({"metric": TITLES})
         title, alt = f"{kind}, all runs", f"{kind}: scores of all runs with their 95 % intervals"
         figure = visualize.score_intervals(shown, title, study.where)
         blocks.append(figures.drawn(figure, f"{alt}, as in results.csv", wide=True))
@@ -129,7 +131,9 @@ def curves(study: Study) -> Section:
     blocks = [
         *_pictures("Learning curves", {e.name: _learning(e) for e in trained}, wide=True),
         *_pictures("Confusion matrix", {
-            e.name: visualize.confusion_matrices(visualize.confusion(e.results), "", note)
+            e.name: visualize.confusion_matrices(
+                visualize.confusion(e.results), "", note, visualize.labels.answer_names(e.results)
+            )
             for e in classifiers
         }),
         *_pictures("ROC", {e.name: _roc(e, note) for e in classifiers}),
@@ -168,8 +172,9 @@ def _learning(entry: Entry) -> Figure:
 
 def _roc(entry: Entry, note: str) -> Figure:
     probabilities = entry.results[classes_in(entry.results)].to_numpy()
-    curves = evaluation.roc_curves(entry.results["label"], probabilities)
-    return visualize.roc_curves([one for one in curves if one.name in CLASSES], "", note)
+    truth, classes = entry.results["label"], entry.classes
+    curves = evaluation.roc_curves(truth, probabilities, classes=classes)
+    return visualize.roc_curves([one for one in curves if one.name in classes], "", note)
 
 
 def galleries(study: Study) -> Section:
@@ -200,10 +205,10 @@ def galleries(study: Study) -> Section:
 def _mistakes(entry: Entry) -> dict[str, str]:
     wrong = ranking.confident_mistakes(entry.results)
     named = ", ".join(
-        f"{case['id']} ({CLASSES[case['label']]}, called {case['predicted']} "
-        f"{case['sureness']:.2f})"
+        f"{case['id']} ({visualize.class_label(case['label'], entry.classes)}, "
+        f"called {case['predicted']} {case['sureness']:.2f})"
         for case in wrong.head(LISTED).to_dict("records")
-    ).replace("seborrheic_keratosis", "seborrheic keratosis")
+    )
     return {"run": entry.name, "wrong": f"{len(wrong)} of {len(entry.results)}", "ids": named}
 
 

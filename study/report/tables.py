@@ -12,6 +12,7 @@ from study.report.compare import Against, Own, flat
 from study.report.entries import Entry
 from study.report.pairs import PairedTest
 from utils.evaluation.masks import TABLE_NAMES
+from utils.evaluation.score_files import headline
 from utils.evaluation.score_tables import LABEL_METRICS, MASK_TITLES
 from utils.system.experiment import Task
 
@@ -106,9 +107,18 @@ def results(entries: Iterable[Entry], split: str) -> pd.DataFrame:
 
 
 def official(entries: Iterable[Entry]) -> pd.DataFrame:
-    """The official scores with a line a run and a column a metric, as texts."""
+    """The official scores with a line a run and a column a metric, as texts.
+
+    Of other classes than ISIC 2017's those of `score_files.headline`.
+    """
     lines = [
         {"run": entry.name}
+        | {
+            name: within(score["value"], score["low"], score["high"])
+            for name, score in (
+                headline(entry.scores) if "one_vs_rest" in entry.scores else {}
+            ).items()
+        }
         | {
             metric_name("_".join(path)): within(score["value"], score.get("low"), score.get("high"))
             for (convention, *path), score in flat(entry.scores).items()

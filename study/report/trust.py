@@ -13,7 +13,6 @@ from study.report.entries import Entry, Study
 from study.report.page import Block, Fold, Items, Pictures, Section, Table, Text
 from study.report.tables import number, within
 from utils import visualize
-from utils.data.splits import CLASSES
 from utils.evaluation import trust as trust_tables
 from utils.evaluation.fitting import Fitting
 
@@ -59,17 +58,18 @@ def _people(study: Study, entry: Entry) -> pd.DataFrame | None:
 
 def _blocks(assessed: Assessed, fittings: Fittings, note: str) -> list[Block]:
     caption = "Calibration, before and after temperature scaling"
+    first = _first(next(iter(assessed.values()))).replace("_", " ")
     each = partial(_each, assessed, fittings, note)
     blocks: list[Block] = [
         Table(caption, _calibration(assessed, fittings), heads=2, quiet=("fitted on",)),
-        Text("Reliability, melanoma", strong=True),
+        Text(f"Reliability, {first}", strong=True),
         each("reliability", visualize.reliability_diagram, "Reliability"),
         Fold(
             "Sensitivity at fixed specificity, and the reverse",
             [Table("Read off the reported ROC: no threshold that could have been chosen",
                    _read_off(assessed), heads=2)],
         ),
-        Text("Decision curves, melanoma", strong=True),
+        Text(f"Decision curves, {first}", strong=True),
         each("decision", visualize.decision_curves, "Decision curve"),
     ]  # fmt: skip
     points = _points(assessed, fittings)
@@ -97,13 +97,19 @@ def _each(
     draw: Callable[[pd.DataFrame, str, str], Figure],
     what: str,
 ) -> Pictures:
-    """A figure for each run, of what one of its tables says of melanoma."""
+    """A figure for each run, of what one of its tables says of melanoma, or else of class 0."""
     pictures = []
     for name, one in assessed.items():
-        lines = getattr(one, table)
-        figure = draw(lines[lines["class"] == CLASSES[0]], "", f"{note}; {fittings[name].said()}")
-        pictures.append(figures.drawn(figure, f"{what} of {name}, melanoma", name))
+        lines, first = getattr(one, table), _first(one)
+        figure = draw(lines[lines["class"] == first], "", f"{note}; {fittings[name].said()}")
+        alt = f"{what} of {name}, {first.replace('_', ' ')}"
+        pictures.append(figures.drawn(figure, alt, name))
     return Pictures(pictures)
+
+
+def _first(one: trust_tables.Assessment) -> str:
+    """Its first class."""
+    return str(one.calibration["class"].iloc[0])
 
 
 def _as_texts(table: pd.DataFrame, cells: Callable[[Line], dict[str, str]]) -> pd.DataFrame:

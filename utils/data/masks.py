@@ -41,10 +41,13 @@ def transform_of(experiment: Segmentation) -> Augmentation:
 def require_masks(images: pd.DataFrame) -> None:
     """DataError that names the images without a mask, which a segmenter needs."""
     if (without := images.loc[images["mask"] == "", "id"]).size:
+        home = "the folder masks, or train a classifier (ARL-CNN.ipynb), which needs none"
+        if "group" not in images:
+            home = "the folder ISIC-2017_…_Part1_GroundTruth of their split, or use "
+            home += "train_list='official', where each image has one"
         raise DataError(
             f"images without a mask: {listed(without)}; put the masks (<id>_segmentation.png) into "
-            "the folder ISIC-2017_…_Part1_GroundTruth of their split, or use "
-            "train_list='official', where each image has one."
+            f"{home}."
         )
 
 

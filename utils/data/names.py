@@ -1,6 +1,15 @@
 """The names of ISIC 2017: its classes, splits, folders and tables; those of the training lists."""
 
+ISIC_2017 = "ISIC 2017"  # what it is called in notes and score files
 CLASSES = ("melanoma", "seborrheic_keratosis", "benign")  # of ISIC 2017, by label
+# Columns of our tables and names of scores, so that no class is called that.
+NO_CLASS = frozenset(
+    (
+        *("id", "label", "all", "fold", "predicted", "sureness", "margin", "right", "turn"),
+        *("official", "coursework", "one_vs_rest", "micro", "macro", "mean"),
+        *("mean_auc", "accuracy", "balanced_accuracy"),
+    )
+)
 SPLITS = ("train", "validation", "test")
 TRAIN_LISTS = ("official", "extended", "patches")
 IMAGE_FOLDERS = {

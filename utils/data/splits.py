@@ -18,7 +18,7 @@ from utils.data import crops, demo, own, tree
 from utils.data.folds import held_out, shared_out
 from utils.data.labels import classes, classes_of, numbers
 from utils.data.names import CLASSES as CLASSES
-from utils.data.names import TRAIN_LISTS
+from utils.data.names import ISIC_2017, TRAIN_LISTS
 from utils.data.tree import EXTENDED_LABELS, IMAGE_FOLDERS, PREFIXES, read_split
 from utils.system import project, values
 from utils.system.errors import DataError, listed
@@ -53,7 +53,7 @@ def locate(data_dir: str | Path | None = None) -> Path:
             folder = project.PROJECT / folder
         folder = folder.resolve()
         if own.is_own(folder):
-            _check_name(folder)
+            check_name(folder)
         elif not splits_in(folder):
             raise _no_data(folder, origin)
     except OSError as error:
@@ -84,9 +84,9 @@ def _no_data(folder: Path, origin: str = "") -> DataError:
     )
 
 
-def _check_name(folder: Path) -> None:
+def check_name(folder: Path) -> None:
     """DataError for own data whose runs would be taken for those of another set."""
-    if folder.name.casefold() in ("demo", "isic2017"):
+    if re.sub(r"[\W_]", "", folder.name).casefold() in ("demo", "isic2017"):
         raise DataError(
             f"{folder} holds data of your own, whose runs would lie among those of "
             f"{folder.name}; rename the folder."
@@ -136,7 +136,7 @@ def note(data_dir: Path) -> str:
     """The note on the data in every figure and table made from the folder."""
     if own.is_own(data_dir):
         return data_dir.resolve().name
-    return demo.ABOUT if is_demo(data_dir) else "ISIC 2017"
+    return demo.ABOUT if is_demo(data_dir) else ISIC_2017
 
 
 def read(data_dir: Path, train_list: str = "official", allow_missing: bool = False) -> pd.DataFrame:

@@ -128,7 +128,7 @@ def _made(
 def predict(
     experiment: Classification, data_dir: Path, images: pd.DataFrame, build: Build
 ) -> np.ndarray:
-    """Probabilities (n, 3) of a classifier's baseline for these images, fitted anew."""
+    """Probabilities (n, C) of a classifier's baseline for these images, fitted anew."""
     learnt = _images(experiment, data_dir, "")
     store = prepare(data_dir, images, experiment.stored_size)
     return _fitted(experiment, learnt._replace(store=store), build).predict(images)
@@ -158,7 +158,7 @@ def _labels(
     run: RunFolder, experiment: Classification, images: Images, split: str, build: Build
 ) -> tuple[pd.DataFrame, dict[str, float]]:
     """Predictions of the split and of the images kept apart, scored; what a new history holds."""
-    require_classes(len(splits.CLASSES), images.train, images.select)
+    require_classes(len(experiment.classes), images.train, images.select)
     baseline = _fitted(experiment, images, build)
     tables = {
         part: results.predictions(run, part, wanted, partial(baseline.predict, wanted))
@@ -169,7 +169,8 @@ def _labels(
         return tables[split], {}
     run.say(f"{run.path.name}: {baseline.about}")
     kept = tables[experiment.select_on]
-    scores = labels.epoch_scores(kept["label"], kept[list(splits.CLASSES)].to_numpy())
+    names = labels.classes_in(kept)
+    scores = labels.epoch_scores(kept["label"], kept[names].to_numpy(), None, names)
     return tables[split], {"loss": baseline.loss} | scores
 
 

@@ -93,8 +93,8 @@ def chance_level(probability: np.ndarray) -> float:
 def squared_errors(labels: ArrayLike, probabilities: ArrayLike) -> np.ndarray:
     """Squared distance of each image's probabilities from the truth, (n,); the mean is Brier's.
 
-    labels (n,) of 0/1 with probabilities (n,) of 1: in [0, 1]. labels (n,) in 0..2 with
-    probabilities (n, 3): summed over the classes, as Brier did, so in [0, 2]. ValueError for other
+    labels (n,) of 0/1 with probabilities (n,) of 1: in [0, 1]. labels (n,) in 0..C-1 with
+    probabilities (n, C): summed over the classes, as Brier did, so in [0, 2]. ValueError for other
     shapes or values.
 
     >>> squared_errors([1, 0], [0.5, 0.25]).tolist()
@@ -111,8 +111,8 @@ def squared_errors(labels: ArrayLike, probabilities: ArrayLike) -> np.ndarray:
 def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
     """Mean of -log of the probability given to the truth, >= 0; also called the NLL.
 
-    labels (n,) in 0..2, probabilities (n, 3), or (n, 1) for melanoma against the rest. 0 counts as
-    the least positive float32. ValueError for other shapes or values.
+    labels (n,) in 0..C-1, probabilities (n, C), or (n, 1) for class 0 (melanoma) against the rest.
+    0 counts as the least positive float32. ValueError for other shapes or values.
 
     >>> round(log_loss([0, 1], [[0.5], [0.5]]), 4)  # ln 2
     0.6931
@@ -140,10 +140,10 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
 
 
 def scale(probabilities: ArrayLike, temperature: float) -> np.ndarray:
-    """The probabilities (n, 3) or (n, 1) at another temperature, > 0.
+    """The probabilities (n, C) or (n, 1) at another temperature, > 0.
 
     The most probable class stays the same; so does the order of the images by a single column,
-    while by one of three it may change a little. ValueError for a temperature that is not finite
+    while by one of several it may change a little. ValueError for a temperature that is not finite
     and above 0.
 
     >>> scale([[0.9, 0.1]], temperature=2.0).round(3).tolist()  # 9 to 1 becomes 3 to 1

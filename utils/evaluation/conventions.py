@@ -14,7 +14,12 @@ The scores of a classifier:
 
 METRICS is {"auc", "accuracy", "sensitivity", "specificity"}, each a SCORE, and SCORE is
 {"value", "low", "high"}, each a float, or None where undefined. For a network with melanoma alone
-both conventions have only "melanoma". Those of a segmenter:
+both conventions have only "melanoma". Where the classes are not ISIC 2017's, both are replaced by
+
+     "one_vs_rest": {class: METRICS of each, "accuracy": SCORE, "mean_auc": SCORE,
+                     "balanced_accuracy": SCORE}
+
+Those of a segmenter:
 
     {"n": int, "resamples": int, "seed": int, "level": 0.95,
      "official": {metric: SCORE}, "coursework": {metric: SCORE}, "lesion": {metric: SCORE}}
@@ -23,51 +28,69 @@ metric is one of `masks.METRICS`, without threshold_jaccard in "lesion".
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from utils.data.splits import CLASSES
+from utils.data.names import CLASSES
 from utils.evaluation import labels, masks
 from utils.evaluation.counts import Counts, Number
 from utils.evaluation.intervals import LEVEL, Interval, wilson
 from utils.evaluation.resampling import area_interval, auc_interval, bootstrap, mean_area_interval
 
-LABELS = {"official": labels.official, "coursework": labels.coursework}
+LABELS: dict[str, Callable[..., labels.Scores]] = {  # of ISIC 2017's classes
+    "official": labels.official,
+    "coursework": labels.coursework,
+}
 MASKS = {
     "official": masks.official,
     "coursework": masks.coursework,
     "lesion": masks.lesion_pooled,
 }
 
+MEANS = {"mean_auc": "auc", "balanced_accuracy": "sensitivity"}  # over classes, and of what
+
 Key = tuple[str, ...]  # ("official", "melanoma", "auc")
 
 
+def of_labels(classes: Sequence[str]) -> dict[str, Callable[..., labels.Scores]]:
+    """The conventions of a set's classes: functions of truth, probabilities and weights."""
+    main = labels.scheme(classes).main
+    return LABELS if main in LABELS else {main: partial(labels.one_vs_rest, classes=classes)}
+
+
 def classification_scores(
-    truth: ArrayLike, probabilities: ArrayLike, resamples: int = 2000, seed: int = 0
+    truth: ArrayLike,
+    probabilities: ArrayLike,
+    resamples: int = 2000,
+    seed: int = 0,
+    classes: Sequence[str] = CLASSES,
 ) -> dict[str, Any]:
     """The scores of a classifier as described above, ready for json.dumps.
 
-    truth (n,) in 0..2, probabilities (n, 3), or (n, 1) for melanoma alone; ValueError otherwise.
+    classes are those of the set, truth (n,) in 0..C-1, probabilities (n, C), or (n, 1) for class 0
+    (melanoma) alone; ValueError otherwise.
     """
-    truth, probabilities = labels.checked(truth, probabilities)
-    values = flat_scores(truth, probabilities)
-    areas = [path for path in values if _is_area(path)]
+    truth, probabilities = labels.checked(truth, probabilities, len(classes))
+    functions = of_labels(classes)
+    values = flat_scores(truth, probabilities, None, functions)
+    areas = [path for path in values if _compares(path)]
 
     def statistic(weights: np.ndarray) -> np.ndarray:
-        resampled = flat_scores(truth, probabilities, weights)
+        resampled = flat_scores(truth, probabilities, weights, functions)
         return np.stack([resampled[path] for path in areas], axis=-1)
 
     columns = dict(zip(areas, bootstrap(statistic, truth, resamples, seed).T, strict=True))
-    numbers = np.bincount(truth, minlength=len(CLASSES)).tolist()
-    counts, n = dict(zip(CLASSES, numbers, strict=True)), len(truth)
+    numbers = np.bincount(truth, minlength=len(classes)).tolist()
+    counts, n = dict(zip(classes, numbers, strict=True)), len(truth)
     intervals: dict[Key, Interval] = {}
     for path, value in values.items():
         positives = counts.get(path[-2], 0)
-        if path[-1] == "mean_auc":  # it follows its parts
-            parts = [part for part in areas if part[0] == path[0] and part != path]
+        if path[-1] in MEANS:  # they follow their parts
+            parts = [one for one in values if one[0] == path[0] and one[2:] == (MEANS[path[-1]],)]
             each = [values[part] for part in parts], [intervals[part] for part in parts]
             intervals[path] = mean_area_interval(value, columns[path], *each)
         elif path[-1] == "auc":
@@ -110,13 +133,14 @@ def flat_scores(
     truth: np.ndarray,
     probabilities: np.ndarray,
     weights: np.ndarray | None = None,
-    conventions: Iterable[str] = tuple(LABELS),
+    functions: Mapping[str, Callable[..., labels.Scores]] = LABELS,
 ) -> dict[Key, Number]:
     """Every score of a classifier by its path; truth and probabilities from `labels.checked`.
 
-    weights (n,) give numbers, (r, n) arrays (r,).
+    functions as `of_labels` gives them. weights (n,) give numbers, (r, n) arrays (r,).
     """
-    return flattened({name: LABELS[name](truth, probabilities, weights) for name in conventions})
+    given = (truth, probabilities, weights)
+    return flattened({name: function(*given) for name, function in functions.items()})
 
 
 def flattened(scores: Mapping[str, Any], path: Key = ()) -> dict[Key, Any]:
@@ -135,14 +159,14 @@ def flattened(scores: Mapping[str, Any], path: Key = ()) -> dict[Key, Any]:
 def strata_of(path: Key, truth: np.ndarray) -> np.ndarray:
     """The strata (n,) of the resamples for a score, or a difference of scores, see `bootstrap`.
 
-    For an AUC the classes: it compares them, whatever their frequency. Otherwise none: among the
-    next n patients the frequencies vary, too.
+    For an AUC and a mean over classes these: they compare classes, whatever their frequency.
+    Otherwise none: among the next n patients the frequencies vary, too.
     """
-    return truth if _is_area(path) else np.zeros_like(truth)
+    return truth if _compares(path) else np.zeros_like(truth)
 
 
-def _is_area(path: Key) -> bool:
-    return path[-1].endswith("auc")
+def _compares(path: Key) -> bool:
+    return path[-1] in ("auc", *MEANS)
 
 
 def _nested(values: Mapping[Key, Number], intervals: Mapping[Key, Interval]) -> dict[str, Any]:

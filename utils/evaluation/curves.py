@@ -5,19 +5,19 @@ curves. Resamples and intervals of AUCs are those of the score file (stratified 
 and bands are vertical, at fixed false-positive rates: Fawcett, "An introduction to ROC analysis",
 2006, section 8 (https://doi.org/10.1016/j.patrec.2005.10.010).
 
-micro pools the decisions of all classes, so each image counts three times; its three decisions are
-resampled together. macro is the mean over the classes, benign included: not the mean AUC of the
-challenge, which averages melanoma and seborrheic keratosis.
+micro pools the decisions of all classes, so each image counts as often as there are classes; its
+decisions are resampled together. macro is the mean over the classes: in ISIC 2017 benign included,
+so not the mean AUC of the challenge, which averages melanoma and seborrheic keratosis.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from utils.data.splits import CLASSES
+from utils.data.names import CLASSES
 from utils.evaluation.counts import Number
 from utils.evaluation.intervals import LEVEL, Interval
 from utils.evaluation.labels import auc, checked
@@ -31,7 +31,7 @@ _NONE = np.array([])
 class Curve(NamedTuple):
     """A curve and its band; where a class is missing, empty arrays and an area of nan."""
 
-    name: str  # one of `data.splits.CLASSES`, "micro" or "macro"
+    name: str  # of a class, or "micro" or "macro"
     prevalence: float  # share of positives, the precision of chance
     x: np.ndarray = _NONE  # (p,) rising: false-positive rate, or recall
     y: np.ndarray = _NONE  # (p,) true-positive rate, or precision
@@ -52,20 +52,29 @@ class _Kind(NamedTuple):
 
 
 def roc_curves(
-    labels: ArrayLike, probabilities: ArrayLike, resamples: int = 2000, seed: int = 0
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    resamples: int = 2000,
+    seed: int = 0,
+    classes: Sequence[str] = CLASSES,
 ) -> list[Curve]:
     """True- against false-positive rate: each class against the rest, then micro and macro.
 
-    labels (n,) in 0..2, probabilities (n, 3), or (n, 1): then melanoma alone. A class without
-    positives or negatives has no curve, and then there is no macro curve. ValueError as in
-    `labels.checked` and `bootstrap`.
+    classes are C names, labels (n,) in 0..C-1, probabilities (n, C), or (n, 1): then class 0
+    (melanoma) alone. A class without positives or negatives has no curve, and then there is no
+    macro curve. Two classes have neither micro nor macro: their curves mirror each other.
+    ValueError as in `labels.checked` and `bootstrap`.
     """
     kind = _Kind(_roc_points, _roc_at, auc, auc_interval)
-    return _curves(kind, labels, probabilities, resamples, seed)
+    return _curves(kind, labels, probabilities, resamples, seed, classes)
 
 
 def precision_recall_curves(
-    labels: ArrayLike, probabilities: ArrayLike, resamples: int = 2000, seed: int = 0
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    resamples: int = 2000,
+    seed: int = 0,
+    classes: Sequence[str] = CLASSES,
 ) -> list[Curve]:
     """Precision against recall, otherwise as `roc_curves`; the area is the average precision.
 
@@ -74,7 +83,7 @@ def precision_recall_curves(
     prevalence, on which precision depends.
     """
     kind = _Kind(_precision_points, _precision_at, average_precision, _precision_interval)
-    return _curves(kind, labels, probabilities, resamples, seed)
+    return _curves(kind, labels, probabilities, resamples, seed, classes)
 
 
 def average_precision(
@@ -93,13 +102,18 @@ def average_precision(
 
 
 def _curves(
-    kind: _Kind, labels: ArrayLike, probabilities: ArrayLike, resamples: int, seed: int
+    kind: _Kind,
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    resamples: int,
+    seed: int,
+    classes: Sequence[str],
 ) -> list[Curve]:
-    labels, probabilities = checked(labels, probabilities)
-    names = CLASSES[: probabilities.shape[1]]
+    labels, probabilities = checked(labels, probabilities, len(classes))
+    names = classes[: probabilities.shape[1]]
     truths = labels[:, None] == np.arange(len(names))  # (n, classes)
     decisions = dict(zip(names, zip(truths.T, probabilities.T, strict=True), strict=True))
-    if len(names) > 1:
+    if len(names) > 2:
         decisions["micro"] = truths.ravel(), probabilities.ravel()
     curves, profiles = {}, {}
     for name, (truth, score) in decisions.items():
@@ -113,7 +127,7 @@ def _curves(
         interval = kind.interval(area, areas, *both)
         points = kind.points(*cumulated(truth, score))
         curves[name] = _drawn(curves[name], *points, profiles[name], interval)
-    if len(names) > 1:
+    if len(names) > 2:
         curves["macro"] = Curve("macro", float(truths.mean()))
         if profiles.keys() >= set(names):
             mean = np.mean([profiles[name] for name in names], axis=0)

@@ -61,7 +61,8 @@ def make(path: Path, name: str, runs: Sequence[RunFolder]) -> RunFolder:
             run, part, table[["id", "label"]], partial(predict, run, part, table["id"])
         )
         score_files.label_scores(run, part, table, first["data"]["set"])
-        history = labels.epoch_scores(table["label"], table[labels.classes_in(table)].to_numpy())
+        names, classes = labels.classes_in(table), results.classes_of(run)
+        history = labels.epoch_scores(table["label"], table[names].to_numpy(), None, classes)
     run.save_table("history.csv", pd.DataFrame([{"epoch": 1, "loss": 0.0} | history]))
     seconds = sum(pd.read_csv(one / "timing.csv")["seconds"].sum() for one in runs)
     cost = {"epoch": 1, "seconds": seconds, "images": 0, "peak_memory_mb": 0.0}

@@ -91,7 +91,7 @@ class LabelBaseline:
         )
 
     def predict(self, images: pd.DataFrame) -> np.ndarray:
-        """Probabilities (n, 3) of the classes. DataError where its inputs are missing."""
+        """Probabilities (n, C) of the classes. DataError where its inputs are missing."""
         return self.fitted.predict_proba(self.numbers(images))
 
     def numbers(self, images: pd.DataFrame) -> np.ndarray:
@@ -138,8 +138,8 @@ def age_and_sex(images: pd.DataFrame) -> np.ndarray:
     if lacking := known.index[~known].tolist():
         raise DataError(
             f"age and sex are unknown in the split {', '.join(map(str, lacking))}; expected "
-            "ISIC-2017_…_Data_metadata.csv of each split in the data folder. Add it, or go without "
-            "this baseline."
+            "ISIC-2017_…_Data_metadata.csv of each split in the data folder, or of own data the "
+            "columns age and sex in labels.csv. Add them, or go without this baseline."
         )
     return numbers
 

@@ -1,20 +1,25 @@
 """Scores of labels: from probabilities to counts, and from counts to numbers.
 
-Two conventions that must never be mixed; every score names its own:
+Conventions that must never be mixed; every score names its own. Where the classes are ISIC 2017's:
 
 - `official`: the ISIC 2017 challenge, part 3 (https://arxiv.org/abs/1710.05006; the organisers'
   scorer is https://github.com/ImageMarkup/isic-challenge-scoring). Melanoma and seborrheic
   keratosis are two separate binary tasks, positive means score > 0.5, ranked by the mean AUC.
 - `coursework`: the most probable of the three classes, then each class against the rest.
 
-`weights` are those of `counts`.
+Where they are others, `one_vs_rest` alone: as `coursework`, with the means over all classes.
+`scheme` is the one place that tells the two apart. `weights` are those of `counts`.
 """
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from utils.data.splits import CLASSES
+from utils.data.names import CLASSES, NO_CLASS
+from utils.data.own import MOST
 from utils.evaluation.counts import (
     UNDEFINED,
     Number,
@@ -55,9 +60,37 @@ def auc(truth: ArrayLike, score: ArrayLike, weights: ArrayLike | None = None) ->
     return ratio((positives * below).sum(axis=-1), pairs, UNDEFINED)
 
 
+class Scheme(NamedTuple):
+    """What is scored of some classes."""
+
+    main: str  # the convention that ranks runs, and that a summary shows
+    ranked: tuple[str, ...]  # the classes whose AUCs it shows, and means
+    asked: tuple[str, ...]  # those that get thresholds; of another set class 0 alone
+
+
+def scheme(classes: Sequence[str]) -> Scheme:
+    """That of the classes of a set, or of a table of predictions.
+
+    A table of one logit has a column for the first class alone, so not for all that are named.
+    """
+    names = tuple(classes)
+    if names in (CLASSES, CLASSES[:1]):
+        return Scheme("official", OFFICIAL_CLASSES, OFFICIAL_CLASSES)
+    return Scheme("one_vs_rest", names, names[:1])
+
+
 def classes_in(table: pd.DataFrame) -> list[str]:
-    """The classes that a table of predictions has columns for, in the order of CLASSES."""
-    return [name for name in CLASSES if name in table.columns]
+    """The classes that a table of predictions has columns for; of one logit the first alone."""
+    return [name for name in map(str, table.columns) if name not in NO_CLASS]
+
+
+def set_classes(table: pd.DataFrame, classes: Sequence[str] | None = None) -> Sequence[str]:
+    """The classes of the set that a table of predictions is about, which its labels number.
+
+    classes, where they are given. A table of one logit names the first alone: ISIC 2017's then.
+    """
+    names = classes_in(table)
+    return classes or (names if len(names) > 1 else CLASSES)
 
 
 def both_answers(probabilities: np.ndarray) -> np.ndarray:
@@ -93,10 +126,10 @@ def official(
     labels (n,) in 0..2, probabilities (n, 3); or (n, 1) of melanoma: then melanoma alone, and no
     mean_auc. nan where a class is missing. ValueError as in `checked`.
     """
-    labels, probabilities = checked(labels, probabilities)
+    labels, probabilities = checked(labels, probabilities, len(CLASSES))
     columns = probabilities[:, : len(OFFICIAL_CLASSES)]
     # Strictly above, as in the official scorer: 0.5 itself is negative.
-    scores = _each_class(labels, columns, columns > 0.5, weights)
+    scores = _each_class(labels, columns, columns > 0.5, weights, CLASSES)
     if len(scores) == len(OFFICIAL_CLASSES):
         scores["mean_auc"] = sum(scores[name]["auc"] for name in OFFICIAL_CLASSES) / len(scores)
     return scores
@@ -111,51 +144,76 @@ def coursework(
     With (n, 1) the answers are melanoma (p) or not (1 - p): melanoma alone, and no overall
     accuracy. Ties go to the first class, so p = 0.5 is melanoma here, unlike in `official`.
     """
-    labels, probabilities = checked(labels, probabilities)
-    predicted = both_answers(probabilities).argmax(axis=1)
-    answers = predicted[:, None] == np.arange(probabilities.shape[1])
-    scores = _each_class(labels, probabilities, answers, weights)
-    if len(scores) == len(CLASSES):
-        right = predicted == labels
-        scores["accuracy"] = accuracy(count(np.ones_like(right), right, weights))
+    labels, probabilities = checked(labels, probabilities, len(CLASSES))
+    return _most_probable(labels, probabilities, weights, CLASSES)
+
+
+def one_vs_rest(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    weights: ArrayLike | None = None,
+    classes: Sequence[str] = CLASSES,
+) -> Scores:
+    """The scores of any classes, {class: {auc, …}, accuracy, mean_auc, balanced_accuracy}.
+
+    labels (n,) in 0..C-1, probabilities (n, C), a column a class; otherwise as in `coursework`.
+    mean_auc is the macro AUC, balanced_accuracy the mean of the sensitivities.
+    """
+    labels, probabilities = checked(labels, probabilities, len(classes))
+    scores = _most_probable(labels, probabilities, weights, classes)
+    if "accuracy" in scores:
+        each = [scores[name] for name in classes]
+        scores["mean_auc"] = sum(one["auc"] for one in each) / len(each)
+        scores["balanced_accuracy"] = sum(one["sensitivity"] for one in each) / len(each)
     return scores
 
 
 def epoch_scores(
-    labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    weights: ArrayLike | None = None,
+    classes: Sequence[str] = CLASSES,
 ) -> dict[str, Number]:
     """The AUCs an epoch is judged by: auc_melanoma; with three classes also the other and the mean.
 
-    With melanoma alone its accuracy, too, where 0.5 is melanoma. Arguments as in `official`; nan
-    where a class is missing.
+    With one logit of class 0 (melanoma) its accuracy, too, where 0.5 is that class. Of other
+    classes than ISIC 2017's all AUCs and their mean. Arguments as in `one_vs_rest`; nan where a
+    class is missing.
 
     >>> epoch_scores([0, 0, 1], [[0.7], [0.2], [0.4]])  # one of two pairs is in the right order
     {'auc_melanoma': 0.5, 'accuracy_melanoma': 0.6666666666666666}
     """
-    labels, probabilities = checked(labels, probabilities)
+    labels, probabilities = checked(labels, probabilities, len(classes))
+    ranked = scheme(classes).ranked[: probabilities.shape[1]]
     scores = {
         f"auc_{name}": auc(labels == number, probabilities[:, number], weights)
-        for number, name in enumerate(OFFICIAL_CLASSES[: probabilities.shape[1]])
+        for number, name in enumerate(ranked)
     }
     if len(scores) > 1:
         scores["auc_mean"] = sum(scores.values()) / len(scores)
     else:
         cells = count(labels == 0, probabilities[:, 0] >= 0.5, weights)
-        scores["accuracy_melanoma"] = accuracy(cells)
+        scores[f"accuracy_{ranked[0]}"] = accuracy(cells)
     return scores
 
 
-def checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Labels (n,) int64 in 0..2 and probabilities (n, 3) or (n, 1) float64, or ValueError.
+def checked(
+    labels: ArrayLike, probabilities: ArrayLike, classes: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (n,) int64 in 0..C-1, probabilities (n, C) or (n, 1) float64, or ValueError.
 
-    Probabilities are finite, in [0, 1], and three of them sum to 1 within 1e-3.
+    classes is C; by default as many as there are columns. Probabilities are finite, in [0, 1], and
+    several of them sum to 1 within 1e-3. Beside a single column, that of class 0 against the rest,
+    labels may be any of `MOST` classes.
     """
-    labels = _labels("labels", labels, len(CLASSES))
     probabilities = np.asarray(probabilities, dtype=float)
-    if probabilities.ndim != 2 or probabilities.shape[1] not in (len(CLASSES), 1):
+    columns = probabilities.shape[1] if probabilities.ndim == 2 else 0
+    if columns not in (classes or columns or None, 1):
         raise ValueError(
-            f"probabilities have shape {probabilities.shape}; expected (n, 3) or (n, 1)"
+            f"probabilities have shape {probabilities.shape}; expected (n, {classes or 'C'}) or "
+            "(n, 1)"
         )
+    labels = _labels("labels", labels, columns if columns > 1 else MOST)
     if len(labels) != len(probabilities) or len(labels) == 0:
         raise ValueError(
             f"{len(labels)} labels for {len(probabilities)} rows of probabilities; "
@@ -171,15 +229,35 @@ def checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[np.ndarray, np
     return labels, probabilities
 
 
+def _most_probable(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    weights: ArrayLike | None,
+    classes: Sequence[str],
+) -> Scores:
+    """Each class against the rest, the most probable one being the answer; and the accuracy."""
+    predicted = both_answers(probabilities).argmax(axis=1)
+    answers = predicted[:, None] == np.arange(probabilities.shape[1])
+    scores = _each_class(labels, probabilities, answers, weights, classes)
+    if len(scores) > 1:
+        right = predicted == labels
+        scores["accuracy"] = accuracy(count(np.ones_like(right), right, weights))
+    return scores
+
+
 def _each_class(
-    labels: np.ndarray, columns: np.ndarray, answers: np.ndarray, weights: ArrayLike | None
+    labels: np.ndarray,
+    columns: np.ndarray,
+    answers: np.ndarray,
+    weights: ArrayLike | None,
+    classes: Sequence[str],
 ) -> Scores:
     """Each class against the rest: probabilities (n, k), and whether that class was the answer."""
     scores: Scores = {}
     for index, (score, answer) in enumerate(zip(columns.T, answers.T, strict=True)):
         truth = labels == index
         area = {"auc": auc(truth, score, weights)}
-        scores[CLASSES[index]] = area | rates(count(truth, answer, weights))
+        scores[classes[index]] = area | rates(count(truth, answer, weights))
     return scores
 
 

@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from utils.data.splits import CLASSES
 from utils.evaluation import masks
-from utils.evaluation.conventions import LABELS, Key, flat_scores, strata_of
+from utils.evaluation.conventions import Key, flat_scores, of_labels, strata_of
 from utils.evaluation.counts import Counts, Number, counts_of, refuse
 from utils.evaluation.intervals import interval_text
-from utils.evaluation.labels import classes_in, epoch_scores
+from utils.evaluation.labels import classes_in, epoch_scores, scheme
 from utils.evaluation.resampling import bootstrap, bootstrap_p_value, percentile_interval
 from utils.evaluation.score_files import area_name
 from utils.evaluation.significance import Difference, delong_test
@@ -50,11 +49,13 @@ def paired_difference(
         raise ValueError(
             f"{pairs} tables against {len(sides[1])}; expected the same seeds on both sides"
         )
-    labels, columns = aligned([*sides[0], *sides[1]])
+    tables = [*sides[0], *sides[1]]
+    labels, columns = aligned(tables)
+    classes = all_classes(tables)
 
     def values(weights: np.ndarray | None = None) -> np.ndarray:
         """The score of each table: (tables,), or (r, tables) for resamples."""
-        return np.stack([_score(labels, p, score, weights) for p in columns], axis=-1)
+        return np.stack([_score(labels, p, score, weights, classes) for p in columns], axis=-1)
 
     own, signs = values(), np.repeat([1 / pairs, -1 / pairs], pairs)
     resampled = bootstrap(lambda w: values(w) @ signs, strata_of(score, labels), resamples, seed)
@@ -89,21 +90,41 @@ def _bootstrapped(
 def area_difference(first: pd.DataFrame, second: pd.DataFrame, name: str) -> Difference:
     """The same for the AUC of one class of two tables, by DeLong's formula."""
     labels, (ours, theirs) = aligned([first, second])
-    number = CLASSES.index(name)
+    number = all_classes([first, second]).index(name)
     return delong_test(labels == number, ours[:, number], theirs[:, number])
 
 
 def _score(
-    labels: np.ndarray, probabilities: np.ndarray, path: Key, weights: np.ndarray | None
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    path: Key,
+    weights: np.ndarray | None,
+    classes: Sequence[str],
 ) -> Number:
-    if path == ("official", "mean_auc") and probabilities.shape[1] > 1:
-        return epoch_scores(labels, probabilities, weights)["auc_mean"]  # alone, for speed
-    # One convention only, also for speed.
-    conventions = path[:1] if path[0] in LABELS else LABELS
-    flat = flat_scores(labels, probabilities, weights, conventions)
+    if path == (scheme(classes).main, "mean_auc") and probabilities.shape[1] > 1:
+        return epoch_scores(labels, probabilities, weights, classes)["auc_mean"]  # for speed alone
+    functions = of_labels(classes)
+    if path[0] in functions:  # one convention only, also for speed
+        functions = {path[0]: functions[path[0]]}
+    flat = flat_scores(labels, probabilities, weights, functions)
     if path not in flat:
         raise ValueError(f"no score {path!r} in one of the tables; it has {list(flat)}")
     return flat[path]
+
+
+def all_classes(tables: Sequence[pd.DataFrame]) -> list[str]:
+    """The classes of these tables; one of a single logit knows the first alone.
+
+    OtherImagesError where two have different ones.
+    """
+    longest, *others = sorted(map(classes_in, tables), key=len, reverse=True)
+    for names in others:
+        if names not in (longest, longest[:1]):
+            raise OtherImagesError(
+                f"the tables have different classes: {listed(longest)} in one, {listed(names)} in "
+                "another. Compare predictions of runs that were trained on the same classes."
+            )
+    return longest
 
 
 def aligned(tables: Sequence[pd.DataFrame]) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -169,7 +190,9 @@ def label_differences(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     in the report.
     """
     (_, base), *others = tables.items()
-    columns = {area_name(name): name for name in CLASSES[:2]}
+    classes = all_classes([*tables.values()])
+    of_all = scheme(classes)
+    columns = {area_name(name): name for name in of_all.ranked}
     rows: dict[str, dict[str, str]] = {}
     for run, table in others:
         both = base.columns.intersection(table.columns)
@@ -178,8 +201,9 @@ def label_differences(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             for column, name in columns.items()
             if name in both
         }
-        if len(rows[run]) == len(columns):
-            rows[run]["mean AUC"] = _signed(paired_difference(table, base))
+        if len(rows[run]) == len(columns) and len(classes) > 1:
+            score = (of_all.main, "mean_auc")
+            rows[run]["mean AUC"] = _signed(paired_difference(table, base, score))
     index = pd.Index(list(rows), name="run")
     return pd.DataFrame(list(rows.values()), index, [*columns, "mean AUC"]).fillna("")
 

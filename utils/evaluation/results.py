@@ -7,14 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from utils.data.splits import CLASSES
+from utils.data.names import CLASSES
 from utils.evaluation.counts import Counts
 from utils.evaluation.masks import METRICS
 from utils.logger.run import RunFolder
 from utils.system.errors import RunError, listed
 from utils.system.files import read_table
 
-_PREDICTIONS = [["id", "label", *CLASSES[:width]] for width in (len(CLASSES), 1)]
 SEEN = "seen_"  # counts of the pixels that the network saw, at its own size, for "middle"
 _PER_IMAGE = [["id", "width", "height", *Counts._fields, *METRICS]]
 _PER_IMAGE += [[*_PER_IMAGE[0], *(SEEN + name for name in Counts._fields)]]
@@ -29,6 +28,11 @@ class Result(NamedTuple):
     thresholds: pd.DataFrame  # id, threshold, tp, fp, fn, tn
 
 
+def classes_of(run: RunFolder) -> tuple[str, ...]:
+    """The classes of the set that a classifier was trained on."""
+    return tuple(run.config.get("row", {}).get("classes", CLASSES))
+
+
 def predictions(
     run: RunFolder, split: str, images: pd.DataFrame, predict: Callable[[], np.ndarray]
 ) -> pd.DataFrame:
@@ -41,10 +45,10 @@ def predictions(
     if not file.exists():
         _require_images(images, file)
         probabilities = predict().astype(np.float64)  # as they will be read
-        names = list(CLASSES[: probabilities.shape[1]])
+        names = list(classes_of(run)[: probabilities.shape[1]])
         new = images[["id", "label"]].reset_index(drop=True)
         run.save_table(file.name, new.join(pd.DataFrame(probabilities, columns=names)))
-    table = _read(file, _PREDICTIONS, images, once=True)
+    table = _read(file, _columns(run), images, once=True)
     changed = table["label"].to_numpy() != images["label"].to_numpy()
     if changed.any():
         raise RunError(
@@ -62,7 +66,7 @@ def stored_predictions(run: RunFolder, split: str) -> pd.DataFrame:
     file = run / f"predictions-{split}.csv"
     if not file.exists():
         raise RunError(f"{file} is missing; evaluate the run again, which predicts it.")
-    return _read(file, _PREDICTIONS, None, once=True)
+    return _read(file, _columns(run), None, once=True)
 
 
 def per_image(
@@ -106,6 +110,12 @@ def mask_name(image_id: str) -> str:
     'ISIC_0000000_segmentation.png'
     """
     return f"{image_id}_segmentation.png"
+
+
+def _columns(run: RunFolder) -> list[list[str]]:
+    """Those of predictions: all classes, or of one logit the first."""
+    names = classes_of(run)
+    return [["id", "label", *names[:width]] for width in (len(names), 1)]
 
 
 def _read(

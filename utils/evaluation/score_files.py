@@ -11,11 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from utils.data.splits import CLASSES
 from utils.evaluation.conventions import classification_scores, segmentation_scores
 from utils.evaluation.counts import counts_of
 from utils.evaluation.labels import classes_in
-from utils.evaluation.results import SEEN
+from utils.evaluation.results import SEEN, classes_of
 from utils.logger.run import RunFolder
 from utils.system.errors import RunError
 from utils.system.experiment import Segmentation, Task
@@ -28,13 +27,14 @@ Score = dict[str, float | None]  # value, low, high
 def label_scores(
     run: RunFolder, split: str, predictions: pd.DataFrame, note: str
 ) -> dict[str, Any]:
-    """Scores of a classifier in both conventions with 95 % intervals, written to its score file.
+    """Scores of a classifier in its conventions with 95 % intervals, written to its score file.
 
     predictions as `results.predictions` gives them; note is the data's name ("synthetic demo data",
     "ISIC 2017").
     """
     probabilities = predictions[classes_in(predictions)].to_numpy()
-    scores = classification_scores(predictions["label"].to_numpy(), probabilities)
+    truth, classes = predictions["label"].to_numpy(), classes_of(run)
+    scores = classification_scores(truth, probabilities, classes=classes)
     return _write(run, split, {"data": note, "split": split}, scores)
 
 
@@ -80,16 +80,27 @@ def read(file: Path) -> dict[str, Any]:
 
 def task_of(scores: Mapping[str, Any]) -> Task:
     """The task of a score file's content."""
-    return "masks" if "jaccard" in scores["official"] else "labels"
+    return "masks" if "jaccard" in main(scores) else "labels"
+
+
+def main(scores: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The scores of the convention that ranks runs: the official one, or of other classes theirs.
+
+    KeyError where the file has none.
+    """
+    return scores["official"] if "official" in scores else scores["one_vs_rest"]
 
 
 def headline(scores: Mapping[str, Any]) -> dict[str, Score]:
-    """The official scores that summarise a run, by their names: AUCs, or mean overlaps."""
-    official = scores["official"]
+    """The scores that summarise a run, by their names: AUCs (and of other classes than ISIC 2017's
+    the balanced accuracy), or mean overlaps."""
+    ranking = main(scores)
     if task_of(scores) == "masks":
-        return {f"mean {title}": official[name] for name, title in OVERLAPS.items()}
-    shown = {area_name(name): official[name]["auc"] for name in CLASSES[:2] if name in official}
-    return shown | ({"mean AUC": official["mean_auc"]} if "mean_auc" in official else {})
+        return {f"mean {title}": ranking[name] for name, title in OVERLAPS.items()}
+    classes = [name for name in ranking if "value" not in ranking[name]]
+    shown = {area_name(name): ranking[name]["auc"] for name in classes}
+    means = {"mean AUC": "mean_auc", "balanced accuracy": "balanced_accuracy"}
+    return shown | {title: ranking[name] for title, name in means.items() if name in ranking}
 
 
 def area_name(class_name: str) -> str:
@@ -103,7 +114,9 @@ def area_name(class_name: str) -> str:
 
 def _is_complete(content: dict[str, Any]) -> bool:
     """Whether everything in a summary has its type; KeyError or TypeError where it is missing."""
-    types: dict[str, type] = {"data": str, "split": str, "n": int, "official": dict}
+    types: dict[str, type] = {"data": str, "split": str, "n": int}
+    if not isinstance(main(content), dict):
+        return False
     undefined: list[list[None]] = [[None, None, None]]
     if task_of(content) == "masks":
         types |= {"views": int, "clean_up": bool, "selected_on": str}

@@ -5,15 +5,20 @@ from typing import Any
 
 import pandas as pd
 
-from utils.data.splits import CLASSES
+from utils.data.names import CLASSES
 from utils.evaluation import published
+from utils.evaluation.conventions import MEANS
 from utils.evaluation.intervals import interval_text
 from utils.evaluation.masks import TABLE_NAMES
 from utils.evaluation.score_files import Score, area_name, headline
 from utils.system.experiment import Experiment, Published
 
 LABEL_METRICS = {"auc": "AUC", "accuracy": "ACC", "sensitivity": "SE", "specificity": "SP"}
-LABEL_TITLES = {"official": "official (score > 0.5)", "coursework": "coursework (argmax)"}
+LABEL_TITLES = {
+    "official": "official (score > 0.5)",
+    "coursework": "coursework (argmax)",
+    "one_vs_rest": "each class against the rest (argmax)",
+}
 MASK_TITLES = {
     "official": "official (mean of images)",
     "coursework": "coursework (pooled, with background)",
@@ -44,15 +49,15 @@ def label_table(scores: Scores, digits: int = 3) -> pd.DataFrame:
     """The scores of a classifier for display: cells "value [low, high]" or "undefined".
 
     Rows are (convention, class), columns AUC, ACC, SE, SP. Rows "mean" and "all classes" have a
-    single score; the other cells are "".
+    single score; the other cells are "". (The mean SE is the balanced accuracy.)
     """
-    rows = {}
+    rows: dict[tuple[str, str], dict[str, Score]] = {}
     for convention, title in LABEL_TITLES.items():
-        for name, entry in scores[convention].items():
-            if name in CLASSES:
+        for name, entry in scores.get(convention, {}).items():
+            if "value" not in entry:
                 rows[title, name.replace("_", " ")] = entry
-            elif name == "mean_auc":
-                rows[title, "mean"] = {"auc": entry}
+            elif name in MEANS:
+                rows.setdefault((title, "mean"), {})[MEANS[name]] = entry
             else:
                 rows[title, "all classes"] = {"accuracy": entry}
     cells = [_cells(row, LABEL_METRICS, digits) for row in rows.values()]
@@ -80,7 +85,8 @@ def label_comparison(scores: Scores, experiment: Experiment) -> pd.DataFrame:
     """Ours above each published study of the experiment, for melanoma (M) and keratosis (SK).
 
     Ours in the coursework's convention (argmax, class against the rest), as the coursework's
-    numbers are. On synthetic data ours alone.
+    numbers are. On synthetic data ours alone. Scores of other classes than ISIC 2017's lack that
+    convention: KeyError.
     """
     name = f"ours, row {experiment.name} ({scores['data']}, {scores['split']} split)"
     ours: Mapping[str, Any] = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from utils.data import splits
-from utils.data.names import SPLITS
+from utils.data.names import CLASSES, SPLITS
 from utils.data.tables import NO_LABEL
 from utils.logger.about import data_of
 from utils.logger.run import RunFolder
@@ -44,6 +44,7 @@ def images_of(runs: Mapping[str, RunFolder], data_dir: Path) -> pd.DataFrame:
     say(f"no images of {trained_on} here: tables and curves from what is stored, no galleries")
     images = pd.concat(tables, ignore_index=True)
     images["label"] = images["label"].fillna(NO_LABEL).astype("int64")
+    images.attrs["classes"] = tuple(run.config["row"].get("classes", CLASSES))
     return images.assign(official=True, image="", mask="", age=float("nan"), sex="unknown")
 
 

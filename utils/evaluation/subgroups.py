@@ -10,8 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from utils.data.splits import CLASSES
-from utils.evaluation.labels import OFFICIAL_CLASSES, auc
+from utils.evaluation.labels import auc, classes_in
 from utils.evaluation.operating import judged
 from utils.evaluation.resampling import auc_interval, bootstrap
 from utils.system.errors import listed
@@ -61,15 +60,18 @@ def subgroups(
     nan), sex, of at least these images. thresholds by class, chosen on other images; positive means
     above. Columns class, by ("", "sex", "age"), group, n, positives, small (bool), auc, auc_low,
     auc_high (95 % bootstrap interval as in the score file, nan in a small group), then sensitivity
-    and specificity with _low and _high (Wilson). Seborrheic keratosis only where `ENOUGH` images
-    have it and have not. ValueError for images without exactly one row in people.
+    and specificity with _low and _high (Wilson). A class other than the first (seborrheic
+    keratosis) only where `ENOUGH` images have it and have not. ValueError for images without
+    exactly one row in people.
     """
     groups = _groups(table, people)
     lines = []
-    for name in (name for name in OFFICIAL_CLASSES if name in thresholds):
+    for number, name in enumerate(classes_in(table)):
+        if name not in thresholds:
+            continue
         for by, group, inside in groups:
-            scores = _scores(table[inside], name, thresholds[name])
-            if group == ALL and name != CLASSES[0] and scores["small"]:
+            scores = _scores(table[inside], number, name, thresholds[name])
+            if group == ALL and number and scores["small"]:
                 break
             lines.append({"class": name, "by": by, "group": group, **scores})
     return pd.DataFrame(lines, columns=COLUMNS)
@@ -97,8 +99,8 @@ def _groups(table: pd.DataFrame, people: pd.DataFrame) -> list[tuple[str, str, n
     return [group for group in groups if group[2].any()]
 
 
-def _scores(part: pd.DataFrame, name: str, threshold: float) -> dict[str, float]:
-    truth, score = (part["label"] == CLASSES.index(name)).to_numpy(), part[name].to_numpy()
+def _scores(part: pd.DataFrame, number: int, name: str, threshold: float) -> dict[str, float]:
+    truth, score = (part["label"] == number).to_numpy(), part[name].to_numpy()
     positives = int(truth.sum())
     small = min(positives, len(truth) - positives) < ENOUGH
     area, low, high = auc(truth, score), np.nan, np.nan

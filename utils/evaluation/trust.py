@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from utils.data.labels import require_labels
-from utils.data.splits import CLASSES, read, training_images
+from utils.data.splits import read, training_images
 from utils.evaluation import calibration, operating, subgroups
 from utils.evaluation.intervals import interval_text
-from utils.evaluation.labels import OFFICIAL_CLASSES, classes_in
+from utils.evaluation.labels import classes_in, scheme
 from utils.evaluation.resampling import bootstrap, percentile_interval
 from utils.system.errors import listed
 from utils.system.experiment import Experiment
@@ -48,7 +48,7 @@ def refusal(fitted: pd.DataFrame, reported: pd.DataFrame) -> str:
     """Why `assess` would refuse these tables of predictions, as a sentence; "" if it would not.
 
     Refused are tables that share images or have different classes, and fitting images without
-    melanomas or with nothing else.
+    melanomas (else class 0) or with nothing else.
     """
     both = sorted(set(fitted["id"].astype(str)) & set(reported["id"].astype(str)))
     if both:
@@ -63,8 +63,10 @@ def refusal(fitted: pd.DataFrame, reported: pd.DataFrame) -> str:
             f"{listed(classes_in(reported))}; expected the same classes: use those of one run."
         )
     if not _tasks(fitted):
+        first = classes_in(fitted)[0].replace("_", " ")
+        these = "melanomas" if first == "melanoma" else f"of the class {first}"
         return (
-            "the images to fit on are all melanomas, or none is: no threshold can be "
+            f"the images to fit on are all {these}, or none is: no threshold can be "
             "fitted on them; expected both. Add more images."
         )
     return ""
@@ -171,13 +173,14 @@ def _tasks(table: pd.DataFrame) -> list[str]:
 
 
 def _asked(table: pd.DataFrame) -> list[str]:
-    """The classes of the challenge that the table has a column for."""
-    return [name for name in OFFICIAL_CLASSES if name in table.columns]
+    """The classes that get a threshold (`labels.scheme`) and have a column."""
+    names = classes_in(table)
+    return [name for name in scheme(names).asked if name in names]
 
 
 def _task(table: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Truth (n,) bool and probability (n,) of a class against the rest."""
-    return (table["label"] == CLASSES.index(name)).to_numpy(), table[name].to_numpy()
+    return (table["label"] == classes_in(table).index(name)).to_numpy(), table[name].to_numpy()
 
 
 def _per_class(names: list[str], table_of: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
@@ -200,7 +203,9 @@ def _per_version(
 def _points(fitted: pd.DataFrame, reported: pd.DataFrame, name: str) -> pd.DataFrame:
     """Each rule's threshold from the fitting images, and its rates there and on the reported."""
     lines = []
+    theirs = scheme(classes_in(fitted)).main == "official"  # the challenge's classes
     for rule, choose in operating.RULES.items():
+        rule = rule if theirs else rule.removesuffix(", as the challenge")
         threshold = choose(*_task(fitted, name))
         on_fitted = operating.judged(*_task(fitted, name), threshold)
         line = {"rule": rule, "threshold": threshold}

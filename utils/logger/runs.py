@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from utils.data.labels import classes
 from utils.data.splits import note, set_name
 from utils.logger.about import history_of
 from utils.logger.folders import command
@@ -79,6 +80,7 @@ class _Search:
     others: Mapping[str, str]  # the notebook that evaluates an experiment which is not one of these
 
     def __post_init__(self) -> None:
+        self.classes = classes(self.data_dir)
         self.kind, self.first = set_name(self.data_dir), next(iter(self.experiments))
         folders = [
             path
@@ -183,11 +185,19 @@ class _Search:
                 f"{folder} holds row {row}; expected one of {', '.join(self.experiments)}."
             )
         trained_on, boxed = config.get("data", {}).get("set"), self.models / "released"
-        if trained_on != note(self.data_dir) and folder.parent.resolve() != boxed.resolve():
+        here = trained_on == note(self.data_dir)
+        if not here and folder.parent.resolve() != boxed.resolve():
             raise RunError(
                 f"{folder} was trained on {trained_on}, and this is "
                 f"{note(self.data_dir)} ({self.data_dir}); name its data with data_dir, or another "
                 "run."
+            )
+        asked = tuple(config["row"].get("classes", self.classes))
+        if here and self.classes and asked != self.classes:
+            raise RunError(
+                f"{folder} was trained on the classes {listed(asked)}, and {self.data_dir} has "
+                f"{listed(self.classes)}; take the data as they were, or train it again "
+                "(resume='restart')."
             )
         if not run.finished:
             raise RunError(f"{folder} is not finished; resume it with\n    {self.command_of(run)}")

@@ -16,7 +16,6 @@ from utils.data.decode import resized
 from utils.data.loaders import evaluation_loader
 from utils.data.masks import TestImages
 from utils.data.patches import view, views_of
-from utils.data.splits import CLASSES
 from utils.data.store import Store
 from utils.evaluation import calibration, fitting
 from utils.evaluation.full_size import at_original_size, lesion
@@ -68,7 +67,7 @@ class Models(NamedTuple):
     def classes(self) -> tuple[str, ...]:
         """The classes with a probability: all, melanoma alone, or none without a classifier."""
         for one in self.classifiers.values():
-            return CLASSES[: one.experiment.num_classes]
+            return one.experiment.classes[: one.experiment.num_classes]
         return ()
 
     @property
@@ -76,7 +75,7 @@ class Models(NamedTuple):
         """Those of the table; px are the photo's own."""
         kinds = ["p"] + ["calibrated_p"] * bool(self.classifiers)
         chances = [f"{kind}_{name}" for kind in kinds for name in self.classes]
-        each = [f"p_{CLASSES[0]} {name}" for name in self.classifiers]
+        each = [f"p_{self.classes[0]} {name}" for name in self.classifiers]
         lesions = ["area_px", "diameter_px"] * bool(self.segmenters)
         about = ["photo", "pictures", "width", "height"]
         rest = [*(each if len(each) > 1 else []), *lesions, "distance", "unlike", "error", "note"]
@@ -103,7 +102,8 @@ def models_of(loaded: Mapping[str, Loaded]) -> Models:
         else:
             known = temperature_of(run, experiment), unlike.read(run)
             classifiers[name] = Classifier(run, experiment, network, *known)
-    if len({one.experiment.num_classes for one in classifiers.values()}) > 1 or len(segmenters) > 1:
+    sets = {(e.classes, e.num_classes) for _, e, *_ in classifiers.values()}
+    if len(sets) > 1 or len(segmenters) > 1:
         raise RunError(
             f"{listed(loaded)} cannot answer together; expected classifiers of the same classes "
             "and at most one segmenter: name fewer with --runs."
@@ -174,7 +174,7 @@ def _labels(photo: Photo, models: Models) -> tuple[dict[str, Any], np.ndarray]:
         store = photo.store(one.experiment.stored_size)
         chances = probabilities(photo, store, one).astype(np.float64)  # as the run's file has them
         found.append(chances)
-        line[f"p_{CLASSES[0]} {name}"] = chances[0, 0]
+        line[f"p_{models.classes[0]} {name}"] = chances[0, 0]
         if one.temperature is not None:
             scaled.append(calibration.scale(chances, one.temperature))
         if one is shown:

@@ -20,6 +20,7 @@ from .galleries import prediction_gallery as prediction_gallery
 from .galleries import ranked_gallery as ranked_gallery
 from .interactive import case_browser as case_browser
 from .interactive import threshold_slider as threshold_slider
+from .labels import answer_names as answer_names
 from .labels import confusion as confusion
 from .labels import confusion_matrices as confusion_matrices
 from .labels import precision_recall_curves as precision_recall_curves

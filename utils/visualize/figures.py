@@ -1,8 +1,9 @@
 """What all figures share, and those of both tasks: data in, a matplotlib Figure out.
 
 Nothing here shows, saves or reads a file. Colours are Okabe and Ito's, which stay apart for
-colour-blind eyes (https://jfly.uni-koeln.de/color/), and lines differ in style or mark, too. Every
-figure carries a note that names its data.
+colour-blind eyes (https://jfly.uni-koeln.de/color/), and one of Paul Tol's; lines differ in style
+or mark, too: seven colours and three styles, so that twenty classes look different. Every figure
+carries a note that names its data.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,11 +20,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from utils.data.splits import CLASSES
+from utils.data.names import CLASSES
 from utils.evaluation.intervals import interval_text
 from utils.system.fonts import families
 
-CLASS_COLOURS = ("#D55E00", "#0072B2", "#009E73")  # melanoma, seborrheic keratosis, benign
+# Of ISIC 2017's classes melanoma, seborrheic keratosis, benign; then of further ones.
+CLASS_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255")
+CLASS_STYLES: tuple[Any, ...] = ("-", "--", "-.")
 CLASS_LABELS = tuple(name.replace("_", " ") for name in CLASSES)
 SCORE_LOOKS: dict[str, tuple[str, Any]] = {  # of learning curves; the rest is a dark solid line
     "auc_melanoma": (CLASS_COLOURS[0], "--"),
@@ -66,9 +69,17 @@ STYLE = {
 }
 
 
-def class_label(label: int) -> str:
+def class_label(label: int, classes: Sequence[str] = CLASSES) -> str:
     """What a figure calls the class of an image, which may have none."""
-    return CLASS_LABELS[label] if label >= 0 else "no label"
+    return classes[label].replace("_", " ") if label >= 0 else "no label"
+
+
+def class_look(number: int) -> dict[str, Any]:
+    """Colour and style of a class's line; no two of 20 classes have both the same."""
+    return {
+        "color": CLASS_COLOURS[number % len(CLASS_COLOURS)],
+        "ls": CLASS_STYLES[number % len(CLASS_STYLES)],
+    }
 
 
 def new_figure(
@@ -140,8 +151,10 @@ def learning_curves(
     figure, ((loss, scores, *attention),) = new_figure(1, panels, (3.4 * panels, height))
     _plot_epochs(loss, history, "loss", color="0.2")
     loss.set_title("training loss")
+    areas = [name for name in map(str, names) if name.startswith("auc_") and name != "auc_mean"]
+    looks = {name: tuple(class_look(number).values()) for number, name in enumerate(areas)}
     for name in map(str, names):
-        colour, style = SCORE_LOOKS.get(name, ("0.2", "-"))
+        colour, style = (looks | SCORE_LOOKS).get(name, ("0.2", "-"))
         label = name.replace("auc_", "AUC ").replace("_", " ")
         _plot_epochs(scores, history, name, color=colour, ls=style, label=label)
     if select_score in history and history[select_score].notna().any():
@@ -218,10 +231,12 @@ def score_intervals(table: pd.DataFrame, title: str, note: str) -> Figure:
     the order they come.
     """
     runs, metrics = table["run"].unique(), table["metric"].unique()
-    size = (3.0 + 2.9 * len(metrics), 1.3 + 0.34 * len(runs))
-    figure, axes = new_figure(1, len(metrics), size)
+    columns = min(4, len(metrics))
+    rows = -(-len(metrics) // columns)
+    height = 1.3 + 0.34 * len(runs) + (0.7 + 0.34 * len(runs)) * (rows - 1)
+    figure, axes = new_figure(rows, columns, (3.0 + 2.9 * columns, height))
     published = table.groupby("run", sort=False)["published"].all()
-    for axis, metric in zip(axes[0], metrics, strict=True):
+    for axis, metric in zip(axes.flat, metrics, strict=False):
         for point in table[table["metric"] == metric].to_dict("records"):
             place, value = list(runs).index(point["run"]), point["value"]
             if point["published"]:
@@ -233,7 +248,10 @@ def score_intervals(table: pd.DataFrame, title: str, note: str) -> Figure:
         axis.set_title(metric)
         if 0 < published.sum() < len(runs):
             axis.axhline((~published).sum() - 0.5, color="0.6", lw=0.8)
-    name_lines(axes[0], [run.replace(" (", "\n(") for run in runs], fontsize=7.5)
+    for line in axes:
+        name_lines(line, [run.replace(" (", "\n(") for run in runs], fontsize=7.5)
+    for axis in axes.flat[len(metrics) :]:
+        axis.set_axis_off()
     if published.any():
         note += "; hollow: published, on the 600 official test images; training lists differ"
     return finish(figure, title, f"{note}; bars: 95 % bootstrap intervals")

@@ -16,13 +16,12 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from utils.evaluation.labels import classes_in
+from utils.evaluation.labels import classes_in, set_classes
 from utils.visualize.figures import (
-    CLASS_COLOURS,
-    CLASS_LABELS,
     STYLE,
     axes_at,
     class_label,
+    class_look,
     finish,
     note_lines,
 )
@@ -39,6 +38,7 @@ from utils.visualize.overlay import (
 )
 
 MARGIN, GAP = 0.08, 0.12  # inches around all pictures, between two of them
+BARS = 6  # probabilities that a picture has room for
 
 
 @rc_context(STYLE)
@@ -56,31 +56,43 @@ def image_grid(
 
 @rc_context(STYLE)
 def prediction_gallery(
-    images: Sequence[np.ndarray], predictions: pd.DataFrame, title: str, note: str
+    images: Sequence[np.ndarray],
+    predictions: pd.DataFrame,
+    title: str,
+    note: str,
+    classes: Sequence[str] | None = None,
 ) -> Figure:
     """Images, each over bars of its predicted probabilities; the true class is named and marked.
 
-    predictions: one row an image, with id, label and a probability column a class.
+    predictions: one row an image, with id, label and a probability column a class; of more than
+    `BARS` those of the true class and of the most probable ones. classes: as `set_classes`.
     """
     names, cases = classes_in(predictions), predictions.to_dict("records")
-    captions = [f"{case['id']}\n{class_label(case['label'])}" for case in cases]
+    known = set_classes(predictions, classes)
+    captions = [f"{case['id']}\n{class_label(case['label'], known)}" for case in cases]
     side, columns = 2.1, 4
-    tile = [(_text_height(["id\nclass"]), side * _tallest(images)), (0.04, 0.62)]
+    bars = 0.62 + 0.2 * max(0, min(len(names), BARS) - 3)
+    tile = [(_text_height(["id\nclass"]), side * _tallest(images)), (0.04, bars)]
     figure, axes = _tiles(tile * max(1, -(-len(images) // columns)), columns, side, note)
     _fill(axes[::2].flat, images, captions)
     for axis, case in zip(axes[1::2].flat, cases, strict=False):
-        _probability_bars(axis, [case[name] for name in names], case["label"])
+        _probability_bars(axis, {name: case[name] for name in names}, case["label"])
     return finish(figure, title, note)
 
 
-def _probability_bars(axis: Axes, probabilities: list[float], label: int) -> None:
-    for number, probability in enumerate(probabilities):
-        axis.barh(number, 1, color="0.93", height=0.8)
-        axis.barh(number, probability, color=CLASS_COLOURS[number], height=0.8, alpha=0.55)
+def _probability_bars(axis: Axes, probabilities: Mapping[str, float], label: int) -> None:
+    names = list(probabilities)
+    order = sorted(range(len(names)), key=lambda k: (k != label, -probabilities[names[k]]))
+    shown = sorted(order[:BARS])
+    for place, number in enumerate(shown):
+        probability, colour = probabilities[names[number]], class_look(number)["color"]
+        axis.barh(place, 1, color="0.93", height=0.8)
+        axis.barh(place, probability, color=colour, height=0.8, alpha=0.55)
         weight = "bold" if number == label else "normal"
-        axis.text(0.02, number, CLASS_LABELS[number], va="center", fontsize=7, weight=weight)
-        axis.text(0.98, number, f"{probability:.2f}", va="center", ha="right", fontsize=7)
-    axis.set(xlim=(0, 1), ylim=(len(probabilities) - 0.5, -0.5))
+        called = names[number].replace("_", " ")
+        axis.text(0.02, place, called, va="center", fontsize=7, weight=weight)
+        axis.text(0.98, place, f"{probability:.2f}", va="center", ha="right", fontsize=7)
+    axis.set(xlim=(0, 1), ylim=(len(shown) - 0.5, -0.5))
 
 
 @rc_context(STYLE)

@@ -15,27 +15,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from utils.data.splits import CLASSES
 from utils.evaluation.curves import Curve
 from utils.evaluation.intervals import interval_text
 from utils.evaluation.labels import both_answers, classes_in, confusion_matrix
 from utils.visualize.figures import (
-    CLASS_COLOURS,
     CLASS_LABELS,
     STYLE,
+    class_look,
     finish,
     legend_below,
     new_figure,
     unit_square,
 )
 
-LOOKS: dict[str, dict[str, Any]] = {  # of each curve
-    CLASSES[0]: {"color": CLASS_COLOURS[0], "ls": "-"},
-    CLASSES[1]: {"color": CLASS_COLOURS[1], "ls": "--"},
-    CLASSES[2]: {"color": CLASS_COLOURS[2], "ls": "-."},
+POOLED: dict[str, dict[str, Any]] = {  # looks of the curves of all classes together
     "micro": {"color": "0.1", "ls": "-"},
     "macro": {"color": "0.5", "ls": "--"},
 }
+BANDS = 6  # curves, the pooled ones included: the bands of more classes hide one another
+POINTWISE = "95 % bootstrap intervals, pointwise"
 
 
 def answers(predictions: pd.DataFrame) -> np.ndarray:
@@ -47,21 +45,31 @@ def answers(predictions: pd.DataFrame) -> np.ndarray:
     return both_answers(probabilities).argmax(axis=1)
 
 
+def answer_names(predictions: pd.DataFrame) -> list[str]:
+    """What can be answered, as figures call it: the classes, or of one logit "the rest", too."""
+    names = [name.replace("_", " ") for name in classes_in(predictions)]
+    return names if len(names) > 1 else [*names, "the rest"]
+
+
 def confusion(predictions: pd.DataFrame) -> np.ndarray:
-    """How often each class was given which answer: (3, 3), or (2, 2), melanoma and the rest."""
+    """How often each class was given which answer: (C, C), or (2, 2), melanoma and the rest."""
     classes = max(2, len(classes_in(predictions)))
     truth = predictions["label"].clip(upper=classes - 1)
     return confusion_matrix(truth, answers(predictions), classes)
 
 
 @rc_context(STYLE)
-def confusion_matrices(matrix: ArrayLike, title: str, note: str) -> Figure:
+def confusion_matrices(
+    matrix: ArrayLike, title: str, note: str, names: Sequence[str] | None = None
+) -> Figure:
     """Counts, and shares of each true class: on the diagonal the sensitivity.
 
-    matrix (C, C) as `confusion` gives it: row truth, column prediction.
+    matrix (C, C) as `confusion` gives it: row truth, column prediction; names (C,) as
+    `answer_names`, by default those of ISIC 2017.
     """
-    figure, axes = new_figure(1, 1, (5.2, 4.6))
-    plot_confusion(axes[0, 0], matrix)
+    more = 0.75 * max(0, len(np.asarray(matrix)) - 4)
+    figure, axes = new_figure(1, 1, (5.2 + more, 4.6 + more))
+    plot_confusion(axes[0, 0], matrix, names)
     axes[0, 0].set_title("images, and share of each true class (diagonal: sensitivity)")
     return finish(figure, title, note)
 
@@ -76,7 +84,7 @@ def plot_confusion(axis: Axes, matrix: ArrayLike, names: Sequence[str] | None = 
     matrix = np.asarray(matrix)
     if names is None:
         names = CLASS_LABELS if len(matrix) == 3 else (CLASS_LABELS[0], "the rest")
-    labels = [fill(name, 12) for name in names]
+    labels = [fill(name, 12, break_long_words=False) for name in names]
     totals = matrix.sum(axis=1, keepdims=True)
     shares = matrix / np.maximum(totals, 1)
     texts = [
@@ -110,7 +118,7 @@ def roc_curves(curves: Sequence[Curve], title: str, note: str) -> Figure:
         axis.plot([0, 1], [0, 1], ":", color="0.4", label="chance")
         unit_square(axis, "false-positive rate (1 - specificity)", "sensitivity")
         legend_below(axis)
-    return finish(figure, title, f"{note}; bands and [ ]: 95 % bootstrap intervals, pointwise")
+    return finish(figure, title, f"{note}; {_bands(curves)} and [ ]: {POINTWISE}")
 
 
 @rc_context(STYLE)
@@ -123,26 +131,40 @@ def precision_recall_curves(curves: Sequence[Curve], title: str, note: str) -> F
         legend_below(axis)
     for curve in curves:
         if len(curve.x):
-            axis = axes[0 if curve.name in CLASSES else -1]
-            axis.axhline(curve.prevalence, ls=":", lw=1, color=LOOKS[curve.name]["color"])
-    return finish(figure, title, f"{note}; bands and [ ]: 95 % bootstrap intervals, pointwise")
+            axis = axes[-1 if curve.name in POOLED else 0]
+            axis.axhline(curve.prevalence, ls=":", lw=1, color=_look(curves, curve)["color"])
+    return finish(figure, title, f"{note}; {_bands(curves)} and [ ]: {POINTWISE}")
 
 
 def _curve_panels(curves: Sequence[Curve], area: str, steps: str) -> tuple[Figure, list[Axes]]:
     """The classes' curves in one panel, micro and macro (where they are) in another."""
-    both = any(curve.name not in CLASSES for curve in curves)
-    figure, ((*axes,),) = new_figure(1, 1 + both, (0.3 + 4 * (1 + both), 5.6))
+    both = any(curve.name in POOLED for curve in curves)
+    height = 5.6 + 0.16 * max(0, len(curves) - 5)  # a line of the legend each
+    figure, ((*axes,),) = new_figure(1, 1 + both, (0.3 + 4 * (1 + both), height))
     for curve in curves:
-        axis = axes[0 if curve.name in CLASSES else -1]
-        name, look = curve.name.replace("_", " "), LOOKS[curve.name]
+        axis = axes[-1 if curve.name in POOLED else 0]
+        axis.set_anchor("N" if len(curves) > BANDS else "C")
+        name, look = curve.name.replace("_", " "), _look(curves, curve)
         if np.isnan(curve.area):
             axis.plot([], [], " ", label=f"{name}: undefined, a class is missing")
             continue
         low, high = map(float, curve.interval)
         label = f"{name}: {area} {interval_text(curve.area, low, high)}"
         axis.plot(curve.x, curve.y, drawstyle=steps, label=label, **look)
-        axis.fill_between(curve.grid, curve.low, curve.high, color=look["color"], alpha=0.15, lw=0)
+        if curve.name in POOLED or len(curves) <= BANDS:
+            ends = curve.grid, curve.low, curve.high
+            axis.fill_between(*ends, color=look["color"], alpha=0.15, lw=0)
     axes[0].set_title("each class against the rest")
     if both:
         axes[1].set_title("all classes: micro (pooled) and macro (mean)")
     return figure, axes
+
+
+def _look(curves: Sequence[Curve], curve: Curve) -> dict[str, Any]:
+    """Colour and style of one of these curves, those of classes coming first."""
+    return POOLED.get(curve.name) or class_look([one.name for one in curves].index(curve.name))
+
+
+def _bands(curves: Sequence[Curve]) -> str:
+    """Which curves have bands, in words."""
+    return "bands" if len(curves) <= BANDS else "bands (right)"

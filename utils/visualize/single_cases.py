@@ -1,5 +1,8 @@
 """Single cases: the image, the network's answer, and maps of what it is based on."""
 
+from collections.abc import Sequence
+from textwrap import fill
+
 import cv2
 import numpy as np
 import pandas as pd
@@ -13,14 +16,14 @@ from utils.data.loaders import evaluation_loader
 from utils.data.masks import TestImages
 from utils.data.store import Store
 from utils.evaluation.full_size import at_original_size, lesion
-from utils.evaluation.labels import both_answers, classes_in
+from utils.evaluation.labels import both_answers, classes_in, set_classes
 from utils.model import explain, inspection
 from utils.model.forward import probabilities
 from utils.system.experiment import Segmentation
 from utils.system.size import Size
 from utils.visualize import galleries, overlay
-from utils.visualize.figures import CLASS_LABELS
-from utils.visualize.labels import answers
+from utils.visualize.figures import class_label
+from utils.visualize.labels import answer_names, answers
 from utils.visualize.overlay import Case, shown_size
 
 # A map of half the stride of the last one, for ResNets only: Grad-CAM weighs channels, which needs
@@ -36,17 +39,26 @@ def plain_images(prepared: Store, cases: pd.DataFrame, image_size: int) -> torch
     return torch.from_numpy(np.stack(views)).movedim(-1, 1)
 
 
-def captions(cases: pd.DataFrame) -> list[str]:
-    """Id, truth, and what was answered with which probability; four lines a case."""
+def captions(cases: pd.DataFrame, classes: Sequence[str] | None = None) -> list[str]:
+    """Id, truth, and what was answered with which probability; four lines a case.
+
+    classes: as `set_classes`.
+    """
     probabilities = both_answers(cases[classes_in(cases)].to_numpy(dtype=float))
-    names = CLASS_LABELS if probabilities.shape[1] > 2 else (CLASS_LABELS[0], "the rest")
-    truth = [CLASS_LABELS[label] for label in cases["label"]]
+    names, known = answer_names(cases), set_classes(cases, classes)
+    truth = [class_label(label, known) for label in cases["label"]]
     return [
-        f"{name}\ntruth: {label}\nanswer: {names[answer]}\nprobability {of[answer]:.2f}"
+        f"{name}\n{_fitted('truth', label)}\n{_fitted('answer', names[answer])}\n"
+        f"probability {of[answer]:.2f}"
         for name, label, answer, of in zip(
             cases["id"], truth, answers(cases), probabilities, strict=True
         )
     ]
+
+
+def _fitted(what: str, name: str) -> str:
+    """A line of a caption, or more for a long name."""
+    return fill(f"{what}: {name}", 30)
 
 
 def maps(network: nn.Module, images: torch.Tensor, classes: np.ndarray) -> dict[str, np.ndarray]:
@@ -73,24 +85,42 @@ def _grid(values: np.ndarray) -> str:
 
 
 def map_figure(
-    network: nn.Module, prepared: Store, cases: pd.DataFrame, image_size: int, title: str, note: str
+    network: nn.Module,
+    prepared: Store,
+    cases: pd.DataFrame,
+    image_size: int,
+    title: str,
+    note: str,
+    classes: Sequence[str] | None = None,
 ) -> Figure:
-    """The cases (rows of `results.predictions`), each beside the maps of its answer."""
+    """The cases (rows of `results.predictions`), each beside the maps of its answer.
+
+    classes: as `set_classes`.
+    """
     images = plain_images(prepared, cases, image_size)
     heat = maps(network, images.to(next(network.parameters()).device), answers(cases))
     positions = prepared.positions(cases)
     pictures = [overlay.outlined(prepared.image(k), prepared.mask(k)) for k in positions]
-    return galleries.heat_maps(pictures, heat, captions(cases), title, note)
+    return galleries.heat_maps(pictures, heat, captions(cases, classes), title, note)
 
 
 def attention_figure(
-    network: nn.Module, prepared: Store, cases: pd.DataFrame, image_size: int, title: str, note: str
+    network: nn.Module,
+    prepared: Store,
+    cases: pd.DataFrame,
+    image_size: int,
+    title: str,
+    note: str,
+    classes: Sequence[str] | None = None,
 ) -> Figure:
-    """The cases, each followed by the attention map of every ARL block, with the block's α."""
+    """The cases, each followed by the attention map of every ARL block, with the block's α.
+
+    classes: as `set_classes`.
+    """
     images = plain_images(prepared, cases, image_size)
     maps_of = explain.attention_maps(network, images.to(next(network.parameters()).device))
     alphas = inspection.attention_weights(network)
-    pictures, texts, said = [], [], captions(cases)
+    pictures, texts, said = [], [], captions(cases, classes)
     for number, position in enumerate(prepared.positions(cases)):
         image = prepared.image(position)
         pictures.append(overlay.outlined(image, prepared.mask(position)))

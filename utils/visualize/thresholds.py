@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from utils.data.splits import CLASSES
 from utils.evaluation import counts
-from utils.evaluation.labels import OFFICIAL_CLASSES
+from utils.evaluation.labels import classes_in, scheme
 from utils.evaluation.masks import per_image
 from utils.visualize.figures import CLASS_COLOURS, STYLE, axes_at, finish, legend_below
 from utils.visualize.labels import plot_confusion
@@ -41,11 +40,12 @@ def decisions(table: pd.DataFrame) -> dict[str, Decision]:
     """
     if "label" not in table:
         return {"lesion": _of_masks(table)}
-    return {name: _of_labels(table, name) for name in OFFICIAL_CLASSES if name in table}
+    names = classes_in(table)
+    return {name: _of_labels(table, name) for name in scheme(names).ranked if name in names}
 
 
 def _of_labels(table: pd.DataFrame, name: str) -> Decision:
-    truth = table["label"] == CLASSES.index(name)
+    truth = table["label"] == classes_in(table).index(name)
     columns = ["sensitivity", "specificity", "accuracy"]
     over_steps = pd.DataFrame(
         counts.rates(counts.counts_above(truth, table[name], STEPS)), STEPS, columns

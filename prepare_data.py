@@ -1,10 +1,11 @@
-"""Download ISIC 2017, verify that it is complete, and prepare it for training.
+"""Download ISIC 2017, verify that it is complete, and prepare it for training; or adopt other data.
 
     python prepare_data.py download                  images, masks, labels: about 12 GB
     python prepare_data.py verify                    every file, to its last byte
     python prepare_data.py prepare --sizes 256       decode once, for all later runs
     python prepare_data.py patches                   the crops of rows 1-4 and 1-6, as published
     python prepare_data.py extras --list LIST.csv    the further images of an enlarged list
+    python prepare_data.py adopt FOLDER              data of your own, HAM10000, ISIC 2018/2019, PH2
 
 Each resumes where it was stopped, and does nothing if nothing is left to do. The exit status is 0
 on success, 1 on failure (the last line says why), 130 after Ctrl-C. What each file is and how long
@@ -33,7 +34,7 @@ Command = Callable[[argparse.Namespace], int]
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line: five commands, each with --data-dir."""
+    """The command line: six commands, each with a data folder."""
     line = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -66,14 +67,27 @@ def parser() -> argparse.ArgumentParser:
     side = "px of each crop; default 256"
     add("--side", type=_between(SMALLEST, LARGEST), default=256, help=side)
     add("--seed", type=_between(0, 2**32 - 1), default=0, help="another number, other crops")
+
+    add = _command(commands, "adopt", adopt, "make a data folder of other data", "folder")
+    name = "of the new folder Data/NAME; default that of the set"
+    add("--name", help=name)
+    into = "where the new folder is made; default Data in the project"
+    add("--into", metavar="DIR", default=STANDARD.parent, help=into)
+    add("--seed", type=_between(0, 2**32 - 1), default=0, help="another number, other splits")
+    add("--write", action="store_true", help="without it, only show what would be written")
     return line
 
 
-def _command(commands: Any, name: str, run: Command, what: str) -> Callable[..., object]:
-    """Adds a command with --data-dir; returns what adds another option to it."""
+def _command(
+    commands: Any, name: str, run: Command, what: str, folder: str = ""
+) -> Callable[..., object]:
+    """Adds a command with --data-dir, or with a folder; returns what adds another option to it."""
     command = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
     command.set_defaults(run=run)
-    where = "the folder of ISIC 2017; default Data/ISIC2017 in the project"
+    if folder:
+        command.add_argument("data_dir", metavar=folder.upper(), help="what was downloaded")
+        return command.add_argument
+    where = "the data folder; default Data/ISIC2017 in the project"
     if name != "download":
         where += ", else $ISIC2017_DIR, else the synthetic demo set ('demo')"
     command.add_argument("--data-dir", metavar="DIR", help=where)
@@ -137,7 +151,8 @@ def check(options: argparse.Namespace) -> int:
     folder, file = _tree(options.data_dir), values.path("--csv", options.csv, "file")
     system.files.require_writable(file)  # reading every file takes minutes
     report = fetching.verify(folder, options.near)
-    console.say("images found (and in the official set):")
+    official = "" if data.own.is_own(folder) else " (and in the official set)"
+    console.say(f"images found{official}:")
     console.show_table(_side_by_side(report.counts))
     console.say("")
     console.show_table(report.table())
@@ -172,6 +187,11 @@ def prepare(options: argparse.Namespace) -> int:
 def cut_patches(options: argparse.Namespace) -> int:
     """Cut the crops of the official training images."""
     folder = data.locate(options.data_dir)
+    if data.own.is_own(folder):
+        raise system.DataError(
+            f"{folder} holds data of your own, and only ISIC 2017 is trained on crops in a folder; "
+            "use any row but 1-4 and 1-6 of profile 'paper' or 'coursework', which need none."
+        )
     images = data.read(folder)
     data.require_labels(images)
     settings = data.crops.Settings(options.side, options.seed)
@@ -179,6 +199,29 @@ def cut_patches(options: argparse.Namespace) -> int:
     console.say(
         f"{folder / data.crops.FOLDER}: {count} pictures; {data.crops.LABELS} has their labels"
     )
+    return 0
+
+
+def adopt(options: argparse.Namespace) -> int:
+    """Show what a folder holds and what would be made of it; make it with --write."""
+    folder, into = _named(options.data_dir), values.path("--into", options.into, "folder")
+    if options.name is not None and not re.fullmatch(r"\w[\w.-]*", options.name):
+        raise values.ValueRefusedError(
+            f"--name is {options.name!r}; expected letters, digits, '.', '_' and '-'."
+        )
+    planned = fetching.adopt.plan(folder, options.name, into.absolute(), options.seed)
+    for line in planned.lines():
+        console.say(line)
+    console.show_table(planned.counts())
+    if planned.done:
+        console.say(f'Nothing to write: use it with -p data_dir "{folder}".')
+    elif options.write:
+        fetching.adopt.write(planned)
+        console.say(f'{planned.target} is written; use it with -p data_dir "{planned.target}".')
+        console.say(f'Next: python prepare_data.py verify --data-dir "{planned.target}"')
+    else:
+        new = planned.target if planned.target != folder else folder / data.own.SPLIT_TABLE
+        console.say(f"Nothing is written yet: --write makes {new}, and changes nothing else.")
     return 0
 
 

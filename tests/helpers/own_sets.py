@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from utils.data import demo
 
@@ -62,4 +63,83 @@ def make(
         rows.to_csv(folder / "labels.csv", index=False)
     else:
         rows[["image", "split"]].to_csv(folder / "splits.csv", index=False)
+    return folder
+
+
+def ham10000(folder: Path, count: int = 42) -> Path:
+    """HAM10000 as Harvard's Dataverse has it: images in two parts, masks in a folder."""
+    codes = ("nv", "mel", "bcc", "akiec", "df", "vasc", "bkl")
+    lines = ["lesion_id,image_id,dx,dx_type,age,sex,localization,dataset"]
+    for number in range(count):
+        name, label = f"ISIC_{24306 + number:07d}", number % 7
+        part = folder / f"HAM10000_images_part_{1 + (number >= count // 2)}"
+        image, mask = painted(label, number)
+        write(part / f"{name}.jpg", image)
+        masks = folder / "HAM10000_segmentations_lesion_tschandl"
+        write(masks / f"{name}_segmentation.png", mask)
+        lesion = number // 14 * 7 + label  # two photographs of each
+        age = "" if number == 3 else f"{40 + number}.0"
+        lines.append(f"HAM_{lesion:07d},{name},{codes[label]},histo,{age},male,back,vidir")
+    (folder / "HAM10000_metadata.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def one_hot(
+    folder: Path,
+    year: str,
+    codes: Sequence[str],
+    counts: dict[str, int],
+    unknown: int = 0,
+) -> Path:
+    """A challenge of 2018 ("ISIC2018_Task3") or 2019 ("ISIC_2019"): a table of 0.0 and 1.0 a split.
+
+    counts are images of each split ("Training"), of which the last `unknown` are of class UNK.
+    """
+    columns = [*codes, "UNK"] if unknown else list(codes)
+    first = 1000
+    for split, count in counts.items():
+        lines, lesions, people = [f"image,{','.join(columns)}"], [], []
+        for number in range(count):
+            name, label = f"ISIC_{first + number:07d}", number % len(codes)
+            if number >= count - unknown:
+                label = len(codes)
+            image, _ = painted(label, first + number)
+            write(folder / f"{year}_{split}_Input" / f"{name}.jpg", image)
+            cells = [f"{float(place == label)}" for place in range(len(columns))]
+            lines.append(f"{name},{','.join(cells)}")
+            lesions.append(f"{name},HAM_{number // 2:07d},histopathology")
+            people.append(f"{name},{30 + number}.0,anterior torso,MSK4_{number:07d},female")
+        first += 1000
+        truth = folder / f"{year}_{split}_GroundTruth"
+        if year == "ISIC_2019":
+            truth = folder
+            heads = "image,age_approx,anatom_site_general,lesion_id,sex"
+            text = "\n".join([heads, *people]) + "\n"
+            (folder / f"{year}_{split}_Metadata.csv").write_text(text)
+        elif split == "Training":
+            text = "\n".join(["image,lesion_id,diagnosis_confirm_type", *lesions]) + "\n"
+            (folder / f"{year}_{split}_LesionGroupings.csv").write_text(text)
+        truth.mkdir(exist_ok=True)
+        (truth / f"{year}_{split}_GroundTruth.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def ph2(folder: Path, count: int = 30) -> Path:
+    """PH2: a folder for each image, BMP files, masks of one bit, a table for readers."""
+    heads = "||   Name   ||   Histological Diagnosis   ||   Clinical Diagnosis   ||   Asymmetry   |"
+    lines = [heads]
+    for number in range(count):
+        name, label = f"IMD{number + 2:03d}", number % 3
+        image, mask = painted(label, number)
+        home = folder / "PH2 Dataset images" / name
+        write(home / f"{name}_Dermoscopic_Image" / f"{name}.bmp", image)
+        place = home / f"{name}_lesion" / f"{name}_lesion.bmp"
+        place.parent.mkdir()
+        Image.fromarray(mask).convert("1").save(place)
+        write(home / f"{name}_roi" / f"{name}_R1_Label4.bmp", mask)
+        lines.append(
+            f"||  {name}  ||                            ||          {label}             ||  0"
+        )
+    lines += ["", "Legends:", "Clinical Diagnosis:", "  0 - Common Nevus;  2 - Melanoma."]
+    (folder / "PH2_dataset.txt").write_text("\n".join(lines) + "\n")
     return folder

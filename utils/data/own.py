@@ -45,11 +45,25 @@ def classes(folder: Path) -> tuple[str, ...]:
     if not present(folder, [LABELS]):
         return ()
     table = _table(folder)
-    return tuple(_named(table["label"], folder / LABELS)[1]) if "label" in table else ()
+    return tuple(named(table["label"], folder / LABELS)[1]) if "label" in table else ()
 
 
 def read(folder: Path, allow_missing: bool = False) -> pd.DataFrame:
     """The checked images of all splits, as `data.read` describes them, with the column group."""
+    images = undivided(folder, allow_missing)
+    images["split"] = _splits(folder, images)
+    raise_first(on_both_sides(images, folder / LABELS))
+    images = images[images["image"].notna()].assign(official=True)
+    order = ["id", "label", "split", "official", "image", "mask", "age", "sex", "group"]
+    images = images[order].sort_values("split", key=lambda s: s.map(SPLITS.index), kind="stable")
+    return images.reset_index(drop=True)
+
+
+def undivided(folder: Path, allow_missing: bool = False) -> pd.DataFrame:
+    """As `read`, but with the split as labels.csv has it, if it does.
+
+    The path of a missing image is NaN.
+    """
     pictures, faults = pictures_in([folder / IMAGES])
     file = folder / LABELS
     names: list[str] = []
@@ -57,30 +71,24 @@ def read(folder: Path, allow_missing: bool = False) -> pd.DataFrame:
         images = as_files(_table(folder), pictures, LABELS)
         raise_first([*faults, *strangers(pictures, {*images["id"]}, file)])
         raise_first(unlisted("images", pictures, images["id"], file))
-        label: pd.Series | int = NO_LABEL
-        if "label" in images:
-            raise_first(empty_cells(images["label"], images["id"], file))
-            label, names = _named(images["label"], file)
-        images["label"] = label
     else:
         raise_first(faults)
-        images = pd.DataFrame({"id": pd.Series(sorted(pictures), dtype=str), "label": NO_LABEL})
+        images = pd.DataFrame({"id": pd.Series(sorted(pictures), dtype=str)})
+    if "label" in images:
+        raise_first(empty_cells(images["label"], images["id"], file))
+        images["label"], names = named(images["label"], file)
+    else:
+        images["label"] = NO_LABEL
     images["image"] = images["id"].map(pictures)
     if not allow_missing:
         raise_first(missing("image", images.loc[images["image"].isna(), "id"], folder, LABELS))
-    images["mask"] = _masks(folder, images["id"], file).reindex(images["id"]).fillna("").to_numpy()
-    images["split"] = _splits(folder, images)
-    if "group" not in images:
-        images["group"] = ""
-    images["group"] = images["group"].where(images["group"] != "", images["id"])
-    raise_first(_on_both_sides(images, file))
+    masks = _masks(folder, images["id"], file)
+    images["mask"] = [masks.get(id_, "") for id_ in images["id"]]
+    group = images.get("group", "")
+    images["group"] = images["id"].where(pd.Series(group, images.index) == "", group)
     asked = images.rename(columns={"age": "age_approximate"})
     asked = people(asked.reindex(columns=["age_approximate", "sex"], fill_value=""))
     images = images.assign(age=asked["age"], sex=asked["sex"])
-    images = images[images["image"].notna()].assign(official=True)
-    order = ["id", "label", "split", "official", "image", "mask", "age", "sex", "group"]
-    images = images[order].sort_values("split", key=lambda s: s.map(SPLITS.index), kind="stable")
-    images = images.reset_index(drop=True)
     images.attrs["classes"] = tuple(names)
     return images
 
@@ -97,7 +105,7 @@ def _table(folder: Path) -> pd.DataFrame:
     return table.rename(columns={"image_id": "id"})
 
 
-def _named(labels: pd.Series, file: Path) -> tuple[pd.Series, list[str]]:
+def named(labels: pd.Series, file: Path) -> tuple[pd.Series, list[str]]:
     """The label of each row as a number, and the classes' names. DataError for other labels."""
     names = {text: identifier(text) for text in labels.unique()}
     wrong = [text for text, name in names.items() if not name or name in NO_CLASS]
@@ -127,7 +135,7 @@ def identifier(label: str) -> str:
     return f"class_{name}" if name[:1].isdigit() else name
 
 
-def _masks(folder: Path, ids: pd.Series, file: Path) -> pd.Series:
+def _masks(folder: Path, ids: pd.Series, file: Path) -> dict[str, str]:
     """Path of each mask by the id that its image has."""
     masks, faults = masks_in(next(iter(present(folder, [MASKS])), None), _ENDINGS)
     matched = match(masks, ids, MASKS)
@@ -136,7 +144,7 @@ def _masks(folder: Path, ids: pd.Series, file: Path) -> pd.Series:
     listed_in = present(folder, [LABELS])
     spare = unlisted("masks", by_id, ids, file) if listed_in else unpictured(by_id, ids, folder)
     raise_first(spare)
-    return pd.Series(by_id, dtype=object)
+    return by_id
 
 
 def _splits(folder: Path, images: pd.DataFrame) -> pd.Series:
@@ -155,9 +163,7 @@ def _splits(folder: Path, images: pd.DataFrame) -> pd.Series:
         raise_first(inspect_ids(table, file)[1])
         table = as_files(table.rename(columns={"image_id": "id"}), images["id"], SPLIT_TABLE)
         splits = images["id"].map(table.set_index("id")["split"])
-        again = (
-            f'make it anew: move it elsewhere, then\n    python prepare_data.py adopt "{folder}"'
-        )
+        again = f'move it elsewhere, and prepare_data.py adopt "{folder}" --write makes it anew'
         raise_first(
             Fault(f"images {way} {file}:", again, sorted(ids))
             for way, ids in (
@@ -176,7 +182,7 @@ def _splits(folder: Path, images: pd.DataFrame) -> pd.Series:
     return splits
 
 
-def _on_both_sides(images: pd.DataFrame, file: Path) -> list[Fault]:
+def on_both_sides(images: pd.DataFrame, file: Path) -> list[Fault]:
     """The fault of groups in more than one split."""
     splits = images.groupby("group", sort=True)["split"].unique()
     found = [f"{group} ({', '.join(s)})" for group, s in splits.items() if len(s) > 1]

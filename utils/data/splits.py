@@ -49,7 +49,7 @@ def locate(data_dir: str | Path | None = None) -> Path:
             folder = project.PROJECT / folder
         folder = folder.resolve()
         if own.is_own(folder):
-            _check_name(folder)
+            check_name(folder)
         elif not splits_in(folder):
             raise _no_data(folder, origin)
     except OSError as error:
@@ -80,7 +80,7 @@ def _no_data(folder: Path, origin: str = "") -> DataError:
     )
 
 
-def _check_name(folder: Path) -> None:
+def check_name(folder: Path) -> None:
     """DataError for own data whose runs would be taken for those of another set."""
     if folder.name.casefold() in ("demo", "isic2017"):
         raise DataError(

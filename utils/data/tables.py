@@ -54,7 +54,7 @@ def read_csv(file: Path, columns: tuple[str, ...], more: tuple[str, ...] = ()) -
             f"{file} lacks the column {', '.join(lacking)}; found {found}. {expected[:-1]}: rename "
             "a column, or add what is missing (labels: 0 where the set has none of that class)."
         )
-    columns += tuple(column for column in more if column in lines[0])
+    columns += tuple(name for name in more if name in lines[0] and name not in columns)
     if twice := [column for column in columns if lines[0].count(column) > 1]:
         raise DataError(f"{file} has the column {', '.join(twice)} twice; keep one. {expected}")
     return pd.DataFrame(lines[1:], columns=lines[0], dtype=str)[list(columns)]

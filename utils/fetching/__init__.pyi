@@ -1,3 +1,4 @@
+from . import adopt as adopt
 from . import sources as sources
 from . import verification as verification
 from .extras import fetch_extras as fetch_extras

@@ -23,6 +23,7 @@ MOST = 38
 # Pairs across splits in the official set itself: nothing that a user could repair.
 OFFICIAL_PAIRS = (frozenset({"ISIC_0012970", "ISIC_0012127"}),)  # training, validation
 _BITS = 256
+_ROWS = 1024  # of the matrix of distances at a time
 
 
 class Picture(NamedTuple):
@@ -51,18 +52,19 @@ def perceptual_hash(path: str | Path, mask: str | Path = "") -> bytes:
 
 def near_pairs(hashes: list[bytes], most: int = MOST) -> Iterator[tuple[int, int, int]]:
     """Positions (first < second) and distance of all pairs that differ in at most `most` bits."""
-    from scipy.spatial.distance import pdist
+    from scipy.spatial.distance import cdist
 
     if len(hashes) < 2:
         return
     bits = np.unpackbits(np.frombuffer(b"".join(hashes), np.uint8).reshape(len(hashes), -1), axis=1)
-    distances = np.rint(pdist(bits.view(bool), "hamming") * bits.shape[1]).astype(int)
-    near = np.flatnonzero(distances <= most)
-    firsts, seconds = (positions[near] for positions in np.triu_indices(len(hashes), k=1))
-    yield from zip(firsts.tolist(), seconds.tolist(), distances[near].tolist(), strict=True)
+    for start in range(0, len(bits), _ROWS):  # all pairs of 25 000 images would take gigabytes
+        rows = bits[start : start + _ROWS].view(bool), bits[start:].view(bool)
+        distances = np.rint(cdist(*rows, "hamming") * bits.shape[1]).astype(int)
+        for first, second in np.argwhere(np.triu(distances <= most, k=1)).tolist():
+            yield start + first, start + second, int(distances[first, second])
 
 
-def same(pictures: Iterable[Picture]) -> list[Problem]:
+def same(pictures: Iterable[Picture], official: bool = True) -> list[Problem]:
     """A problem for each picture that occurs more than once; an error across splits."""
     by_pixels: dict[str, list[Picture]] = {}
     for picture in pictures:
@@ -73,6 +75,8 @@ def same(pictures: Iterable[Picture]) -> list[Problem]:
         if len(group) < 2:
             continue
         severity, cure = "note", "the official set holds such pairs; leave them as they are"
+        if not official:
+            cure = "leave one out, or give them one group in labels.csv"
         across = len({picture.split for picture in group}) > 1
         if across and frozenset(picture.id for picture in group) not in OFFICIAL_PAIRS:
             cure = "a network must not be scored on what it was trained on: remove one of them"

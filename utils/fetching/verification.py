@@ -15,8 +15,11 @@ from typing import NamedTuple
 import pandas as pd
 
 from utils.data.decode import Facts, check, undecided
+from utils.data.labels import class_counts
+from utils.data.names import CLASSES
 from utils.data.orientation import AS_STORED, UNDECIDED
-from utils.data.splits import CLASSES, is_demo
+from utils.data.own import is_own, read
+from utils.data.splits import is_demo
 from utils.data.tree import EXTENDED_LABELS
 from utils.fetching import inventory
 from utils.fetching.checksums import unpacked
@@ -105,9 +108,26 @@ class Report:
 def verify(data_dir: Path, near: bool = False, workers: int | None = None) -> Report:
     """Check everything in the tree; with near, look for near duplicates, too.
 
-    Raises DataError for a folder that cannot be listed, or holds nothing of ISIC 2017.
+    Raises DataError for a folder that cannot be listed, or holds nothing of ISIC 2017; of own data
+    for the first fault that shows without opening an image.
     """
     start = time.monotonic()
+    mine = is_own(data_dir)
+    problems, pairs, shown = (_of_own if mine else _of_official)(data_dir)
+    seen = [*_examine_all(pairs, unpacked(data_dir), near, workers)]
+    problems += [problem for faults, _ in seen for problem in faults]
+    pictures = [picture for _, picture in seen]
+    problems += same(pictures, official=not mine)
+    if near:
+        problems += nearly_same(pictures)
+    checks = tuple(name for name in CHECKS if near or name != "near duplicates")
+    problems.sort(key=lambda problem: (problem.severity, checks.index(problem.check)))
+    table = pd.DataFrame(problems, columns=Problem._fields, dtype=str)
+    return Report(shown, table, checks, len(pairs), time.monotonic() - start)
+
+
+def _of_official(data_dir: Path) -> tuple[list[Problem], list[_Pair], pd.DataFrame]:
+    """The problems of an ISIC 2017 tree that show without an image, its files and class counts."""
     splits = inventory.take(data_dir)
     counts, synthetic = _counts(splits), is_demo(data_dir)
     if not synthetic:
@@ -119,17 +139,21 @@ def verify(data_dir: Path, near: bool = False, workers: int | None = None) -> Re
         for split in splits
         for id_, image in split.images.items()
     ]
-    seen = [*_examine_all(pairs, unpacked(data_dir), near, workers)]
-    problems += [problem for faults, _ in seen for problem in faults]
-    pictures = [picture for _, picture in seen]
-    problems += same(pictures)
-    if near:
-        problems += nearly_same(pictures)
-    checks = tuple(name for name in CHECKS if near or name != "near duplicates")
-    problems.sort(key=lambda problem: (problem.severity, checks.index(problem.check)))
-    table = pd.DataFrame(problems, columns=Problem._fields, dtype=str)
-    shown = counts[[*CLASSES, "all"]] if synthetic else counts
-    return Report(shown, table, checks, len(pairs), time.monotonic() - start)
+    return problems, pairs, counts[[*CLASSES, "all"]] if synthetic else counts
+
+
+def _of_own(data_dir: Path) -> tuple[list[Problem], list[_Pair], pd.DataFrame]:
+    """The same of own data, whose reader raises its first fault."""
+    images = read(data_dir)
+    columns = images[["split", "id", "image", "mask"]].itertuples(index=False)
+    pairs = [_Pair(split, printable(id_), image, mask) for split, id_, image, mask in columns]
+    without = images.loc[images["mask"] == "", "id"].tolist()
+    what, cure = "images without a mask:", "only classifiers do without; add them, or leave it so"
+    lines = [
+        Problem("note", "masks", "", printable(id_), "", Fault(what, cure, [id_]).about([id_]))
+        for id_ in (without if len(without) < len(images) else [])
+    ]
+    return lines, pairs, class_counts(images)
 
 
 def _examine_all(

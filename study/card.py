@@ -13,7 +13,6 @@ from jinja2 import Environment, StrictUndefined
 import experiments
 from experiments import Row
 from study import archive
-from study.report.findings import listed
 from utils.data.demo import ABOUT
 from utils.data.names import ISIC_2017
 from utils.evaluation import operating, score_files, score_tables, trust
@@ -72,10 +71,10 @@ def _result(file: Path, experiment: Row) -> dict[str, Any]:
 
 def _purpose(experiment: Row, own: bool) -> str:
     """What it is for; a classifier of own data names its classes."""
-    classes = getattr(experiment, "classes", ())
-    if not own or not classes:
+    if not own or experiment.task == "masks":
         return PURPOSE[experiment.task]
-    named = listed(name.replace("_", " ") for name in classes[: experiment.num_classes])
+    *rest, last = (name.replace("_", " ") for name in experiment.classes[: experiment.num_classes])
+    named = f"{', '.join(rest)} and {last}" if rest else last
     return f"A classifier: the probabilities of {named}."
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
-from experiments import classification, deviations, segmentation
+from experiments import classification, deviations, networks, segmentation
 from experiments.classification import SAME_RUN
 from experiments.row import ClassificationRow, Published, SegmentationRow
 from utils.system.experiment import Task
@@ -83,8 +83,9 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
     weights and encoder_from "none" mean from scratch, crop_from "none" whole images; an
     encoder_from replaces the row's weights. A segmenter's sizes are (width, height), "336x224", or
     one side of a square. A larger image_size raises stored_size with it, and one that is not square
-    rules out quarter turns. Raises ValueError for an unknown row, profile, field or value, listing
-    the known ones.
+    rules out quarter turns. A network is one of a library, as "timm:convnext_tiny" or
+    "smp:Unet/resnet18". Raises ValueError for an unknown row, profile, field or value, listing the
+    known ones.
     """
     profile = "best" if profile is None else profile
     _check("row", name, ROWS)
@@ -97,7 +98,11 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
     recipe = table.RECIPES[profile]
     if name in BASELINES:
         recipe = {key: value for key, value in recipe.items() if key in _IMAGES}
-    changes = recipe | table.EXCEPTIONS.get((profile, name), {}) | given
+    changes = recipe | table.EXCEPTIONS.get((profile, name), {})
+    if "network" in given:
+        usual = changes.get("network", ROWS[name].network)
+        given |= networks.in_place_of(ROWS[name], usual, given["network"])
+    changes |= given
     if changes.get("fold") is not None:
         changes = changes | {"select_on": "fold", "keep": "last"} | given
     if changes.get("encoder_from", "none") != "none" and "weights" not in given:

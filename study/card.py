@@ -15,6 +15,8 @@ from experiments import Row
 from study import archive
 from utils.evaluation import operating, score_files, score_tables, trust
 from utils.logger.run import RunFolder
+from utils.logger.runs import title
+from utils.system.experiment import row_label
 
 TEMPLATE = Path(__file__).with_name("card.md")
 PURPOSE = {
@@ -66,11 +68,11 @@ def _result(file: Path, experiment: Row) -> dict[str, Any]:
 
 def _archived(experiment: Row) -> list[RunFolder]:
     """The kept fold runs of a row and of its task's baselines."""
-    names = {experiment.name, *experiments.BASELINES}
+    names = {row_label(experiment.name, experiment.network), *experiments.BASELINES}
     return [
         run
         for run in archive.kept()
-        if run.config["row"]["name"] in names
+        if title(run) in names
         and run.config["row"]["profile"] == experiment.profile
         and experiments.task_of(run.config["row"]) == experiment.task
     ]

@@ -22,8 +22,7 @@ def of_timm(name: str) -> Path:
     if not config.hf_hub_id or config.custom_load:
         where = config.url or config.hf_hub_id
         raise WeightsError(
-            f"timm has the weights of timm:{name} at {where}, in a form that is not read here; "
-            f"{CURE}"
+            f"timm keeps the weights of timm:{name} at {where}, which is not fetched here; {CURE}"
         )
     return fetched(config.hf_hub_id, config.hf_hub_filename or "model.safetensors")
 

@@ -331,7 +331,7 @@ def test_smps_weights_must_expect_the_colours_that_it_gets(no_hub: Path) -> None
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("timm:gcvit_tiny", "in a form that is not read here"),
+        ("timm:gcvit_tiny", "which is not fetched here; name a local file"),
         ("smp:Unet/resnext101_32x48d", "no ImageNet weights for resnext101_32x48d, only instagram"),
     ],
 )

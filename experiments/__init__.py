@@ -99,6 +99,8 @@ def get(name: str, profile: str | None = None, **overrides: Any) -> Row:
     if name in BASELINES:
         recipe = {key: value for key, value in recipe.items() if key in _IMAGES}
     changes = recipe | table.EXCEPTIONS.get((profile, name), {})
+    if "network" in given and name in BASELINES:
+        raise ValueError(f"row {name!r} is a baseline, which takes no other network.")
     if "network" in given:
         usual = changes.get("network", ROWS[name].network)
         given |= networks.in_place_of(ROWS[name], usual, given["network"])

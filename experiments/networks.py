@@ -15,7 +15,7 @@ NAMES = {
 def in_place_of(row: Shared, usual: str, network: Any) -> dict[str, Any]:
     """The fields of a row that change with its network; none where it is the usual one.
 
-    Numbers that were published for the usual one are left out. Whether the library has the network
+    What was published for the usual one is left out. Whether the library has the network
     is found where it is built. ValueError for what is no name of the task's library.
     """
     if network == usual:
@@ -28,4 +28,5 @@ def in_place_of(row: Shared, usual: str, network: Any) -> dict[str, Any]:
         )
     general = tuple(study for study in row.published if study.convention == "official")
     question = f"How good is {network} in place of {usual}, all else as in row {row.name}?"
-    return {"network": network, "question": question, "published": general}
+    changes = {"network": network, "question": question, "published": general}
+    return changes | {"deviations": ()}  # of the usual one from its study

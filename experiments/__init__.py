@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
 
-from experiments import classification, deviations, segmentation
+from experiments import classification, deviations, networks, segmentation
 from experiments.classification import SAME_RUN
 from experiments.published import Published
 from experiments.row import ClassificationRow, SegmentationRow
@@ -99,8 +99,9 @@ def get(
     weights and encoder_from "none" mean from scratch, crop_from "none" whole images; an
     encoder_from replaces the row's weights. A segmenter's sizes are (width, height), "336x224", or
     one side of a square. A larger image_size raises stored_size with it, and one that is not square
-    rules out quarter turns. Raises ValueError for an unknown row, profile, field or value, listing
-    the known ones.
+    rules out quarter turns. A network is one of a library, as "timm:convnext_tiny" or
+    "smp:Unet/resnet18". Raises ValueError for an unknown row, profile, field or value, listing the
+    known ones.
     """
     profile = "best" if profile is None else profile
     _check("row", name, ROWS)
@@ -113,7 +114,13 @@ def get(
     recipe = table.RECIPES[profile]
     if name in BASELINES:
         recipe = {key: value for key, value in recipe.items() if key in _IMAGES}
-    changes = recipe | table.EXCEPTIONS.get((profile, name), {}) | given
+    changes = recipe | table.EXCEPTIONS.get((profile, name), {})
+    if "network" in given and name in BASELINES:
+        raise ValueError(f"row {name!r} is a baseline, which takes no other network.")
+    if "network" in given:
+        usual = changes.get("network", ROWS[name].network)
+        given |= networks.in_place_of(ROWS[name], usual, given["network"])
+    changes |= given
     if classes and tuple(classes) != CLASSES:
         changes = changes | _on_own(ROWS[name], tuple(classes)) | given
     if splits is not None and "validation" not in splits and "select_on" not in given:

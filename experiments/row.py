@@ -22,18 +22,12 @@ from experiments.allowed import (
 )
 from experiments.published import Published, studies
 from utils.data.names import CLASSES
-from utils.system.experiment import RENAMED
+from utils.system.experiment import RENAMED, row_label
 from utils.system.fold import Fold
 from utils.system.size import LARGEST, SMALLEST, Size
 
-_NETWORKS_OWN = (
-    "attention",
-    "alpha",
-    "train_alpha",
-    "float32_sum",
-    "depth",
-    "normalise",
-)  # of some networks only
+# Of some networks only.
+_NETWORKS_OWN = ("attention", "alpha", "train_alpha", "float32_sum", "depth", "normalise")
 SEGMENTATION_VIEWS = (1, 4, 8)  # plain; flips; flips and quarter turns, of squares only
 
 
@@ -160,9 +154,12 @@ class Shared:
         return self.select_on if self.keep == "best" else ""
 
     def folder(self) -> str:
-        """`<row>-s<seed>` or `<row>-f<fold>-s<seed>`: the run's folder in its set and profile."""
+        """`<row>-s<seed>` or `<row>-f<fold>-s<seed>`: the run's folder in its set and profile.
+
+        A library's network stands after the row: `<row>-<network>-s<seed>`.
+        """
         fold = f"-{Fold.parse(self.fold).label}" if self.fold else ""
-        return f"{self.name}{fold}-s{self.seed}"
+        return f"{row_label(self.name, self.network)}{fold}-s{self.seed}"
 
 
 @worded

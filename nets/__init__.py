@@ -19,16 +19,27 @@ from typing import Any
 
 from torch import nn
 
+from nets import libraries
 from nets.arl import ARLNet
 from nets.arl_unet import ARLUNet, DeepARLUNet
 from nets.baselines import MeanMask, Otsu
+from nets.libraries import require_size
 from nets.loading import load
 from nets.res_unet import ResUNet
 from nets.resnet import DEPTHS, ResNet
 from nets.unet import UNet
 from nets.weights import WeightsError, locate
 
-__all__ = ["CLASSIFIERS", "NETS", "SEGMENTERS", "UNTRAINED", "WeightsError", "build", "options"]
+__all__ = [
+    "CLASSIFIERS",
+    "NETS",
+    "SEGMENTERS",
+    "UNTRAINED",
+    "WeightsError",
+    "build",
+    "options",
+    "require_size",
+]
 
 # A text names a class whose file imports timm, which takes as long as torch: loaded when used.
 CLASSIFIERS: dict[str, Callable[..., nn.Module] | str] = {
@@ -65,7 +76,8 @@ def build(
     """A network by its name, in training mode, on the CPU.
 
     Args:
-        name: a key of NETS.
+        name: a key of NETS, or a network of a library: "timm:convnext_tiny",
+            "smp:UnetPlusPlus/efficientnet-b0".
         num_classes: logits per image or pixel; by default 3 for a classifier, 1 for a segmenter.
         weights: None (random), "imagenet", or the path of a state dict (.pth, .safetensors); for a
             segmenter that of a classifier, from which its encoder takes its part.
@@ -84,7 +96,8 @@ def build(
         raise ValueError(
             f"got options {unknown} for {name}, which takes: {takes}; leave out or rename them"
         )
-    path = locate(name, weights, **given)
+    fetch = ":" in name and weights == "imagenet"
+    path = libraries.imagenet(name) if fetch else locate(name, weights, **given)
     if num_classes is not None:
         given["num_classes"] = num_classes
     network: Any = kind(**given)
@@ -93,6 +106,8 @@ def build(
 
 
 def _kind(name: str) -> Callable[..., nn.Module]:
+    if ":" in name:
+        return libraries.kind(name)
     if name not in NETS:
         raise ValueError(f"got network {name!r}, expected one of {', '.join(NETS)}")
     kind = NETS[name]

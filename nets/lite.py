@@ -37,7 +37,8 @@ def from_timm(name: str, num_classes: int) -> nn.Module:
     with its 1280 inputs: the first logits are noise of several units, which training must unlearn.
     """
     net: Any = timm.create_model(name, pretrained=False, num_classes=num_classes)
-    for layer in net.get_classifier().modules():
+    heads = net.get_classifier()  # several where a network was distilled
+    for layer in nn.ModuleList(heads if isinstance(heads, tuple | list) else [heads]).modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             layer.reset_parameters()
     keep_depthwise_float32(net)

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from nets.reading import read, unprefixed
 from nets.weights import WeightsError
 
+HEADS = ("fc.", "classifier.")  # how the keys of a head begin, where the network does not say it
+
 
 class Loaded(NamedTuple):
     """What was loaded."""
@@ -40,26 +42,31 @@ def load(network: nn.Module, path: Path) -> Loaded:
     # Older files keep alpha as a vector of one number.
     state = {k: v.reshape(()) if is_alpha(k) and v.numel() == 1 else v for k, v in state.items()}
     unused = set(getattr(network, "spare", ()))
-    unused |= {k for k, v in state.items() if is_head(k) and differs(own.get(k), v)}
+    heads = tuple(getattr(network, "heads", HEADS))
+    unused |= {k for k, v in state.items() if k.startswith(heads) and differs(own.get(k), v)}
     used = {key: value for key, value in state.items() if key not in unused}
     missing = [key for key in own if key not in used]
-    require_fit(network, file, own, used)
+    require_fit(network, file, own, used, heads)
     require_numbers(file, own, used)
     # Not the encoder's own method: that of smp's DenseNet has no `strict`.
     nn.Module.load_state_dict(target, used, strict=False)
     spare = [key for key in state if key in unused]
-    return Loaded(missing, spare, f"{file}{left_out(own, state, missing, spare)}")
+    return Loaded(missing, spare, f"{file}{left_out(own, state, missing, spare, heads)}")
 
 
 def require_fit(
-    network: nn.Module, file: str, own: dict[str, Tensor], used: dict[str, Tensor]
+    network: nn.Module,
+    file: str,
+    own: dict[str, Tensor],
+    used: dict[str, Tensor],
+    heads: tuple[str, ...],
 ) -> None:
     """WeightsError where a tensor is missing, unexpected or of another shape."""
     problems = {
         "missing": [
             key
             for key in own
-            if not (key in used or is_head(key) or is_alpha(key))
+            if not (key in used or key.startswith(heads) or is_alpha(key))
             and not key.endswith(".num_batches_tracked")
         ],
         "unexpected": [key for key in used if key not in own],
@@ -106,11 +113,15 @@ def require_numbers(file: str, own: dict[str, Tensor], used: dict[str, Tensor]) 
 
 
 def left_out(
-    own: dict[str, Tensor], state: dict[str, Tensor], missing: list[str], spare: list[str]
+    own: dict[str, Tensor],
+    state: dict[str, Tensor],
+    missing: list[str],
+    spare: list[str],
+    heads: tuple[str, ...],
 ) -> str:
     """Which keys of a file were not used, and which it lacks, for people."""
-    heads = [key for key in spare if is_head(key) and key in own]
-    counts = f" ({len(state[heads[0]])} classes there, {len(own[heads[0]])} here)" if heads else ""
+    last = [key for key in spare if key.startswith(heads) and key in own]
+    counts = f" ({len(state[last[0]])} classes there, {len(own[last[0]])} here)" if last else ""
     learned = [key for key in missing if not key.endswith(".num_batches_tracked")]
     note = f"; not used of it: {listed(grouped(spare, state))}{counts}" if spare else ""
     return note + (f"; left as initialised: {listed(grouped(learned, own))}" if learned else "")
@@ -140,7 +151,3 @@ def differs(own: Tensor | None, other: Tensor) -> bool:
 
 def is_alpha(key: str) -> bool:
     return key.endswith("alpha")
-
-
-def is_head(key: str) -> bool:
-    return key.startswith(("fc.", "classifier."))

@@ -10,6 +10,7 @@ Deviations: layers that no gradient would reach are removed, and no ReLU works i
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import segmentation_models_pytorch as smp
@@ -33,7 +34,7 @@ class SmpUNet(Segmenter):
         self,
         net: smp.Unet,
         encoder: nn.Module,
-        normalisation: tuple[tuple[float, ...], tuple[float, ...]],
+        normalisation: tuple[Sequence[float], Sequence[float]],
     ) -> None:
         super().__init__(normalisation, net.encoder.output_stride)
         self.encoder, self.decoder, self.head = encoder, net.decoder, net.segmentation_head
@@ -103,3 +104,32 @@ class Lite2UNet(LiteUNet):
     """The same on EfficientNet-Lite2."""
 
     classifier = Lite2
+
+
+class SmpSegmenter(SmpUNet):
+    """An architecture of smp around one of its encoders, each by its name there."""
+
+    def __init__(
+        self,
+        architecture: str,
+        encoder: str,
+        normalisation: tuple[Sequence[float], Sequence[float]],
+        num_classes: int = 1,
+    ) -> None:
+        net = smp.create_model(architecture, encoder, encoder_weights=None, classes=num_classes)
+        keep_depthwise_float32(net)
+        super().__init__(net, net.encoder, normalisation)
+
+    def logits(self, x: Tensor) -> Tensor:
+        return self.head(self.decoder(self.encoder(x)))
+
+    def translate(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Names of timm's own file as its encoders here have them; the layers after are spare."""
+        own = self.encoder.state_dict()
+        # "model.stages_0.blocks…" is "stages.0.blocks…" there.
+        ours = {re.sub(r"^model\.(\w+?)_(\d+)\.", r"\1.\2.", key): key for key in own}
+        ours |= {key.removeprefix("model."): key for key in own}
+        state = {ours.get(key, key): value for key, value in state.items()}
+        parts = {key.split(".")[0] for key in own}
+        self.spare = [key for key in state if key.split(".")[0] not in parts]
+        return state

@@ -17,6 +17,8 @@ from utils.data.demo import ABOUT
 from utils.data.names import ISIC_2017
 from utils.evaluation import operating, score_files, score_tables, trust
 from utils.logger.run import RunFolder
+from utils.logger.runs import title
+from utils.system.experiment import row_label
 from utils.system.files import read_table
 
 TEMPLATE = Path(__file__).with_name("card.md")
@@ -80,11 +82,11 @@ def _purpose(experiment: Row, own: bool) -> str:
 
 def _archived(experiment: Row, known: str) -> list[RunFolder]:
     """The kept fold runs of a row and of its task's baselines, on the same data."""
-    names = {experiment.name, *experiments.BASELINES}
+    names = {row_label(experiment.name, experiment.network), *experiments.BASELINES}
     return [
         run
         for run in archive.kept()
-        if run.config["row"]["name"] in names
+        if title(run) in names
         and run.config["row"]["profile"] == experiment.profile
         and experiments.task_of(run.config["row"]) == experiment.task
         and run.config["data"]["set"] == known

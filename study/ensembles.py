@@ -6,6 +6,7 @@ from typing import NamedTuple, Self
 import experiments
 from utils.evaluation import ensembles
 from utils.logger.run import RunFolder
+from utils.logger.runs import title
 from utils.system.fold import Fold
 
 
@@ -37,7 +38,7 @@ def make(wanted: Wanted, runs: Mapping[str, RunFolder]) -> dict[str, RunFolder]:
     groups: dict[str, list[RunFolder]] = {}
     for name, run in runs.items():
         row = run.config["row"]
-        if row["name"] in wanted.members or name in wanted.members:
+        if title(run) in wanted.members or name in wanted.members:
             fold = f"-{Fold.parse(row['fold']).label}" if row.get("fold") else ""
             groups.setdefault(f"{wanted.name}{fold}-s0", []).append(run)
     if not groups:

@@ -1,5 +1,6 @@
 """The outcome of experiments: their finished runs, their scores, and their evaluations."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from utils import evaluation, logger
 from utils.system import errors
 
 Runs = dict[str, logger.RunFolder]  # by name
+# What follows the row in the folder of a run on the whole training list: a library's network, and
+# the seed.
+_WHOLE = re.compile(r"(-(timm|smp)-.+(?<!-f\d)(?<!-f\d\d))?-s\d+")
 
 
 def names_of(wanted: Sequence[str], profile: str, finished: bool = False) -> list[str]:
@@ -59,7 +63,7 @@ class Outcome:
         """The experiments without a run among these, where every finished run counts."""
         if self.planned is not None:
             return []
-        there = {run.config["row"]["name"] for run in runs.values()}
+        there = {logger.runs.title(run) for run in runs.values()}
         return [name for name in self.names if experiments.SAME_RUN.get(name, name) not in there]
 
     def damaged(self) -> list[str]:
@@ -94,8 +98,8 @@ class Outcome:
         damaged = []
         models = logger.models_of(self.data_dir, self.profile)
         for name in dict.fromkeys(experiments.SAME_RUN.get(name, name) for name in self.names):
-            for path in sorted(models.glob(f"{name}-s[0-9]*")):
-                if not path.name.rpartition("-s")[2].isdecimal():
+            for path in sorted(models.glob(f"{name}-*s[0-9]*")):
+                if not _WHOLE.fullmatch(path.name.removeprefix(name)):
                     continue
                 run = logger.RunFolder(path)
                 try:

@@ -16,7 +16,7 @@ from study.notebooks import BASELINES, TRAINING, check_parameters
 from study.standing import likeness, measured, standing
 from utils import data, logger, model
 from utils.system import errors, project, values
-from utils.system.experiment import Experiment
+from utils.system.experiment import Experiment, row_label
 from utils.system.fold import Folds
 
 OWN = ("experiment", "profile", "data_dir", "run_dir", "seed", "resume")  # not for overrides
@@ -200,10 +200,15 @@ def _after(planned: Planned, runs: Sequence[Planned]) -> Planned:
     before = [
         other.job.name
         for other in runs
-        if any(fnmatchcase(name, needed) for name in (other.experiment.name, other.job.name))
-        and not other.finished
+        if any(fnmatchcase(name, needed) for name in _names(other)) and not other.finished
     ]
     return replace(planned, job=replace(planned.job, after=tuple(before)))
+
+
+def _names(planned: Planned) -> tuple[str, str]:
+    """What a planned run is called: by its row, and by its folder."""
+    experiment = planned.experiment
+    return row_label(experiment.name, experiment.network), planned.job.name
 
 
 def _needed(experiment: experiments.Row) -> str:

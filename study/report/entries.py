@@ -16,7 +16,7 @@ from utils.evaluation.fitting import Fitting
 from utils.evaluation.labels import checked, classes_in
 from utils.evaluation.out_of_fold import Folds
 from utils.logger.run import RunFolder
-from utils.system.experiment import Task
+from utils.system.experiment import Task, row_label
 from utils.system.files import read_table
 from utils.task import TASKS
 
@@ -55,8 +55,11 @@ class Entry:
 
     @property
     def row(self) -> str:
-        """The experiment's name; without `config.json`, as the run folder has it."""
-        return str(self.experiment.get("name", self.name.rpartition("-s")[0] or self.name))
+        """The experiment's name, with a library's network; without `config.json`, as the run folder
+        has it."""
+        if "name" not in self.experiment:
+            return self.name.rpartition("-s")[0] or self.name
+        return row_label(self.experiment["name"], self.experiment.get("network", ""))
 
     @property
     def seed(self) -> int:
@@ -76,11 +79,13 @@ class Entry:
     @property
     def recipe(self) -> experiments.Row | None:
         """The experiment of that profile without overrides; None for an unknown one."""
+        name, network = (self.experiment.get(key, self.row) for key in ("name", "network"))
+        given = {"network": network} if self.row != name else {}
+        given["profile"] = self.experiment.get("profile", PROFILE)
         stored = self.experiment.get("stored_size")  # which tells small photographs
         side = max(stored) if isinstance(stored, list) else stored
         try:
-            profile = self.experiment.get("profile", PROFILE)
-            return experiments.get(self.row, profile, classes=self.classes, side=side)
+            return experiments.get(name, classes=self.classes, side=side, **given)
         except ValueError:
             return None
 
@@ -231,7 +236,9 @@ def _scores(path: Path) -> dict[str, Any]:
 def _command(entry: Entry, file: str, split: str, data_dir: str) -> str:
     seed = entry.experiment.get("seed", entry.name.rpartition("-s")[2]) or SEED
     profile = entry.experiment.get("profile", PROFILE)
-    command = f"python reproduce.py {entry.row} --profile {profile} --data-dir {data_dir}"
+    row, network = (entry.experiment.get(key, entry.row) for key in ("name", "network"))
+    command = f"python reproduce.py {row} --profile {profile} --data-dir {data_dir}"
+    command += f" -p network {network}" * (row != entry.row)
     if file in ("config.json", "history.csv", "timing.csv"):  # written by training alone
         return f"{command} --seeds {seed} --resume restart"
     return f"{command} --seeds {seed} --split {split}"

@@ -18,9 +18,11 @@ from utils.logger.run import RunFolder
 from utils.system.errors import RunError
 
 
-def leave_run(folder: Path, row: str, profile: str = "demo", finished: bool = True) -> None:
+def leave_run(
+    folder: Path, row: str, profile: str = "demo", finished: bool = True, **changes: object
+) -> None:
     seed = int(folder.name.split("-s")[1].split(".")[0])
-    config = {"row": dataclasses.asdict(experiments.get(row, profile, seed=seed))}
+    config = {"row": dataclasses.asdict(experiments.get(row, profile, seed=seed, **changes))}
     config["data"] = {"set": "ISIC 2017" if "isic" in str(folder) else "synthetic demo data"}
     config["precision"] = "fp32"
     RunFolder(folder).save_table("history.csv", pd.DataFrame({"epoch": [1], "auc_mean": [0.5]}))
@@ -274,3 +276,18 @@ def test_a_folder_without_settings_is_no_run(data_dir, models) -> None:
     (models / "demo-demo/1-3-s2/config.json").unlink()
     with pytest.raises(RunError, match=r"1-3-s2 holds no config.json; train it again"):
         found("1-3-s2", data_dir, models)
+
+
+def test_runs_with_a_librarys_network_are_not_those_of_the_row(data_dir, models) -> None:
+    folder, network = models / "demo-demo", "timm:convnext_tiny"
+    other = "3-1-timm-convnext_tiny"
+    leave_run(folder / "3-1-s0", "3-1")
+    leave_run(folder / f"{other}-s0", "3-1", network=network)
+    leave_run(folder / f"{other}-f2-s0", "3-1", network=network, fold="2/5")
+    assert found(None, data_dir, models)[-2:] == ["3-1-s0", f"{other}-s0"]
+    assert found("3-1", data_dir, models) == ["3-1-s0"]
+    assert found(other, data_dir, models) == [f"{other}-s0"]
+    assert found(f"{other}-f2-s0", data_dir, models) == [f"{other}-f2-s0"]
+    leave_run(folder / f"{other}-s0", "3-1", finished=False, network=network)
+    with pytest.raises(RunError, match=r"3-1 --profile demo .* -p network timm:convnext_tiny$"):
+        found(other, data_dir, models)

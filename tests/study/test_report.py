@@ -304,6 +304,19 @@ def test_a_table_of_other_values_is_damaged(
     assert (found.history if file == "history.csv" else found.results).empty
 
 
+def test_a_librarys_network_is_a_row_of_its_own(tmp_path: Path) -> None:
+    row = experiments.get("1-1", "demo", network="timm:resnet18", epochs=3)
+    run = study_folders.classifier(tmp_path / "demo-demo" / row.folder(), row)
+    (run / "history.csv").unlink()
+    entry = entries.read(run.path.name, run, "test", "demo")
+    assert (entry.row, entry.task, entry.seed) == ("1-1-timm-resnet18", "labels", 0)
+    assert entry.recipe == experiments.get("1-1", "demo", network="timm:resnet18")
+    assert tables_of_report.overrides(entry) == "epochs 3 (2)"
+    (lack,) = entry.lacks
+    assert "reproduce.py 1-1 --profile demo" in lack.command
+    assert " -p network timm:resnet18 " in lack.command
+
+
 def test_a_fault_in_drawing_is_no_damaged_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,7 +33,8 @@ class Trains:
         broken = job.name in self.broken
         if not broken and "experiment" in job.parameters:
             wanted = (job.parameters["experiment"], job.parameters["profile"])
-            experiment = reproduce.experiments.get(*wanted)
+            network = job.parameters.get("network")
+            experiment = reproduce.experiments.get(*wanted, network=network)
             run = logger.start_run(job.folder, experiment, {"fingerprint": "x", "set": "demo"})
             for name in ("last.pt", f"predictions-{experiment.select_on}.csv", "run.html"):
                 (run / name).touch()
@@ -194,6 +195,30 @@ def test_what_is_finished_is_reported_without_training(study, demo_set) -> None:
     assert absent.startswith("without a finished run: 1-1, 1-2, 1-4, 1-5, 1-6, 2-2, 2-3, 3-1,")
     assert "seg-6" in absent
     assert "2-4" not in absent  # 1-3 stands for it
+
+
+def test_a_librarys_network_has_runs_of_its_own(study, demo_set, tmp_path, capsys) -> None:
+    data_dir, other = ("--data-dir", str(demo_set)), ("-p", "network", "timm:test_vit")
+    assert call("1-3", "2-4", *data_dir) == 0
+    assert call("1-3", "2-4", *data_dir, *other) == 0
+    trained = [job for job in Trains.seen if "network" in job.parameters]
+    assert [job.name for job in trained] == ["1-3-timm-test_vit-s0"]
+    assert trained[0].parameters["network"] == "timm:test_vit"
+    assert study[1]["runs"] == ["1-3-timm-test_vit-s0"]
+    assert study[1]["same"] == {"2-4-timm-test_vit-s0": "1-3-timm-test_vit-s0"}
+    # Both are finished, and neither is taken for the other.
+    Trains.seen = []
+    assert call("1-3", *data_dir, *other) == 0
+    assert call("1-3", *data_dir) == 0
+    assert [job.name for job in Trains.seen] == ["evaluation-cls-test"] * 2
+    models = tmp_path / "model/demo-demo"
+    for name in ("1-3-f2-s0", "1-3-timm-test_vit-f2-s0", "1-3-timm-test_vit-s0.1"):
+        shutil.copytree(models / "1-3-s0", models / name)
+    assert call("1-3", "--finished", *data_dir) == 0
+    assert study[-1]["runs"] == ["1-3-s0", "1-3-timm-test_vit-s0"]
+    # A segmenter has none of timm's.
+    assert call("1-3", "seg-6", *data_dir, *other) == 1
+    assert "seg-6-s0: network is 'timm:test_vit'; expected None, for" in capsys.readouterr().err
 
 
 def test_nothing_that_is_finished_is_said(study, demo_set, capsys) -> None:

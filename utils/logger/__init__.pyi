@@ -14,6 +14,7 @@ from .folders import run_folder as run_folder
 from .folders import usual_profile as usual_profile
 from .outputs import Outputs as Outputs
 from .run import RunFolder as RunFolder
+from .run import initial_weights as initial_weights
 from .run import require_settings as require_settings
 from .run import start_run as start_run
 from .run import versions as versions

@@ -184,6 +184,14 @@ def start_run(
     return run
 
 
+def initial_weights(path: str | Path, weights: Any, resume: str = "auto") -> Any:
+    """The weights to build a run's network with: none where it goes on from those in its folder.
+
+    So a run can be resumed, or looked at, where its initial weights can no longer be fetched.
+    """
+    return None if resume == "auto" and RunFolder(path).begun else weights
+
+
 def require_settings(run: RunFolder, experiment: Experiment) -> None:
     """RunError where the folder was opened for other settings: cells were run out of order."""
     if not run.config:

@@ -17,7 +17,7 @@ from utils.logger.run import RunFolder
 from utils.system import project, values
 from utils.system.console import say
 from utils.system.errors import RunError, listed
-from utils.system.experiment import Experiment
+from utils.system.experiment import Experiment, row_label
 
 MODELS = project.PROJECT / "model"
 # What readers of a run's settings rely on.
@@ -219,10 +219,11 @@ class _Search:
         """The command that resumes a run."""
         row = {"profile": "", "seed": 0} | run.config["row"]
         if run.path.parent.parent == self.models:
-            whole = run.path.name == f"{row['name']}-s{row['seed']}"
+            whole = run.path.name == f"{title(run)}-s{row['seed']}"
             if whole or row.get("fold"):
                 make = command(self.data_dir, row["name"], row["profile"], row["seed"])
-                return make if whole else f'{make} -p fold "{row["fold"]}"'
+                other = f" -p network {row['network']}" if title(run) != row["name"] else ""
+                return make + other + (f' -p fold "{row["fold"]}"' if row.get("fold") else "")
             return f"the command that began it; its settings are in {run / 'config.json'}"
         return (
             f"papermill {self.notebook} out.ipynb -p experiment {row['name']} -p profile "
@@ -232,11 +233,13 @@ class _Search:
 
 
 def title(run: RunFolder) -> str:
-    """The name of its row, or that of an ensemble."""
+    """The name of its row, with that of a library's network; or the name of an ensemble."""
     config = run.config if _readable(run) else {}
     if not config:
         return _row_and_seed(run.path.name)[0]
-    return config.get("ensemble", {}).get("name") or config["row"].get("name", "")
+    row = config["row"]
+    own = row_label(row.get("name", ""), row.get("network", ""))
+    return config.get("ensemble", {}).get("name") or own
 
 
 def _readable(run: RunFolder) -> bool:

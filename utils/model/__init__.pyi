@@ -21,6 +21,7 @@ from .encoder import start_of as start_of
 from .explain import attention_maps as attention_maps
 from .explain import attention_use as attention_use
 from .explain import class_activation_maps as class_activation_maps
+from .explain import evidence_maps as evidence_maps
 from .explain import grad_cam as grad_cam
 from .explain import pooled_features as pooled_features
 from .forward import OutputError as OutputError
@@ -32,6 +33,7 @@ from .inspection import peak_memory as peak_memory
 from .inspection import residual_block as residual_block
 from .inspection import trace_shapes as trace_shapes
 from .memory import MemoryFullError as MemoryFullError
+from .probe import NoMapError as NoMapError
 from .recipe import choose_precision as choose_precision
 from .training import TrainingError as TrainingError
 from .training import fit as fit

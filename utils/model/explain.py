@@ -24,7 +24,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from utils.model.probe import Classes, chunks, ending, layer_named, left_as_found, parts
+from utils.model.probe import Classes, chunks, ending, last_input, layer_named, left_as_found, parts
+from utils.model.probe import NoMapError as NoMapError
 
 ROUNDING = 1e-5  # relative, ten times the effect of the order of float32 sums
 
@@ -39,8 +40,8 @@ def class_activation_maps(network: nn.Module, images: Tensor, classes: Classes) 
     classes: one class for all images, or one for each (B,). A network with a single logit has
     class 0, and class 1 with the negative logit.
 
-    Raises TypeError or ValueError for invalid images or classes, and for a network that does not
-    end with a pooling layer (mean over all positions) and one linear layer.
+    Raises TypeError or ValueError for invalid images or classes, and NoMapError for a network that
+    does not end with a pooling layer (mean over all positions) and one linear layer.
     """
     maps = []
     with left_as_found(network), torch.no_grad():
@@ -55,12 +56,18 @@ def class_activation_maps(network: nn.Module, images: Tensor, classes: Classes) 
 def pooled_features(network: nn.Module, images: Tensor) -> np.ndarray:
     """What the last layer weighs, (B, F): the means of the last map's channels over all positions.
 
-    Errors as in `class_activation_maps`.
+    Of a network with another end, what its last linear layer gets. Errors as in
+    `class_activation_maps`, of a network without a linear layer NoMapError.
     """
     pooled = []
     with left_as_found(network), torch.no_grad():
         for batch, _ in chunks(network, images, 0):
-            pooled.append(ending(network, batch).maps.mean((2, 3)).cpu())
+            try:
+                pooled.append(ending(network, batch).maps.mean((2, 3)).cpu())
+            except NoMapError:
+                if not any(isinstance(module, nn.Linear) for module in network.modules()):
+                    raise
+                pooled.append(last_input(network, batch).cpu())
     return torch.cat(pooled).float().numpy()
 
 
@@ -74,21 +81,53 @@ def grad_cam(
     the class activation map, divided by h·w.
 
     layer: a name in `network.named_modules()` whose output is a map (B, F, h, w), for instance
-    "layer3"; by default the map before the last pooling. classes and errors as above.
+    "layer3"; by default the map before the last pooling, or where the network ends otherwise the
+    output of the layer that its `map_layer` names. classes and errors as in
+    `class_activation_maps`.
     """
     from captum.attr import LayerGradCam  # slow
 
     maps = []
     with left_as_found(network):
         first = next(chunks(network, images, classes))[0][:1]
-        place = ending(network, first).pool if layer is None else layer_named(network, layer, first)
+        place, before = _place(network, first, layer)
         for batch, wanted in chunks(network, images, classes):
             method = LayerGradCam(partial(_logits, network, wanted), place)
             cam = method.attribute(
-                batch, wanted, attribute_to_layer_input=layer is None, relu_attributions=True
+                batch, wanted, attribute_to_layer_input=before, relu_attributions=True
             )
             maps.append(cam.detach()[:, 0].cpu())
     return torch.cat(maps).float().numpy()
+
+
+def _place(network: nn.Module, images: Tensor, layer: str | None) -> tuple[nn.Module, bool]:
+    """Where Grad-CAM looks: a layer, and whether at what it gets instead of what it gives."""
+    if layer is not None:
+        return layer_named(network, layer, images), False
+    try:
+        return ending(network, images).pool, True
+    except NoMapError:
+        if not (layer := getattr(network, "map_layer", "")):
+            raise
+    try:
+        return layer_named(network, layer, images), False
+    except ValueError as error:
+        raise NoMapError(
+            f"{type(network).__name__} has no map (B, F, h, w) of where the evidence is, as its "
+            "last layers get no map but tokens; choose a network that has one, such as "
+            "timm:convnext_tiny, or name a layer of grad_cam that gives one"
+        ) from error
+
+
+def evidence_maps(network: nn.Module, images: Tensor, classes: Classes) -> np.ndarray:
+    """Class activation maps, or where the network ends otherwise Grad-CAM: (B, h, w).
+
+    Arguments and errors as in `class_activation_maps`; NoMapError only where it has neither.
+    """
+    try:
+        return class_activation_maps(network, images, classes)
+    except NoMapError:
+        return grad_cam(network, images, classes)
 
 
 def attention_maps(network: nn.Module, images: Tensor) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -40,7 +41,7 @@ def trace_shapes(network: nn.Module, images: torch.Tensor) -> pd.DataFrame:
 
     def note(name: str, part: nn.Module) -> Callable[..., None]:
         size = sum(parameter.numel() for parameter in part.parameters())
-        return lambda _part, _inputs, output: rows.append((name, tuple(output.shape), size))
+        return lambda _part, _inputs, output: rows.append((name, _shape(output), size))
 
     hooks = [part.register_forward_hook(note(name, part)) for name, part in _parts(network)]
     network.eval()(images)
@@ -62,6 +63,11 @@ def cost(network: nn.Module, image: torch.Tensor) -> dict[str, float]:
     network.train(was_training)
     size = sum(parameter.numel() for parameter in network.parameters())
     return {"parameters": size, "gflops": counter.get_total_flops() / 1e9}
+
+
+def _shape(output: Any) -> tuple[int, ...]:
+    """The shape of a part's output, of several the last."""
+    return _shape(output[-1]) if isinstance(output, tuple | list) else tuple(output.shape)
 
 
 def _parts(network: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:

@@ -93,6 +93,10 @@ def layer_named(network: nn.Module, name: str, images: Tensor) -> nn.Module:
     return modules[name]
 
 
+class NoMapError(ValueError):
+    """A network that does not end as a map of the evidence needs."""
+
+
 class Ending(NamedTuple):
     """The end of a network: maps -> pool, the mean over all positions -> linear -> logits."""
 
@@ -107,7 +111,7 @@ def ending(network: nn.Module, images: Tensor) -> Ending:
     linear = next((m for m in reversed(list(network.modules())) if isinstance(m, nn.Linear)), None)
     if linear is None:
         raise _wrong_end(network, "it has no linear layer")
-    inputs, calls = [], []
+    inputs, calls, shown = [], [], []
 
     def note(module: nn.Module, arguments: tuple) -> None:
         first = arguments[0] if arguments else None
@@ -116,6 +120,8 @@ def ending(network: nn.Module, images: Tensor) -> Ending:
 
     with ExitStack() as hooks:
         hooks.enter_context(linear.register_forward_hook(lambda *call: calls.append(call[1:])))
+        if last := parts(network).get(getattr(network, "map_layer", "")):
+            hooks.enter_context(last.register_forward_hook(lambda *call: shown.append(call[-1])))
         for module in network.modules():
             hooks.enter_context(module.register_forward_pre_hook(note))
         logits = network(images)
@@ -127,7 +133,22 @@ def ending(network: nn.Module, images: Tensor) -> Ending:
     ends = [Ending(maps, module, linear) for maps, module in inputs if _is_mean(pooled, maps)]
     if not ends:
         raise _wrong_end(network, "none of its layers takes the mean over a map's positions")
-    return max(reversed(ends), key=lambda end: end.maps[0, 0].numel())
+    end = max(reversed(ends), key=lambda end: end.maps[0, 0].numel())
+    if end.maps[0, 0].numel() == 1 and any(
+        one.ndim == 4 and one[0, 0].numel() > 1 for one in shown
+    ):
+        raise _wrong_end(network, "layers between its pooling and its last layer change the mean")
+    return end
+
+
+@torch.no_grad()
+def last_input(network: nn.Module, images: Tensor) -> Tensor:
+    """What the last linear layer gets, (B, F)."""
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
+    inputs: list[Tensor] = []
+    with linear.register_forward_pre_hook(lambda _, given: inputs.append(given[0])):
+        network(images)
+    return inputs[-1]
 
 
 def _is_mean(pooled: Tensor, maps: Tensor) -> bool:
@@ -137,8 +158,8 @@ def _is_mean(pooled: Tensor, maps: Tensor) -> bool:
     return pooled.shape == mean.shape and torch.allclose(pooled, mean, rtol=0, atol=tolerance)
 
 
-def _wrong_end(network: nn.Module, found: str) -> ValueError:
-    return ValueError(
+def _wrong_end(network: nn.Module, found: str) -> NoMapError:
+    return NoMapError(
         f"got {type(network).__name__}: {found}; expected a network that ends with a pooling layer "
         "(mean over all positions, for instance nn.AdaptiveAvgPool2d(1)) and one nn.Linear. "
         "For others use grad_cam and name a layer"

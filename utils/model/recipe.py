@@ -100,13 +100,18 @@ def make_optimizer(network: nn.Module, experiment: Experiment) -> torch.optim.Op
     """experiment.optimizer ("adamw", or "sgd" with momentum 0.9) over the trainable parameters.
 
     Biases, norms and the attention weights α, all of fewer than two dimensions, have no weight
-    decay, unless experiment.decay is "all".
+    decay, nor what the network's `no_weight_decay()` names, as timm's do of embeddings of places;
+    unless experiment.decay is "all".
     """
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    named = {name: one for name, one in network.named_parameters() if one.requires_grad}
+    trainable = list(named.values())
+    spared: set[str] = getattr(network, "no_weight_decay", set)()
+    weights = [one for name, one in named.items() if one.ndim >= 2 and name not in spared]
+    others = [one for name, one in named.items() if one.ndim < 2 or name in spared]
     of_others = experiment.weight_decay if experiment.decay == "all" else 0.0
     groups = [
-        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": experiment.weight_decay},
-        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": of_others},
+        {"params": weights, "weight_decay": experiment.weight_decay},
+        {"params": others, "weight_decay": of_others},
     ]
     rate = experiment.learning_rate
     # Fused: one pass over the parameters instead of ten, and steps can be left out (`steps`).

@@ -49,6 +49,12 @@ def begin_again(network: nn.Module, experiment: Experiment, say: Callable[[str],
     Raises RunError where its weights were changed since, as it is unclear which are meant; and for
     another experiment, whose seed or options would have given it other ones.
     """
+    weights = experiment.weights or getattr(experiment, "encoder_from", None)
+    if weights and getattr(network, "start", "") == "random weights":  # as `nets.build` says it
+        raise RunError(
+            f"this network was built to go on with a run, without {weights!r}, and there is no run "
+            "to go on with; run the cells again from the one that locates its initial weights."
+        )
     start = _STARTS[network]
     if not start.left:
         return

@@ -152,8 +152,9 @@ def answer(photo: Photo, models: Models) -> Answer:
     if models.classifiers:
         more, heat = _labels(photo, models)
         line |= more
-        drawn = overlay.overlaid(resized(photo.pixels, small), heat)
-        pictures["cam.jpg"] = (drawn * 255).round().astype(np.uint8)
+        if heat is not None:
+            drawn = overlay.overlaid(resized(photo.pixels, small), heat)
+            pictures["cam.jpg"] = (drawn * 255).round().astype(np.uint8)
     return Answer(line, pictures)
 
 
@@ -163,9 +164,10 @@ def small_size(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _labels(photo: Photo, models: Models) -> tuple[dict[str, Any], np.ndarray]:
+def _labels(photo: Photo, models: Models) -> tuple[dict[str, Any], np.ndarray | None]:
     """The line's probabilities and distance, and a map of what spoke for the answer, in [0, 1].
 
+    None where the network has no map.
     Map and distance are those of one classifier: that which measures distance, else the first.
     """
     shown = models.measure or next(iter(models.classifiers.values()))
@@ -190,7 +192,10 @@ def _labels(photo: Photo, models: Models) -> tuple[dict[str, Any], np.ndarray]:
         distance = float(shown.statistics.distances(features)[0])
         line |= {"distance": round(distance, 4), "unlike": "yes" if distance > 1 else "no"}
     said = int(both_answers(mean).argmax())
-    heat = explain.class_activation_maps(shown.network, plain, said)[0]
+    try:
+        heat = explain.evidence_maps(shown.network, plain, said)[0]
+    except explain.NoMapError:
+        return line, None
     return line, explain.normalised(heat)
 
 

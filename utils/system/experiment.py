@@ -4,6 +4,7 @@ The table itself is `experiments`, which nothing here imports; the type checker 
 against these protocols. Fields are read-only, and sizes are in px.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -12,6 +13,18 @@ from utils.system.size import Size
 Task = Literal["labels", "masks"]
 # Values of fields in older run folders, and what they are called now.
 RENAMED: dict[str, dict[Any, Any]] = {"test_image": {"centre crop": "unstretched crop"}}
+
+
+def row_label(name: str, network: object) -> str:
+    """How a row's runs are named: by the row, and by a library's network in place of its own.
+
+    network is as a `config.json` has it, where anything may stand.
+
+    >>> row_label("3-1", "lite0"), row_label("3-1", "timm:convnext_tiny")
+    ('3-1', '3-1-timm-convnext_tiny')
+    """
+    safe = re.sub(r"[^\w.-]", "-", str(network))
+    return f"{name}-{safe}" if ":" in str(network) else name
 
 
 class Published(Protocol):
@@ -123,7 +136,7 @@ class Experiment(Protocol):
 
     def folder(
         self,
-    ) -> str: ...  # the name of a run's folder: <name>-s<seed>, <name>-f<fold>-s<seed>
+    ) -> str: ...  # the name of a run's folder: <label>-s<seed>, <label>-f<fold>-s<seed>
 
 
 class Classification(Experiment, Protocol):

@@ -1,6 +1,7 @@
 """Single cases: the image, the network's answer, and maps of what it is based on."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from textwrap import fill
 
 import cv2
@@ -65,13 +66,14 @@ def maps(network: nn.Module, images: torch.Tensor, classes: np.ndarray) -> dict[
     """What spoke for the classes (B,), and where ARL blocks attend: header -> (B, h, w) in [0, 1].
 
     Each map is stretched on its own: colours compare places within a picture, not pictures. The
-    header's second line says how fine the map is before it is drawn smoothly.
+    header's second line says how fine the map is before it is drawn smoothly. NoMapError for a
+    network that has no map.
     """
     fine = FINE if hasattr(network, FINE) else None
-    columns = {
-        "class activation": explain.class_activation_maps(network, images, classes),
-        f"Grad-CAM, {fine or 'last map'}": explain.grad_cam(network, images, classes, fine),
-    }
+    columns = {}
+    with suppress(explain.NoMapError):
+        columns["class activation"] = explain.class_activation_maps(network, images, classes)
+    columns[f"Grad-CAM, {fine or 'last map'}"] = explain.grad_cam(network, images, classes, fine)
     attention = explain.attention_maps(network, images)
     shown = explain.shown_blocks(list(attention), most=2)
     columns |= {f"attention, {name}": attention[name] for name in shown}

@@ -25,7 +25,7 @@ _NO_FILE_NAME = re.compile(r"[/\\\x00-\x1f\x7f]|^\.+$")
 
 
 def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """These columns of a table, as text without surrounding spaces.
+    """These columns of a table, or all for (), as text without surrounding spaces.
 
     Commas, semicolons or tabs, a byte order mark, any line ends, empty lines and further columns
     are accepted. Raises DataError for a file that is no such table.
@@ -56,7 +56,8 @@ def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
         )
     if twice := [column for column in columns if lines[0].count(column) > 1]:
         raise DataError(f"{file} has the column {', '.join(twice)} twice; keep one. {expected}")
-    return pd.DataFrame(lines[1:], columns=lines[0], dtype=str)[list(columns)]
+    table = pd.DataFrame(lines[1:], columns=lines[0], dtype=str)
+    return table[list(columns)] if columns else table
 
 
 def _read_text(file: Path) -> str:

@@ -136,11 +136,12 @@ class _Search:
             finished = {key: run for key, run in matches.items() if run.finished}
             return {key: self.checked(run) for key, run in (finished or matches).items()}
         if row not in self.experiments:
+            file = " (predictions of others are for Evaluation-Cls.ipynb)" * (".csv" in name)
             raise RunError(
-                f"runs: {name!r} is neither a run folder nor a row; expected a folder, or a row "
-                f"such as {self.first!r}, '{self.first}-s0' or '{self.kind}-best/{self.first}-s0'. "
-                f"The rows are {', '.join(self.experiments)}; the runs here "
-                f"{listed(self.runs) or 'none yet'}."
+                f"runs: {name!r}{file} is neither a run folder nor a row; expected a folder, or "
+                f"a row such as {self.first!r}, '{self.first}-s0' or "
+                f"'{self.kind}-best/{self.first}-s0'. The rows are {', '.join(self.experiments)}; "
+                f"the runs here {listed(self.runs) or 'none yet'}."
             )
         profile = Path(name).parent.name.partition("-")[2]
         make = command(self.data_dir, row, profile, max(seed, 0))
@@ -224,6 +225,9 @@ def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
     lines = {}
     for name, run in runs.items():
         config = run.config
+        if file := config.get("file"):
+            lines[name] = {"network": f"predictions of {file['path']}"}
+            continue
         row, score = config["row"], config["row"]["select_score"]
         history, kept = _history(run)
         chosen = "last epoch, " * (row.get("keep") == "last") + row["select_on"]
@@ -240,7 +244,7 @@ def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
             "chosen on": f"{chosen}: {score} {history[score][kept - 1]:.3f}",
             "revision": (config.get("git") or "")[:7],
         }
-    return pd.DataFrame.from_dict(lines, orient="index")
+    return pd.DataFrame.from_dict(lines, orient="index").fillna("")
 
 
 def _history(run: RunFolder) -> tuple[pd.DataFrame, int]:

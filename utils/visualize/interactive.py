@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from utils.evaluation import ranking
 from utils.evaluation.masks import THRESHOLD
 from utils.logger.run import RunFolder
-from utils.system.console import in_live_jupyter
+from utils.system.console import in_live_jupyter, say
 from utils.system.errors import listed
 from utils.system.fonts import drawing
 from utils.visualize.thresholds import Decision, decisions, threshold_figure
@@ -113,8 +113,11 @@ def case_browser(
     tables: by the run's name, a row a case, with its id. draw(run's name, row of its table) makes
     the picture; each of orders chooses and sorts the rows of a table, by default as its task wants.
     The first state, the first run's first case in the first order that has one, is written as
-    figure "case". ValueError where no order has one.
+    figure "case". Without a run there is nothing to show. ValueError where no order has a case.
     """
+    if not tables:
+        say("none of these runs has a network: there are no maps to step through")
+        return
     first = next(iter(tables))
     if orders is None:
         orders = MASK_ORDERS if "jaccard" in tables[first] else LABEL_ORDERS

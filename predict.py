@@ -3,6 +3,7 @@
     python predict.py photo.jpg folder/                       by the runs in model/released/
     python predict.py folder/ --runs 3-1-s0,seg-6-s0 --out there
     python predict.py --learn-features 3-1-s0                 so that it marks photos unlike its own
+    python predict.py --export onnx 3-1-s0                    its network, to be used elsewhere
 
 Several classifiers give the mean of their probabilities. Photos are answered one after the other;
 stopped at any time, the same command goes on. The exit status is 0 on success, 1 where files could
@@ -30,9 +31,11 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("photos", nargs="*", metavar="PHOTO", help="photos, or folders of photos")
     runs = "run folders, by name or path, separated by commas; default all in model/released"
     line.add_argument("--runs", metavar="RUN,RUN", help=runs)
-    out = "folder for table, page and pictures; default model/photos-<runs>"
+    out = "folder for table, page and pictures; default model/photos-<runs>; or the exported file"
     line.add_argument("--out", metavar="DIR", help=out)
     line.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
+    export = "write a run's network as one file; default model.onnx or model.pt2 in its folder"
+    line.add_argument("--export", nargs=2, metavar=("onnx|torch", "RUN"), help=export)
     learn = "write what a classifier's run knows of its training images into its folder"
     line.add_argument("--learn-features", metavar="RUN", help=learn)
     line.add_argument(
@@ -46,10 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.begin()
     line = parser()
     options = line.parse_args(arguments)
-    if bool(options.photos) == bool(options.learn_features):
-        line.error("name photos or folders of photos, or a run with --learn-features.")
+    asked = (options.photos, options.learn_features, options.export)
+    if sum(map(bool, asked)) != 1:
+        line.error("name photos or folders of photos, or a run with --learn-features or --export.")
     try:
-        return _learn(options) if options.learn_features else _answer(options)
+        work = next(do for do, one in zip((_answer, _learn, _export), asked, strict=True) if one)
+        return work(options)
     except (ValueError, BlockingIOError) as error:
         line.error(str(error))
     except OSError as error:  # a full disk, for instance
@@ -80,6 +85,15 @@ def _learn(options: argparse.Namespace) -> int:
         path = photographs.learn(run, network, experiment, data_dir)
         known = photographs.unlike.read(run)
         console.say(f"{path}: {known.said if known else ''}")
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    kind, name = options.export
+    runs = photographs.find_runs(name)
+    path = None if options.out is None else values.path("--out", options.out, "file")
+    photographs.export.require(kind, runs, path)
+    photographs.export.export(kind, photographs.models_of(_loaded(runs, "cpu")), path)
     return 0
 
 

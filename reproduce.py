@@ -19,7 +19,7 @@ from typing import Any
 
 import experiments
 import study
-from utils import data, logger, system
+from utils import data, evaluation, logger, system
 from utils.system import machine, values
 from utils.system.errors import RunError
 
@@ -58,6 +58,11 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--no-evaluation", action="store_true", help=page)
     mean = "average the probabilities of these rows, all seeds, as a run of its own: team=3-1,3-3"
     line.add_argument("--ensemble", metavar="NAME=ROW,ROW", action="append", help=mean, default=[])
+    theirs = (
+        "a file of another group's predictions, an image a line, to be compared with every "
+        "classifier in the page; docs/predict.md says which columns it may have"
+    )
+    line.add_argument("--against", metavar="FILE", action="append", help=theirs, default=[])
     kept = "copy settings, history, predictions and scores of the finished runs to docs/runs"
     line.add_argument("--keep", action="store_true", help=kept)
     again = "auto (default) resumes what was begun; restart moves it aside"
@@ -94,13 +99,14 @@ def main(arguments: list[str] | None = None) -> None:
             if planned.refused:
                 sys.exit(1)
             return
+        theirs = _theirs(options, outcome)
         logs = logger.models_of(outcome.data_dir, options.profile) / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         executor = _executor(options, slurm, logs)
     except (ValueError, FileExistsError) as error:
         line.error(str(error))
     try:
-        sys.exit(_run(options, planned, executor, outcome))
+        sys.exit(_run(options, planned, executor, outcome, theirs))
     except KeyboardInterrupt:
         again = " without --resume restart" * (options.resume == "restart")
         print(f"\nstopped; call it again{again} to resume", file=sys.stderr)
@@ -136,6 +142,7 @@ def _run(
     planned: "study.plan.Plan",
     executor: "study.executors.Executor",
     outcome: "study.outcome.Outcome",
+    theirs: "study.outcome.Runs",
 ) -> int:
     """Trainings, evaluations, report; returns the exit status."""
     jobs, failed = ([], {}) if options.finished else (planned.jobs, dict(planned.refused))
@@ -169,13 +176,25 @@ def _run(
         evaluated = [job for job in evaluations(states) if job not in broken]
         pages = {job.name: job.folder / "run.html" for job in evaluated}
         page = study.report.write(
-            runs, outcome.data_dir, outcome.split, reasons, pages, planned.same
+            runs | theirs, outcome.data_dir, outcome.split, reasons, pages, planned.same
         )
         print(f"\nreport: {page}")
     elif options.finished:
         print("none of these rows has a finished run; leave --finished out", file=sys.stderr)
     _show_failed(failed)
     return 1 if failed or not runs else 0
+
+
+def _theirs(options: argparse.Namespace, outcome: "study.outcome.Outcome") -> "study.outcome.Runs":
+    """The files of `--against` as run folders. DataError or RunError for what is no such file."""
+    if options.against and options.folds:
+        raise RunError("--against is for the page, which --folds does not write; leave one out.")
+    found: study.outcome.Runs = {}
+    for text in options.against:
+        about = (experiments.OTHERS["other"], outcome.data_dir, outcome.split)
+        run = evaluation.others.adopt(text, *about)
+        found[f"{run.path.name}.csv"] = run
+    return found
 
 
 def _show_failed(failed: dict[str, str]) -> None:

@@ -108,6 +108,14 @@ BASELINES = {
     for row in _BASELINES
 }
 
+# What another group's predictions are taken for, see `utils.evaluation.others`: nothing is known.
+OTHERS = {
+    "other": replace(
+        Row("other", "Predictions of another group", "of another group", weights="unknown"),
+        profile="other", class_weights=None, views=1, epochs=1, select_on="validation", keep="last",
+    )
+}  # fmt: skip
+
 # Rows that train the same network in the same way; the later one is run as the earlier.
 SAME_RUN = {"2-4": "1-3"}
 

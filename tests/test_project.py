@@ -204,17 +204,20 @@ class TestNotebookContract:
         assert metadata.language_info.file_extension == ".py"
 
 
+REQUIREMENTS = ("requirements.txt", "requirements-onnx.txt", "requirements-dev.txt")
+
+
 def test_requirements_are_exact_and_name_no_place() -> None:
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in REQUIREMENTS:
         for line in (PROJECT / name).read_text().splitlines():
-            assert re.fullmatch(r"[a-z0-9-]+==[0-9.]+|#.*|-r requirements\.txt", line), line
+            assert re.fullmatch(r"[a-z0-9-]+==[0-9.]+|#.*|-r requirements(-onnx)?\.txt", line), line
 
 
 def test_the_lock_has_every_required_version_with_hashes_and_names_no_place() -> None:
     lock = (PROJECT / "requirements.lock").read_text(encoding="utf-8")
     entries = re.split(r"\n(?=\S)", lock.strip())
     locked = {re.match(r"[a-z0-9-]+==\S+", entry)[0] for entry in entries}
-    for name in ("requirements.txt", "requirements-dev.txt"):
+    for name in REQUIREMENTS:
         wanted = set(re.findall(r"^[a-z0-9-]+==.+", (PROJECT / name).read_text(), re.M))
         assert wanted <= locked, "a version changed: make lock"
     assert all("--hash=sha256:" in entry for entry in entries)

@@ -101,6 +101,7 @@ class Study:
     problem: str = ""  # why there are none
     same: Mapping[str, str] = field(default_factory=dict)  # what stands for the same run
     baselines: Sequence[Entry] = ()  # what is to be beaten
+    others: Sequence[Entry] = ()  # predictions of other groups, from files
     folds: Sequence[Folds] = ()  # the finished runs of folds beside the runs
 
     @property
@@ -119,9 +120,13 @@ class Study:
 
     @property
     def with_baselines(self) -> list[Entry]:
-        """The runs, then the baselines that are none of them."""
+        """The runs, predictions of others, then the baselines that are none of them."""
         names = {entry.name for entry in self.entries}
-        return [*self.entries, *(one for one in self.baselines if one.name not in names)]
+        return [
+            *self.entries,
+            *self.others,
+            *(one for one in self.baselines if one.name not in names),
+        ]
 
     @property
     def rows(self) -> dict[str, list[Entry]]:

@@ -32,7 +32,7 @@ def summary(
 
     baselines is the sentence on what the rows do not beat.
     """
-    blocks: list[Block] = [Text(_what_ran(study))]
+    blocks: list[Block] = [Text(_what_ran(study)), *map(Text, _others(study))]
     if study.synthetic:
         words = "The data are synthetic: the numbers show that everything works, nothing else."
         blocks.append(Text(words, strong=True))
@@ -85,6 +85,13 @@ def _what_ran(study: Study) -> str:
         f"profile {listed(profiles)}, trained on {trained} and scored on the {study.where} "
         f"({listed(counts or ['no'])} images)."
     )
+
+
+def _others(study: Study) -> list[str]:
+    """Whose predictions stand beside the runs, and what is not known of them."""
+    names = [f"{one.name} ({one.config.get('file', {}).get('path')})" for one in study.others]
+    words = "Beside them the predictions of others, of which nothing else is known"
+    return [f"{words}: {listed(names)}."] if names else []
 
 
 def _same_runs(study: Study) -> list[str]:
@@ -155,7 +162,8 @@ def _beside_published(lines: Sequence[Against]) -> str:
 def trained_unlike(study: Study, tests: Sequence[PairedTest]) -> dict[str, str]:
     """The overrides of compared rows ("1-3 against 1-1") that do not have the same ones."""
     unlike = {}
-    for pair in dict.fromkeys((test.row, test.other) for test in tests):
+    pairs = ((test.row, test.other) for test in tests if test.other in study.rows)
+    for pair in dict.fromkeys(pairs):
         runs = [entry for row in pair for entry in study.rows[row]]
         changes = [
             {name: value for name, (value, _) in tables.changed(entry).items()}
@@ -195,7 +203,7 @@ def _difference(test: PairedTest) -> str:
 def ablations(study: Study, tests: Sequence[PairedTest]) -> list[str]:
     """A sentence on each pair of rows that differs in attention."""
     texts = []
-    for test in (test for test in tests if test.main):
+    for test in (test for test in tests if test.main and test.other in study.rows):
         if words := _role(study.rows[test.row][0], study.rows[test.other][0]):
             shown = test.verdict in (HIGHER, LOWER)
             texts.append(

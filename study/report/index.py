@@ -52,7 +52,7 @@ def write(
     output.mkdir(exist_ok=True)
     study = _study(runs, data_dir, split, same or {})
     lines = beside_published(study)
-    tests, left_out = paired_tests(study.rows, experiments.AGAINST, study.same)
+    tests, left_out = paired_tests(study.rows, experiments.AGAINST, study.same, study.others)
     beside, not_beside = beyond(study)
     said = not_beyond(beside)
     sections = [
@@ -93,11 +93,14 @@ def _study(
         problem = str(error)
     given = [read(name, run, split, called) for name, run in runs.items()]
     # Without a network the baselines are what there is to report.
-    entries = [entry for entry in given if entry.row not in experiments.BASELINES] or given
+    own = [entry for entry in given if entry.row not in experiments.OTHERS]
+    others = [entry for entry in given if entry.row in experiments.OTHERS]
+    entries = [entry for entry in own if entry.row not in experiments.BASELINES] or own
     baselines = _baselines(entries, split, called)
     rows = {run.rpartition("-s")[0]: other.rpartition("-s")[0] for run, other in same.items()}
     folds = out_of_fold.grouped(out_of_fold.beside(next(iter(runs.values()))))
-    return Study(entries, split, data.note(data_dir), images, problem, rows, baselines, folds)
+    about = (data.note(data_dir), images, problem, rows)
+    return Study(entries, split, *about, baselines, others, folds)
 
 
 def _baselines(entries: Sequence[Entry], split: str, called: str) -> list[Entry]:

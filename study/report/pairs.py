@@ -66,12 +66,15 @@ def paired_tests(
     rows: Mapping[str, list[Entry]],
     against: Mapping[str, str],
     same: Mapping[str, str] | None = None,
+    others: Sequence[Entry] = (),
 ) -> tuple[list[PairedTest], list[str]]:
     """All tests between experiments, corrected by Holm over each task, and why a pair has none.
 
     against names the partner of each experiment; same the run that stands for an experiment that
-    is not among the rows, and is compared in its place. The bootstrap is of the mean of the scores
-    of the seeds that both have, the other tests are of the mean answer of these seeds.
+    is not among the rows, and is compared in its place. Each of the others, predictions from files,
+    is compared with every classifier, and stands beside each of its seeds. The bootstrap is of the
+    mean of the scores of the seeds that both have, the other tests are of the mean answer of these
+    seeds.
     """
     same = same or {}
     tests: list[PairedTest] = []
@@ -87,6 +90,14 @@ def paired_tests(
                 tests += _pair(rows[row], rows[other])
             except OtherImagesError as error:
                 left_out.append(f"{row} against {other}: {error}")
+    for theirs in others:
+        for row, runs in rows.items():
+            beside = [replace(theirs, config=run.config) for run in runs]
+            try:
+                found = _pair(runs, beside) if runs[0].task == theirs.task else []
+                tests += [test._replace(other=theirs.name) for test in found]
+            except OtherImagesError as error:
+                left_out.append(f"{row} against {theirs.name}: {error}")
     adjusted = []
     for of_task in by_task(tests).values():
         p_values = holm([test.p_value for test in of_task]).tolist()

@@ -126,7 +126,7 @@ def curves(study: Study) -> Section:
     """Learning curves, confusion matrices, ROC, Jaccard of each image."""
     note = study.where
     trained = [entry for entry in study.entries if len(entry.history)]
-    answered = by_task(e for e in study.entries if len(e.results))
+    answered = by_task(e for e in (*study.entries, *study.others) if len(e.results))
     classifiers = answered.get("labels", [])
     blocks = [
         *_pictures("Learning curves", {e.name: _learning(e) for e in trained}, wide=True),

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import small_run
-from ways import TIMES, contents, outputs, papermill, run, script
+from ways import TIMES, checkout, contents, outputs, papermill, run, script
 
-from utils import data
+from utils import data, evaluation
 from utils.logger.run import RunFolder
 
 NOTEBOOK = "Evaluation-Cls.ipynb"
@@ -108,6 +108,38 @@ def test_papermill_twice_in_a_row(folders: list[Path], demo_set: Path, tmp_path:
     again = papermill(NOTEBOOK, tmp_path, **where)
     assert outputs(again, "image/png") == outputs(executed, "image/png")
     assert contents(folders[0].parent / "evaluation-cls-test") == first
+
+
+def test_predictions_of_others_beside_a_run_and_alone(
+    folders: list[Path], demo_set: Path, tmp_path: Path
+) -> None:
+    images = data.read(demo_set)
+    ours = images[images["split"] == "validation"].reset_index(drop=True)
+    p = np.random.default_rng(0).dirichlet([1, 1, 1], len(ours))
+    theirs = ours[["id", "label"]].join(pd.DataFrame(p, columns=list(data.CLASSES)))
+    given = theirs.assign(id=theirs["id"] + ".jpg").drop(columns=["label", "benign"])
+    given.to_csv(tmp_path / "their.csv", index=False)
+    place = checkout(tmp_path / "project")
+    where = {"data_dir": str(demo_set), "split": "validation"}
+    for runs in (f"{folders[0]},../their.csv", "../their.csv"):
+        file = script(NOTEBOOK, place, runs=runs, **where)
+        printed = run([sys.executable, str(file)], place, PYTHONPATH=str(place))
+        assert printed.count("has no network, history or temperature") == 1
+        assert "their, of another group" in printed
+        assert "their, reported on 8 images (validation): nothing was fitted: a file" in printed
+    made = place / "model/others-demo/evaluation-cls-validation"
+    names = {path.stem for path in (made / "figures").iterdir()}
+    expected = {"roc-their", "precision-recall-their", "confusion-their", "side-by-side"}
+    assert expected < names
+    assert "no maps to step through" in printed
+    assert not [name for name in names if name.startswith(("maps", "attention", "alpha"))]
+    made = folders[0].parent / "evaluation-cls-validation"
+    (line,) = pd.read_csv(made / "differences.csv").to_dict("records")
+    ours = pd.read_csv(folders[0] / "predictions-validation.csv")
+    tables = {"ours": ours, "their": theirs.astype(ours.dtypes)}
+    expected = evaluation.paired.label_differences(tables).loc["their"]
+    said = {name: text.lstrip("'") for name, text in line.items()}  # which starts no formula
+    assert said == {"run": "their"} | expected.to_dict()
 
 
 @pytest.mark.parametrize("times", TIMES)

@@ -124,6 +124,31 @@ def test_every_section_is_there_in_order_and_linked(page: Page) -> None:
     assert {f"#{name}" for name in SECTIONS} < set(links)
 
 
+def test_predictions_of_others_are_compared_and_not_called_a_run(
+    small: Path, demo_set: Path, tmp_path: Path
+) -> None:
+    row = experiments.OTHERS["other"]
+    their = study_folders.classifier(tmp_path / "others-demo/their", row, 0.5)
+    their.save_json("config.json", their.config | {"file": {"path": "there/their.csv"}})
+    (their / "timing.csv").unlink()
+    runs = {name: RunFolder(small / "model" / name) for name in ("1-3-s0", "seg-6-s0")}
+    page = report.write(runs | {"their.csv": their}, demo_set, "test")
+    texts = Page(page.read_text(encoding="utf-8")).texts
+    assert (
+        "predictions of others, of which nothing else is known: their.csv (there/their.csv)"
+        in (texts["summary"])
+    )
+    assert "2 rows of the experiment table" in texts["summary"]
+    assert not re.search("could not be read|timing", texts["summary"])
+    assert "Classifiers: 4 paired tests" in " ".join(texts["paired"].split())
+    assert texts["paired"].count("their.csv") == 1  # one cell for its four lines
+    for name in ("record", "cost", "trust", "baselines", "cases"):
+        assert "their.csv" not in texts[name], name
+    results = pd.read_csv(page.with_name("results.csv"))
+    assert set(results["run"]) == {"1-3-s0", "seg-6-s0", "their.csv"}
+    assert page.read_text(encoding="utf-8").count("ROC of their.csv") == 1
+
+
 def test_nothing_is_fetched_or_executed(page: Page, text: str) -> None:
     assert not {"script", "link", "iframe", "object", "base"} & {tag for tag, _ in page.tags}
     for tag, attributes in page.tags:

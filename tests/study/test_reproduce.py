@@ -13,7 +13,7 @@ import pytest
 import reproduce
 from study import executors, notebooks, outcome, report, schedule, work
 from study.jobs import Job
-from utils import logger
+from utils import data, logger
 from utils.system import machine
 from utils.system.project import PROJECT
 
@@ -263,6 +263,16 @@ def test_the_page_alone(study, demo_set) -> None:
     assert (study[0]["runs"], study[0]["pages"]) == (["1-3-s0"], {})
 
 
+def test_predictions_of_others_stand_on_the_page(study, demo_set, tmp_path) -> None:
+    images = data.read(demo_set)
+    tested = images[images["split"] == "test"]
+    tested[["id"]].assign(melanoma=0.5).to_csv(tmp_path / "their.csv", index=False)
+    against = ("--against", str(tmp_path / "their.csv"), "--no-evaluation")
+    assert call("1-3", *against, "--data-dir", str(demo_set)) == 0
+    assert study[0]["runs"] == ["1-3-s0", "their.csv"]
+    assert study[0]["folder"].name == "demo-demo"
+
+
 def test_another_split_is_evaluated_and_reported(study, demo_set) -> None:
     call("1-3", "--split", "validation", "--data-dir", str(demo_set))
     assert Trains.seen[-1].parameters["split"] == "validation"
@@ -320,6 +330,8 @@ def test_ctrl_c_stops_with_its_own_status(demo_set, monkeypatch, capsys) -> None
         (["1-3", "--split", "train", "--executor", "slurm", "--slurm", "gpu"], "OPTION=VALUE"),
         (["1-3", "--dry-run", "--slurm", "gpu"], "OPTION=VALUE"),
         (["9-9"], "'9-9'"),
+        (["1-3", "--against", "gone.csv"], "gone.csv is not there"),
+        (["1-3", "--against", "x.csv", "--folds", "2"], "--against is for the page"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_runs(demo_set, capsys, arguments, said):

@@ -25,10 +25,10 @@ _NO_FILE_NAME = re.compile(r"[/\\\x00-\x1f\x7f]|^\.+$")
 
 
 def read_csv(file: Path, columns: tuple[str, ...], more: tuple[str, ...] = ()) -> pd.DataFrame:
-    """These columns of a table, and those of `more` that it has, as text without outer spaces.
+    """These columns of a table and those of `more` that it has, as text; or all of them for ().
 
-    Commas, semicolons or tabs, a byte order mark, any line ends, empty lines and further columns
-    are accepted. Raises DataError for a file that is no such table.
+    Texts lose outer spaces. Commas, semicolons or tabs, a byte order mark, any line ends, empty
+    lines and further columns are accepted. Raises DataError for a file that is no such table.
     """
     text = _read_text(file)
     first_line = text.lstrip().partition("\n")[0]
@@ -57,7 +57,8 @@ def read_csv(file: Path, columns: tuple[str, ...], more: tuple[str, ...] = ()) -
     columns += tuple(name for name in more if name in lines[0] and name not in columns)
     if twice := [column for column in columns if lines[0].count(column) > 1]:
         raise DataError(f"{file} has the column {', '.join(twice)} twice; keep one. {expected}")
-    return pd.DataFrame(lines[1:], columns=lines[0], dtype=str)[list(columns)]
+    table = pd.DataFrame(lines[1:], columns=lines[0], dtype=str)
+    return table[list(columns)] if columns else table
 
 
 def _read_text(file: Path) -> str:

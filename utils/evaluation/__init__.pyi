@@ -12,6 +12,7 @@ from . import labels as labels
 from . import mask_baselines as mask_baselines
 from . import masks as masks
 from . import operating as operating
+from . import others as others
 from . import out_of_fold as out_of_fold
 from . import paired as paired
 from . import published as published

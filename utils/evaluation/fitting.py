@@ -57,6 +57,8 @@ def predictions(run: RunFolder, experiment: Experiment, views: str = "") -> Fitt
     run on all training images has no other. views is a suffix such as "-1-views", "" for the row's
     own number.
     """
+    if run.config.get("file"):
+        return Fitting(None, "a file of predictions is about no other images.")
     whole = experiment.select_on != "fold"
     if whole and (found := out_of_fold.predictions(run, experiment, views)):
         folds, table = found

@@ -27,6 +27,9 @@ def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
     lines = {}
     for name, run in runs.items():
         config = run.config
+        if file := config.get("file"):
+            lines[name] = {"network": f"predictions of {file['path']}"}
+            continue
         row, score = config["row"], config["row"]["select_score"]
         history, kept = history_of(run)
         chosen = "last epoch, " * (row.get("keep") == "last") + row["select_on"]
@@ -43,7 +46,7 @@ def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
             "chosen on": f"{chosen}: {score} {history[score][kept - 1]:.3f}",
             "revision": (config.get("git") or "")[:7],
         }
-    return pd.DataFrame.from_dict(lines, orient="index")
+    return pd.DataFrame.from_dict(lines, orient="index").fillna("")
 
 
 def history_of(run: RunFolder) -> tuple[pd.DataFrame, int]:

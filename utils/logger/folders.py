@@ -22,7 +22,7 @@ from utils.system.experiment import Experiment
 _PART = r"(train|validation|test|holdout|fold)(-\d+-views|-threshold-[\d.e-]+|-(un)?clean)*"
 # What is computed from a run's weights.
 _RESULT = re.compile(rf"(predictions|submission|per-image|thresholds)-{_PART}\.csv"
-                     rf"|scores-{_PART}\.json|features\.npz")  # fmt: skip
+                     rf"|scores-{_PART}\.json|features\.npz|model\.(onnx|pt2)")  # fmt: skip
 _MASKS = re.compile(rf"masks-{_PART}")
 _MASK = re.compile(r".+_segmentation\.png")
 _PAGE = re.compile(rf"evaluation-(cls|seg)-{_PART}\.html")

@@ -147,11 +147,12 @@ class _Search:
             finished = {key: run for key, run in matches.items() if run.finished}
             return {key: self.checked(run) for key, run in (finished or matches).items()}
         if row not in self.experiments:
+            file = " (predictions of others are for Evaluation-Cls.ipynb)" * (".csv" in name)
             raise RunError(
-                f"runs: {name!r} is neither a run folder nor a row; expected a folder, or a row "
-                f"such as {self.first!r}, '{self.first}-s0' or '{self.kind}-best/{self.first}-s0'. "
-                f"The rows are {', '.join(self.experiments)}; the runs here "
-                f"{listed(self.runs) or 'none yet'}."
+                f"runs: {name!r}{file} is neither a run folder nor a row; expected a folder, or "
+                f"a row such as {self.first!r}, '{self.first}-s0' or "
+                f"'{self.kind}-best/{self.first}-s0'. The rows are {', '.join(self.experiments)}; "
+                f"the runs here {listed(self.runs) or 'none yet'}."
             )
         profile = Path(name).parent.name.partition("-")[2]
         make = command(self.data_dir, row, profile, max(seed, 0))

@@ -1,4 +1,5 @@
 from . import answers as answers
+from . import export as export
 from . import found as found
 from . import pages as pages
 from . import record as record

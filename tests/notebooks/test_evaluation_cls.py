@@ -131,7 +131,7 @@ def test_predictions_of_others_beside_a_run_and_alone(
     names = {path.stem for path in (made / "figures").iterdir()}
     expected = {"roc-their", "precision-recall-their", "confusion-their", "side-by-side"}
     assert expected < names
-    assert "no maps to step through" in printed
+    assert "no case to browse" in printed
     assert not [name for name in names if name.startswith(("maps", "attention", "alpha"))]
     made = folders[0].parent / "evaluation-cls-validation"
     (line,) = pd.read_csv(made / "differences.csv").to_dict("records")

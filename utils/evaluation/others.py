@@ -6,7 +6,6 @@ file stands what they are, `their.csv:percent`, `their.csv:logits`, `their.csv:m
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -21,11 +20,10 @@ from utils.data import spelling, tables
 from utils.data.splits import CLASSES, evaluation_split, note, read, require_labels, set_name
 from utils.evaluation import labels, score_files
 from utils.logger.folders import require_ours
-from utils.logger.run import RunFolder, versions
+from utils.logger.run import RunFolder
 from utils.system import project, values
 from utils.system.console import say
 from utils.system.errors import RunError, listed, raise_first
-from utils.system.experiment import Classification
 
 _FILE = re.compile(r"(.+\.csv)((?::[^:]+)*)", re.IGNORECASE)
 _UNITS = ("percent", "logits")
@@ -43,12 +41,12 @@ class Told(NamedTuple):
 
 
 def adopted(
-    runs: Any, row: Classification, data_dir: Path, split: str | None = None, views: Any = None
+    runs: Any, row: Any, data_dir: Path, split: str | None = None, views: Any = None
 ) -> Any:
     """The parameter `runs`, each file of predictions in it as the run folder made of it.
 
-    split and views as in Evaluation-Cls.ipynb; row stands for what a file does not say. RunError or
-    DataError for a file that cannot be compared.
+    split and views as in Evaluation-Cls.ipynb; row, an experiment of classifiers, stands for what a
+    file does not say. RunError or DataError for a file that cannot be compared.
     """
     names = runs.split(",") if isinstance(runs, str) else runs
     if not isinstance(names, list | tuple) or not any(map(is_file, names)):
@@ -63,7 +61,7 @@ def is_file(name: Any) -> bool:
 
 
 def adopt(
-    text: str, row: Classification, data_dir: Path, split: str | None = None, views: Any = None
+    text: str, row: Any, data_dir: Path, split: str | None = None, views: Any = None
 ) -> RunFolder:
     """The run folder of a file of predictions; arguments and errors as of `adopted`."""
     told, images = _told(text), read(data_dir)
@@ -73,28 +71,25 @@ def adopt(
     require_labels(images)
     table = _by_image(told, images)
     probabilities = _probabilities(told, _scores(told, table))
-    models = project.PROJECT / "model"
-    run = RunFolder(models / f"others-{set_name(data_dir)}" / told.file.stem)
+    run = RunFolder(project.PROJECT / f"model/others-{set_name(data_dir)}/{told.file.stem}")
     require_ours(run.path)
     place = str(told.file.resolve())
     if run.config.get("file", {"path": place})["path"] != place:
         raise RunError(
             f"{run.path} was made of {run.config['file']['path']}; give {told.file} another name."
         )
-    one = probabilities.shape[1] == 1
-    changes: dict[str, Any] = {"num_classes": probabilities.shape[1]}
-    changes |= {"select_score": "auc_melanoma" if one else row.select_score}
-    settings = json.loads(json.dumps(asdict(replace(row, **changes))))
-    facts = {"set": note(data_dir), "folder": data_dir.name}
-    facts |= {"fingerprint": hashlib.sha256(told.file.read_bytes()).hexdigest()[:16]}
-    config = {"row": settings, "data": facts, "versions": versions(), "precision": "fp32"}
-    run.save_json("config.json", config | {"file": {"path": place}, "finished": True})
-    names = list(CLASSES[: probabilities.shape[1]])
+    width, digest = probabilities.shape[1], hashlib.sha256(told.file.read_bytes()).hexdigest()
+    score = row.select_score if width > 1 else "auc_melanoma"
+    facts = {"set": note(data_dir), "folder": data_dir.name, "fingerprint": digest[:16]}
+    own = asdict(replace(row, num_classes=width, select_score=score))
+    config = {"row": own, "data": facts, "precision": "fp32", "file": {"path": place}}
+    run.save_json("config.json", config | {"finished": True})
+    names = list(CLASSES[:width])
     predicted = images[["id", "label"]].join(pd.DataFrame(probabilities, columns=names))
     run.save_table(f"predictions-{part}.csv", predicted)
     score_files.label_scores(run, part, predicted, note(data_dir))
-    scores = labels.epoch_scores(predicted["label"], probabilities)
-    run.save_table("history.csv", pd.DataFrame([{"epoch": 1, "loss": 0.0} | scores]))
+    history = {"epoch": 1, "loss": 0.0} | labels.epoch_scores(predicted["label"], probabilities)
+    run.save_table("history.csv", pd.DataFrame([history]))
     said = f"{run.path.name}: {told.file}, {listed(names)} of {len(images)} images."
     if np.isin(probabilities, (0, 1)).all():
         said += " All are 0 or 1, so its curves have one corner."

@@ -25,10 +25,10 @@ _NO_FILE_NAME = re.compile(r"[/\\\x00-\x1f\x7f]|^\.+$")
 
 
 def read_csv(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """These columns of a table, or all for (), as text without surrounding spaces.
+    """These columns of a table, as text without surrounding spaces.
 
     Commas, semicolons or tabs, a byte order mark, any line ends, empty lines and further columns
-    are accepted. Raises DataError for a file that is no such table.
+    are accepted. Raises DataError for a file that is no such table. () stands for all columns.
     """
     text = _read_text(file)
     first_line = text.lstrip().partition("\n")[0]

@@ -58,10 +58,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--no-evaluation", action="store_true", help=page)
     mean = "average the probabilities of these rows, all seeds, as a run of its own: team=3-1,3-3"
     line.add_argument("--ensemble", metavar="NAME=ROW,ROW", action="append", help=mean, default=[])
-    theirs = (
-        "a file of another group's predictions, an image a line, to be compared with every "
-        "classifier in the page; docs/predict.md says which columns it may have"
-    )
+    theirs = "compare the classifiers with a file of others' predictions, see docs/predict.md"
     line.add_argument("--against", metavar="FILE", action="append", help=theirs, default=[])
     kept = "copy settings, history, predictions and scores of the finished runs to docs/runs"
     line.add_argument("--keep", action="store_true", help=kept)
@@ -191,8 +188,8 @@ def _theirs(options: argparse.Namespace, outcome: "study.outcome.Outcome") -> "s
         raise RunError("--against is for the page, which --folds does not write; leave one out.")
     found: study.outcome.Runs = {}
     for text in options.against:
-        about = (experiments.OTHERS["other"], outcome.data_dir, outcome.split)
-        run = evaluation.others.adopt(text, *about)
+        row = experiments.OTHERS["other"]
+        run = evaluation.others.adopt(text, row, outcome.data_dir, outcome.split)
         found[f"{run.path.name}.csv"] = run
     return found
 

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any, get_args
 
 from experiments import classification, deviations, networks, segmentation
-from experiments.classification import OTHERS, SAME_RUN
+from experiments.classification import SAME_RUN
 from experiments.published import Published
 from experiments.row import ClassificationRow, SegmentationRow
 from utils.data.names import CLASSES
@@ -47,6 +47,7 @@ __all__ = [
 Row = ClassificationRow | SegmentationRow
 BASELINES: dict[str, Row] = {**classification.BASELINES, **segmentation.BASELINES}
 ROWS: dict[str, Row] = {**classification.ROWS, **segmentation.ROWS, **BASELINES}
+OTHERS: dict[str, Row] = {**classification.OTHERS}
 UNTRAINED = BASELINES | OTHERS  # whose runs have no network of a classifier
 AGAINST = {**classification.AGAINST, **segmentation.AGAINST}
 PROFILES = tuple(classification.RECIPES)

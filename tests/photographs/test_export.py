@@ -148,7 +148,26 @@ def test_a_file_answers_as_the_evaluation_of_one_view(
     [("1-2", {"network": "resnet18"}), ("seg-1", {"image_size": "48x32"})],
 )
 def test_of_other_networks(row, changes, demo_set, tmp_path, call) -> None:
-    run = logger.RunFolder(tmp_path / f"demo-demo/{row}-s0")
+    run = made_up(tmp_path / f"demo-demo/{row}-s0", row, changes)
+    assert call("--export", "onnx", run.path) == 0
+    pixels, ours = own(run, demo_set, 5, "test")
+    theirs = answers(run / "model.onnx", np.ascontiguousarray(pixels), tmp_path)
+    name = "lesion_probabilities" if row.startswith("seg") else "probabilities"
+    assert abs(theirs[name] - ours).max() < 1e-5
+    assert np.std(ours) > 1e-3
+    assert set(theirs) == {name, "about"}  # nothing was fitted
+
+
+def test_a_baseline_has_nothing_to_export(call, tmp_path, capsys) -> None:
+    run = made_up(tmp_path / "demo-demo/seg-0-1-s0", "seg-0-1", {})
+    with pytest.raises(SystemExit, match="2"):
+        call("--export", "torch", run.path)
+    assert "seg-0-1-s0 is a baseline; expected a run with" in capsys.readouterr().err
+
+
+def made_up(folder: Path, row: str, changes: dict) -> logger.RunFolder:
+    """A run whose network was never trained, but gives answers that differ."""
+    run = logger.RunFolder(folder)
     small = {"weights": "none", "stored_size": 64, "image_size": 32}
     experiment = experiments.get(row, "demo", **(small | changes))
     settings = json.loads(json.dumps(experiment, default=vars))
@@ -161,13 +180,7 @@ def test_of_other_networks(row, changes, demo_set, tmp_path, call) -> None:
             part.momentum = 1.0  # statistics of one batch, so that answers are not extreme
     network.train()(torch.randint(0, 256, (8, 3, 32, 48), dtype=torch.uint8))
     model.save_weights(network, run / "best.safetensors")
-    assert call("--export", "onnx", run.path) == 0
-    pixels, ours = own(run, demo_set, 5, "test")
-    theirs = answers(run / "model.onnx", np.ascontiguousarray(pixels), tmp_path)
-    name = "lesion_probabilities" if row.startswith("seg") else "probabilities"
-    assert abs(theirs[name] - ours).max() < 1e-5
-    assert np.std(ours) > 1e-3
-    assert set(theirs) == {name, "about"}  # nothing was fitted
+    return run
 
 
 @pytest.mark.parametrize("name", ["3-1-s0", "seg-6-s0"])

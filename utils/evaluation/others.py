@@ -6,7 +6,6 @@ file stands what they are, `their.csv:percent`, `their.csv:logits`, `their.csv:m
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -22,11 +21,10 @@ from utils.data.labels import require_labels
 from utils.data.splits import CLASSES, evaluation_split, note, read, set_name
 from utils.evaluation import labels, score_files
 from utils.logger.folders import require_ours
-from utils.logger.run import RunFolder, versions
+from utils.logger.run import RunFolder
 from utils.system import project, values
 from utils.system.console import say
 from utils.system.errors import RunError, listed, raise_first
-from utils.system.experiment import Classification
 
 _FILE = re.compile(r"(.+\.csv)((?::[^:]+)*)", re.IGNORECASE)
 _UNITS = ("percent", "logits")
@@ -41,15 +39,16 @@ class Told(NamedTuple):
     file: Path
     unit: str  # one of _UNITS, or ""
     columns: Mapping[str, str]  # by class, or "id"
+    classes: tuple[str, ...]  # of the data
 
 
 def adopted(
-    runs: Any, row: Classification, data_dir: Path, split: str | None = None, views: Any = None
+    runs: Any, row: Any, data_dir: Path, split: str | None = None, views: Any = None
 ) -> Any:
     """The parameter `runs`, each file of predictions in it as the run folder made of it.
 
-    split and views as in Evaluation-Cls.ipynb; row stands for what a file does not say. RunError or
-    DataError for a file that cannot be compared.
+    split and views as in Evaluation-Cls.ipynb; row, an experiment of classifiers, stands for what a
+    file does not say. RunError or DataError for a file that cannot be compared.
     """
     names = runs.split(",") if isinstance(runs, str) else runs
     if not isinstance(names, list | tuple) or not any(map(is_file, names)):
@@ -64,38 +63,35 @@ def is_file(name: Any) -> bool:
 
 
 def adopt(
-    text: str, row: Classification, data_dir: Path, split: str | None = None, views: Any = None
+    text: str, row: Any, data_dir: Path, split: str | None = None, views: Any = None
 ) -> RunFolder:
     """The run folder of a file of predictions; arguments and errors as of `adopted`."""
-    told, images = _told(text), read(data_dir)
+    told, images = _told(text, CLASSES), read(data_dir)
     split = evaluation_split(images, split)
     part = split if views is None else f"{split}-{views}-views"
     images = images[images["split"] == split].reset_index(drop=True)
     require_labels(images)
     table = _by_image(told, images)
     probabilities = _probabilities(told, _scores(told, table))
-    models = project.PROJECT / "model"
-    run = RunFolder(models / f"others-{set_name(data_dir)}" / told.file.stem)
+    run = RunFolder(project.PROJECT / f"model/others-{set_name(data_dir)}/{told.file.stem}")
     require_ours(run.path)
     place = str(told.file.resolve())
     if run.config.get("file", {"path": place})["path"] != place:
         raise RunError(
             f"{run.path} was made of {run.config['file']['path']}; give {told.file} another name."
         )
-    one = probabilities.shape[1] == 1
-    changes: dict[str, Any] = {"num_classes": probabilities.shape[1]}
-    changes |= {"select_score": "auc_melanoma" if one else row.select_score}
-    settings = json.loads(json.dumps(asdict(replace(row, **changes))))
-    facts = {"set": note(data_dir), "folder": data_dir.name}
-    facts |= {"fingerprint": hashlib.sha256(told.file.read_bytes()).hexdigest()[:16]}
-    config = {"row": settings, "data": facts, "versions": versions(), "precision": "fp32"}
-    run.save_json("config.json", config | {"file": {"path": place}, "finished": True})
-    names = list(CLASSES[: probabilities.shape[1]])
+    width, digest = probabilities.shape[1], hashlib.sha256(told.file.read_bytes()).hexdigest()
+    score = row.select_score if width > 1 else "auc_melanoma"
+    facts = {"set": note(data_dir), "folder": data_dir.name, "fingerprint": digest[:16]}
+    own = asdict(replace(row, num_classes=width, select_score=score))
+    config = {"row": own, "data": facts, "precision": "fp32", "file": {"path": place}}
+    run.save_json("config.json", config | {"finished": True})
+    names = list(told.classes[:width])
     predicted = images[["id", "label"]].join(pd.DataFrame(probabilities, columns=names))
     run.save_table(f"predictions-{part}.csv", predicted)
     score_files.label_scores(run, part, predicted, note(data_dir))
-    scores = labels.epoch_scores(predicted["label"], probabilities)
-    run.save_table("history.csv", pd.DataFrame([{"epoch": 1, "loss": 0.0} | scores]))
+    history = {"epoch": 1, "loss": 0.0} | labels.epoch_scores(predicted["label"], probabilities)
+    run.save_table("history.csv", pd.DataFrame([history]))
     said = f"{run.path.name}: {told.file}, {listed(names)} of {len(images)} images."
     if np.isin(probabilities, (0, 1)).all():
         said += " All are 0 or 1, so its curves have one corner."
@@ -103,7 +99,7 @@ def adopt(
     return run
 
 
-def _told(text: str) -> Told:
+def _told(text: str, classes: tuple[str, ...]) -> Told:
     """RunError for a file that is not there, and for words that say nothing known."""
     found = _FILE.fullmatch(text.strip())
     if found is None:
@@ -116,14 +112,14 @@ def _told(text: str) -> Told:
         name, _, column = word.partition("=")
         if word in _UNITS:
             unit = word
-        elif name in ("id", *CLASSES) and column:
+        elif name in ("id", *classes) and column:
             columns[name] = column
         else:
             raise RunError(
                 f"{text}: {word!r} says nothing known; expected {' or '.join(_UNITS)}, or a column "
-                f"as id=COLUMN or {CLASSES[0]}=COLUMN (also {', '.join(CLASSES[1:])})."
+                f"as id=COLUMN or {classes[0]}=COLUMN (also {', '.join(classes[1:])})."
             )
-    return Told(file, unit, columns)
+    return Told(file, unit, columns, classes)
 
 
 def _by_image(told: Told, images: pd.DataFrame) -> pd.DataFrame:
@@ -176,15 +172,16 @@ def _scores(told: Told, table: pd.DataFrame) -> pd.DataFrame:
     said = told.columns.keys() - {"id"}
     found = {
         name: column
-        for name in CLASSES
+        for name in told.classes
         if (name in said or not said)
         and (column := _column(told, table, name, (name, *_CALLED.get(name, ()))))
     }
-    if CLASSES[0] not in found and said != {CLASSES[-1]}:
+    first, last = told.classes[0], told.classes[-1]
+    if first not in found and said != {last}:
         raise RunError(
             f"{told.file} has the columns {listed(table.columns)}; say which is the score of "
-            f"{CLASSES[0]}, {told.file.name}:{CLASSES[0]}=COLUMN, or, where it is that of all "
-            f"else, {told.file.name}:{CLASSES[-1]}=COLUMN."
+            f"{first}, {told.file.name}:{first}=COLUMN, or, where it is that of all else, "
+            f"{told.file.name}:{last}=COLUMN."
         )
     numbers = table[[*found.values()]].apply(pd.to_numeric, errors="coerce")
     wrong = ~np.isfinite(numbers.to_numpy()).all(axis=1)
@@ -200,7 +197,7 @@ def _probabilities(told: Told, scores: pd.DataFrame) -> np.ndarray:
     """Probabilities (n, C) of all classes, or (n, 1) of the first against the rest."""
     p, names = scores.to_numpy(), tuple(scores.columns)
     if told.unit == "logits":
-        p = softmax(p, axis=1) if names == CLASSES else expit(p)
+        p = softmax(p, axis=1) if names == told.classes else expit(p)
     p = p / 100 if told.unit == "percent" else p
     if p.min() < 0 or p.max() > 1:
         raise RunError(
@@ -208,17 +205,17 @@ def _probabilities(told: Told, scores: pd.DataFrame) -> np.ndarray:
             f"{scores.to_numpy().max():g}; expected probabilities from 0 to 1, or to be told what "
             f"they are: {' or '.join(f'{told.file.name}:{unit}' for unit in _UNITS)}."
         )
-    if names == CLASSES[-1:]:
+    if names == told.classes[-1:]:
         return 1 - p
-    if names not in (CLASSES, CLASSES[:-1]):
+    if names not in (told.classes, told.classes[:-1]):
         return p[:, :1]
-    if names != CLASSES:  # as it was submitted to the challenge
+    if names != told.classes:  # as it was submitted to the challenge
         p = np.column_stack([p, np.maximum(1 - p.sum(axis=1), 0)])
     total = p.sum(axis=1)
     if (far := abs(total - 1) > _ROUNDED).any():
         raise RunError(
             f"{told.file} gives {listed(scores.index[far])} probabilities of {total[far][0]:.3g} "
             "together, and a lesion has one of these classes; expected 1. Where each column is "
-            f"a question of its own, take one: {told.file.name}:{CLASSES[0]}=COLUMN."
+            f"a question of its own, take one: {told.file.name}:{told.classes[0]}=COLUMN."
         )
     return p / total[:, None]

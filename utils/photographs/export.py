@@ -69,9 +69,12 @@ def require(kind: str, runs: Collection[str], path: Path | None) -> None:
 def export(kind: str, models: Models, path: Path | None = None) -> Path:
     """Write the one run of models to path, by default beside its weights; say how fast the file is.
 
-    Its network is on the CPU. RunError for a file that answers otherwise than the network.
+    Its network is on the CPU. RunError for a baseline, which has none that is trained, and for a
+    file that answers otherwise than the network.
     """
     (one,) = models.runs.values()
+    if not any(parameter.requires_grad for parameter in one.network.parameters()):
+        raise RunError(f"{one.run.path} is a baseline; expected a run with a trained network.")
     path = path or one.run / KINDS[kind]
     require_writable(path)
     outputs = {"lesion_probabilities" if models.segmenters else "probabilities": 1.0}
@@ -108,33 +111,35 @@ def _program(portable: Portable, images: np.ndarray) -> torch.export.ExportedPro
 
 
 def _eager(portable: nn.Module) -> Ask:
-    def ask(images: np.ndarray) -> dict[str, np.ndarray]:
-        with torch.inference_mode():
-            return {k: p.numpy() for k, p in portable(torch.from_numpy(images)).items()}
-
-    return ask
+    return torch.inference_mode()(
+        lambda images: {k: p.numpy() for k, p in portable(torch.from_numpy(images)).items()}
+    )
 
 
 def _about(
     one: Classifier | Segmenter, classes: tuple[str, ...], outputs: dict[str, float]
 ) -> dict[str, str]:
     """What the file says of itself; sizes, outputs and classes are lists in JSON."""
-    experiment, config = one.experiment, one.run.config
-    about = {"caution": CAUTION, "run": one.run.path.name, "row": experiment.name}
-    about |= {"network": experiment.network, "task": experiment.task}
-    about |= {"trained_on": str(config.get("data", {}).get("set"))}
-    about |= {"input": "images (n, height, width, 3), uint8 RGB, each resized to image_size"}
-    for name in ("stored_size", "image_size"):
-        about[name] = json.dumps([*Size.parse(getattr(experiment, name))])
-    about |= {"outputs": json.dumps([*outputs])}
+    experiment = one.experiment
+    sizes = {name: Size.parse(getattr(experiment, name)) for name in ("stored_size", "image_size")}
+    about = {
+        "caution": CAUTION,
+        "run": one.run.path.name,
+        "row": experiment.name,
+        "network": experiment.network,
+        "task": experiment.task,
+        "trained_on": str(one.run.config.get("data", {}).get("set")),
+        "input": "images (n, height, width, 3), uint8 RGB, each resized to image_size",
+        "outputs": json.dumps([*outputs]),
+        **{name: json.dumps([*size]) for name, size in sizes.items()},
+    }
     if isinstance(one, Segmenter):
         seen = one.experiment.test_image
         return about | {"test_image": seen, "threshold": str(one.experiment.threshold)}
-    found = fitting.predictions(one.run, one.experiment)
-    said = found.said(one.temperature) if one.temperature else "nothing was fitted"
-    said += f", means of {experiment.views} views" * (experiment.views > 1)
     about |= {"classes": json.dumps([*classes]), "temperature": str(one.temperature)}
-    return about | {"fitted": said}
+    found = fitting.predictions(one.run, experiment).said(one.temperature)
+    said = f"{found}; views averaged there: {experiment.views}"
+    return about | {"fitted": said if one.temperature else "nothing was fitted"}
 
 
 def _onnx(program: torch.export.ExportedProgram, about: dict[str, str], path: Path) -> Ask:

@@ -20,6 +20,24 @@ def predictions_of(ids: Sequence[str], columns: int = 3, seed: int = 0) -> pd.Da
     return pd.DataFrame({"id": list(ids), "label": np.arange(len(ids)) % 3, **names})
 
 
+def answers_of(
+    names: Sequence[str],
+    n: int = 200,
+    seed: int = 0,
+    skill: float = 1.5,
+    columns: int | None = None,
+) -> pd.DataFrame:
+    """Answers of a network that knows a little of these classes; the last one is rare."""
+    rng, count = np.random.default_rng(seed), len(names)
+    shares = np.r_[np.ones(count - 1), 0.5]
+    labels = rng.choice(count, n, p=shares / shares.sum())
+    logits = rng.normal(size=(n, count)) + skill * np.eye(count)[labels]
+    values = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    columns = columns or count
+    table = pd.DataFrame({"id": [f"{seed}-{k:04}" for k in range(n)], "label": labels})
+    return table.join(pd.DataFrame(values[:, :columns], columns=list(names[:columns])))
+
+
 def results_of(ids: Sequence[str], seed: int = 0) -> Result:
     """Id k finds more of its lesion than id k - 1."""
     lesion = np.random.default_rng(seed).integers(200, 400, len(ids))

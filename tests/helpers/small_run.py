@@ -75,9 +75,11 @@ def train(
     model.seed_torch(config.seed)
     return model.fit(
         network or SmallNet(config.num_classes),
-        loss.build(config.loss, config.class_weights, config.gamma),
+        loss.build(config.loss, data.class_weights(config, train_rows), config.gamma),
         data.training_loader(trained, config.batch_size, config.workers, config.loader),
-        lambda predict: evaluation.labels.epoch_scores(select["label"], predict(select_loader)),
+        lambda predict: evaluation.labels.epoch_scores(
+            select["label"], predict(select_loader), None, config.classes
+        ),
         run,
         config,
     )
@@ -87,7 +89,7 @@ def finished(data_dir: Path, folder: Path, name: str = "1-3", **changes: object)
     """A finished run of a real row, such as ARL-CNN.ipynb leaves it; one epoch of 64 px images."""
     small = {"epochs": 1, "batch_size": 8, "image_size": 64, "stored_size": 64, "workers": 0}
     small |= {"precision": "fp32", "weights": "none"}
-    row = experiments.get(name, "demo", **(small | changes))
+    row = experiments.get(name, "demo", classes=data.classes(data_dir), **(small | changes))
     options = row.network_options(nets.options(row.network))
     network = nets.build(row.network, row.num_classes, **options)
     train(data_dir, folder, row, network, row.stored_size)

@@ -3,7 +3,8 @@
 The intervals are about other images of the same kind, so images are resampled, never pixels: those
 of one image are not independent. AUCs, and all scores of masks, get a bootstrap on the logit scale
 (`resampling`). Accuracy, sensitivity and specificity of labels are shares of images and get
-Wilson's interval: near 0 and 1 a bootstrap is too narrow, and at 0 and 1 it has no width.
+Wilson's interval: near 0 and 1 a bootstrap is too narrow, and at 0 and 1 it has no width. The
+interval of the balanced accuracy, a mean of sensitivities, follows from theirs (MOVER).
 
 The scores of a classifier:
 
@@ -38,7 +39,7 @@ from numpy.typing import ArrayLike
 from utils.data.names import CLASSES
 from utils.evaluation import labels, masks
 from utils.evaluation.counts import Counts, Number
-from utils.evaluation.intervals import LEVEL, Interval, wilson
+from utils.evaluation.intervals import LEVEL, Interval, mean_of_shares, wilson
 from utils.evaluation.resampling import area_interval, auc_interval, bootstrap, mean_area_interval
 
 LABELS: dict[str, Callable[..., labels.Scores]] = {  # of ISIC 2017's classes
@@ -77,7 +78,7 @@ def classification_scores(
     truth, probabilities = labels.checked(truth, probabilities, len(classes))
     functions = of_labels(classes)
     values = flat_scores(truth, probabilities, None, functions)
-    areas = [path for path in values if _compares(path)]
+    areas = [path for path in values if path[-1] in ("auc", "mean_auc")]
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         resampled = flat_scores(truth, probabilities, weights, functions)
@@ -92,7 +93,12 @@ def classification_scores(
         if path[-1] in MEANS:  # they follow their parts
             parts = [one for one in values if one[0] == path[0] and one[2:] == (MEANS[path[-1]],)]
             each = [values[part] for part in parts], [intervals[part] for part in parts]
-            intervals[path] = mean_area_interval(value, columns[path], *each)
+            of_areas = path in columns
+            intervals[path] = (
+                mean_area_interval(value, columns[path], *each)
+                if of_areas
+                else mean_of_shares(*each)
+            )
         elif path[-1] == "auc":
             intervals[path] = auc_interval(value, columns[path], positives, n - positives)
         else:  # a share of all images, of a class or of the rest
@@ -162,11 +168,7 @@ def strata_of(path: Key, truth: np.ndarray) -> np.ndarray:
     For an AUC and a mean over classes these: they compare classes, whatever their frequency.
     Otherwise none: among the next n patients the frequencies vary, too.
     """
-    return truth if _compares(path) else np.zeros_like(truth)
-
-
-def _compares(path: Key) -> bool:
-    return path[-1] in ("auc", *MEANS)
+    return truth if path[-1] in ("auc", *MEANS) else np.zeros_like(truth)
 
 
 def _nested(values: Mapping[Key, Number], intervals: Mapping[Key, Interval]) -> dict[str, Any]:

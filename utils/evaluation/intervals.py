@@ -6,6 +6,7 @@ of images are known gets the variance of Hanley and McNeil.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -141,6 +142,20 @@ def unpaired_difference(
         difference - math.hypot(value - low, other_high - other),
         difference + math.hypot(high - value, other - other_low),
     )
+
+
+def mean_of_shares(shares: Sequence[float], intervals: Sequence[Interval]) -> Interval:
+    """Interval of the mean of shares of different images, such as a balanced accuracy, by MOVER.
+
+    intervals are theirs; nan where one of the shares is nan.
+
+    >>> low, high = mean_of_shares([0.5, 0.9], [Interval(0.44, 0.54), Interval(0.82, 0.93)])
+    >>> round(low, 3), round(high, 3)  # half of 10 = sqrt(6² + 8²) below, of 5 above
+    (0.65, 0.725)
+    """
+    middle, ends = np.array(shares), np.array(intervals)
+    low, high = np.sqrt(((ends - middle[:, None]) ** 2).sum(axis=0)) / len(middle)
+    return Interval(float(middle.mean() - low), float(middle.mean() + high))
 
 
 def _lower_end(auc: float, positives: int, negatives: int) -> float:

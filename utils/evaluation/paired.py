@@ -205,7 +205,8 @@ def label_differences(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             score = (of_all.main, "mean_auc")
             rows[run]["mean AUC"] = _signed(paired_difference(table, base, score))
     index = pd.Index(list(rows), name="run")
-    return pd.DataFrame(list(rows.values()), index, [*columns, "mean AUC"]).fillna("")
+    names = [*columns, "mean AUC"]
+    return pd.DataFrame(list(rows.values()), index, names, dtype=object).fillna("")
 
 
 def mask_differences(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

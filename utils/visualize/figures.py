@@ -254,7 +254,8 @@ def score_intervals(table: pd.DataFrame, title: str, note: str) -> Figure:
         axis.set_axis_off()
     if published.any():
         note += "; hollow: published, on the 600 official test images; training lists differ"
-    return finish(figure, title, f"{note}; bars: 95 % bootstrap intervals")
+    other = " (balanced accuracy: from Wilson's)" * ("balanced accuracy" in metrics)
+    return finish(figure, title, f"{note}; bars: 95 % bootstrap intervals{other}")
 
 
 def plot_interval(

@@ -217,6 +217,8 @@ class ClassificationRow(Shared):
                 f"label_smoothing is {self.label_smoothing} with loss {self.loss!r}; expected 0, "
                 "or the loss 'cross_entropy'."
             )
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes are {', '.join(self.classes)}; expected each once.")
         if self.num_classes not in (1, len(self.classes)):
             raise ValueError(
                 f"num_classes is {self.num_classes} for {len(self.classes)} classes; expected as "

@@ -1,5 +1,7 @@
 """Data of one's own: read, or one sentence; groups are never on both sides."""
 
+import dataclasses
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -185,7 +187,7 @@ HOSTILE = {
         r"labels in .* that differ only in spelling: NEVUS, nevus; write each class in one way",
     ),
     "label of signs": (cell("label", "?!"), r"that cannot be used: \?!; write a word"),
-    "label of a column": (cell("label", "Mean"), r"that cannot be used: Mean; .* other than all"),
+    "label of a column": (cell("label", "Mean"), r"be used: Mean; .* other than accuracy, all"),
     "no column label": (
         both(changed(label=None), lambda f: shutil.rmtree(f / "masks")),
         r"labels.csv lacks the column label; found image, split",
@@ -382,6 +384,37 @@ def test_a_row_takes_the_classes_of_the_data(three):
     assert experiments.get("3-1", classes=data.CLASSES) == experiments.get("3-1")
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"classes": ["melanoma"]}, r"classes is \('melanoma',\); expected 2 or more"),
+        ({"classes": [f"c{k}" for k in range(21)]}, "classes is .*; expected at most 20"),
+        ({"classes": ["Melanoma", "nevus"]}, r"classes\[0\] is 'Melanoma'; expected small letters"),
+        ({"classes": ["a/b", "nevus"]}, r"classes\[0\] is 'a/b'; expected small letters"),
+        ({"classes": ["a", "b", "a"]}, r"classes are a, b, a; expected each once"),
+        ({"classes": ["a", "b"], "num_classes": 3}, "num_classes is 3 for 2 classes; expected as"),
+        ({"num_classes": 2}, "num_classes is 2 for 3 classes; expected as many, or 1 for the"),
+        ({"class_weights": "equal"}, "class_weights is 'equal'; expected .*, 'balanced', or None"),
+        ({"class_weights": [1, 2]}, r"class_weights is \[1.0, 2.0\]; expected 3 numbers"),
+    ],
+)
+def test_a_row_on_impossible_classes(changes, said):
+    settings = json.loads(json.dumps(dataclasses.asdict(experiments.get("3-1"))))
+    with pytest.raises(ValueError, match=said):
+        experiments.restore(settings | changes)
+
+
+def test_segmenters_have_no_balanced_weights():
+    with pytest.raises(ValueError, match="class_weights is 'balanced'; expected list or None"):
+        experiments.get("seg-6", class_weights="balanced")
+
+
+def test_settings_of_before_have_isic_2017s_classes():
+    settings = json.loads(json.dumps(dataclasses.asdict(experiments.get("1-3"))))
+    del settings["classes"]
+    assert experiments.restore(settings).classes == data.CLASSES
+
+
 def test_balanced_weights_are_scikit_learns(three):
     from sklearn.utils.class_weight import compute_class_weight
 
@@ -413,6 +446,8 @@ def test_the_prepared_store_takes_an_own_set(three):
     assert store.index["label"].tolist() == images["label"].tolist()
     original = cv2.imread(images["mask"][3], cv2.IMREAD_GRAYSCALE)
     assert store.mask(3).mean() == pytest.approx(original.mean(), rel=0.1)
-    before = store.fingerprint(images)
-    cell("label", "melanoma", 0)(three)
-    assert store.fingerprint(data.read(three)) != before
+    prints = [store.fingerprint(images)]
+    for change in (cell("label", "melanoma"), cell("group", "P01")):
+        change(three)
+        prints.append(store.fingerprint(data.read(three)))
+    assert len(set(prints)) == 3

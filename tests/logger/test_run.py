@@ -111,6 +111,7 @@ def test_field_that_a_run_does_not_know_yet(tmp_path):
     @dataclasses.dataclass(frozen=True)
     class Longer(Row):
         mixup: float = 0.2
+        classes: tuple[str, ...] = ("melanoma", "benign")  # stored as a list
 
     start_run(tmp_path / "run", Longer(), DATA)  # the run had the default, without a name for it
     with pytest.raises(RunError, match=r"mixup is 0\.2 there and 0\.5 here"):

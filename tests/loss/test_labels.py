@@ -111,6 +111,16 @@ def test_binary_against_torch(positive):
     torch.testing.assert_close(BinaryCrossEntropy(positive)(logits[:, :1], targets), expected)
 
 
+@pytest.mark.parametrize("positive", [0, 2])
+def test_weights_of_binary_against_torchs_pos_weight(positive):
+    logits, targets = batch()
+    truth = (targets == positive).double()[:, None]
+    judge = torch.nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.0]).double())
+    expected = 0.5 * judge(logits[:, :1].double(), truth)  # weights 1.5 and 0.5
+    found = BinaryCrossEntropy(positive, (1.5, 0.5))(logits[:, :1], targets)
+    torch.testing.assert_close(found, expected.float())
+
+
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 def test_focal_with_gamma_zero_is_cross_entropy(weights):
     logits, targets = batch()

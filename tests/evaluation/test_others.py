@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import own_sets
 import pandas as pd
 import pytest
 import study_folders
@@ -259,3 +260,26 @@ def test_evaluation_seg_answers_in_a_sentence(demo_set) -> None:
     rows = experiments.of_task("masks")
     with pytest.raises(RunError, match=r"'their.csv' \(predictions of others are for Evaluation-C"):
         logger.find("their.csv", demo_set, rows, notebook="Segmentation.ipynb")
+
+
+def test_on_own_data_the_classes_are_those_of_the_data(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("utils.system.project.PROJECT", tmp_path)
+    folder = own_sets.make(tmp_path / "mine", own_sets.table(64, own_sets.NAMES[:4]), masks=False)
+    names = list(data.classes(folder))
+    tested = data.read(folder).query("split == 'test'").reset_index(drop=True)
+    p = np.random.default_rng(0).dirichlet(np.ones(4), len(tested)) + np.eye(4)[tested["label"]]
+    table = tested[["id"]].join(pd.DataFrame(p / 2, columns=names))
+    file = tmp_path / "their.csv"
+    table.sample(frac=1, random_state=1).to_csv(file, index=False)
+    run = others.adopt(str(file), ROW, folder)
+    said = results.predictions(run, "test", tested, lambda: pytest.fail("predicted"))
+    assert said.columns.tolist() == ["id", "label", *names]
+    history = pd.read_csv(run / "history.csv")
+    areas = [roc_auc_score(tested["label"] == k, p[:, k]) for k in range(4)]
+    assert history["auc_mean"][0] == pytest.approx(np.mean(areas))
+    table[["id", *names[:3]]].to_csv(file, index=False)  # of which no one is all that is left
+    one = others.adopt(str(file), ROW, folder)
+    assert pd.read_csv(one / "predictions-test.csv").columns.tolist() == ["id", "label", names[0]]
+    table[["id", names[3]]].to_csv(file, index=False)
+    with pytest.raises(RunError, match=rf"which is the score of {names[0]}, .*=COLUMN\.$"):
+        others.adopt(f"{file}:{names[3]}={names[3]}", ROW, folder)

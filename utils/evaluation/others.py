@@ -17,7 +17,7 @@ import pandas as pd
 from scipy.special import expit, softmax
 
 from utils.data import spelling, tables
-from utils.data.labels import require_labels
+from utils.data.labels import classes, require_labels
 from utils.data.splits import CLASSES, evaluation_split, note, read, set_name
 from utils.evaluation import labels, score_files
 from utils.logger.folders import require_ours
@@ -66,7 +66,7 @@ def adopt(
     text: str, row: Any, data_dir: Path, split: str | None = None, views: Any = None
 ) -> RunFolder:
     """The run folder of a file of predictions; arguments and errors as of `adopted`."""
-    told, images = _told(text, CLASSES), read(data_dir)
+    told, images = _told(text, classes(data_dir)), read(data_dir)
     split = evaluation_split(images, split)
     part = split if views is None else f"{split}-{views}-views"
     images = images[images["split"] == split].reset_index(drop=True)
@@ -81,17 +81,17 @@ def adopt(
             f"{run.path} was made of {run.config['file']['path']}; give {told.file} another name."
         )
     width, digest = probabilities.shape[1], hashlib.sha256(told.file.read_bytes()).hexdigest()
-    score = row.select_score if width > 1 else "auc_melanoma"
+    score = row.select_score if width > 1 else f"auc_{told.classes[0]}"
     facts = {"set": note(data_dir), "folder": data_dir.name, "fingerprint": digest[:16]}
-    own = asdict(replace(row, num_classes=width, select_score=score))
+    own = asdict(replace(row, classes=told.classes, num_classes=width, select_score=score))
     config = {"row": own, "data": facts, "precision": "fp32", "file": {"path": place}}
     run.save_json("config.json", config | {"finished": True})
     names = list(told.classes[:width])
     predicted = images[["id", "label"]].join(pd.DataFrame(probabilities, columns=names))
     run.save_table(f"predictions-{part}.csv", predicted)
     score_files.label_scores(run, part, predicted, note(data_dir))
-    history = {"epoch": 1, "loss": 0.0} | labels.epoch_scores(predicted["label"], probabilities)
-    run.save_table("history.csv", pd.DataFrame([history]))
+    scores = labels.epoch_scores(predicted["label"], probabilities, classes=told.classes)
+    run.save_table("history.csv", pd.DataFrame([{"epoch": 1, "loss": 0.0} | scores]))
     said = f"{run.path.name}: {told.file}, {listed(names)} of {len(images)} images."
     if np.isin(probabilities, (0, 1)).all():
         said += " All are 0 or 1, so its curves have one corner."
@@ -177,11 +177,11 @@ def _scores(told: Told, table: pd.DataFrame) -> pd.DataFrame:
         and (column := _column(told, table, name, (name, *_CALLED.get(name, ()))))
     }
     first, last = told.classes[0], told.classes[-1]
-    if first not in found and said != {last}:
+    if first not in found and not (said == {last} and _last_is_the_rest(told)):
+        rest = f", or, where it is that of all else, {told.file.name}:{last}=COLUMN"
         raise RunError(
             f"{told.file} has the columns {listed(table.columns)}; say which is the score of "
-            f"{first}, {told.file.name}:{first}=COLUMN, or, where it is that of all else, "
-            f"{told.file.name}:{last}=COLUMN."
+            f"{first}, {told.file.name}:{first}=COLUMN{rest * _last_is_the_rest(told)}."
         )
     numbers = table[[*found.values()]].apply(pd.to_numeric, errors="coerce")
     wrong = ~np.isfinite(numbers.to_numpy()).all(axis=1)
@@ -191,6 +191,11 @@ def _scores(told: Told, table: pd.DataFrame) -> pd.DataFrame:
             f"{listed(table.index[wrong])}; expected one, with a decimal point."
         )
     return numbers.set_axis([*found], axis=1).astype(float)
+
+
+def _last_is_the_rest(told: Told) -> bool:
+    """Whether the last class is all that no other is, as benign of ISIC 2017."""
+    return told.classes == CLASSES or len(told.classes) == 2
 
 
 def _probabilities(told: Told, scores: pd.DataFrame) -> np.ndarray:
@@ -207,7 +212,7 @@ def _probabilities(told: Told, scores: pd.DataFrame) -> np.ndarray:
         )
     if names == told.classes[-1:]:
         return 1 - p
-    if names not in (told.classes, told.classes[:-1]):
+    if names != told.classes and not (names == told.classes[:-1] and _last_is_the_rest(told)):
         return p[:, :1]
     if names != told.classes:  # as it was submitted to the challenge
         p = np.column_stack([p, np.maximum(1 - p.sum(axis=1), 0)])

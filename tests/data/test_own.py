@@ -187,7 +187,10 @@ HOSTILE = {
         r"labels in .* that differ only in spelling: NEVUS, nevus; write each class in one way",
     ),
     "label of signs": (cell("label", "?!"), r"that cannot be used: \?!; write a word"),
-    "label of a column": (cell("label", "Mean"), r"that cannot be used: Mean; .* other than accuracy, all"),
+    "label of a column": (
+        cell("label", "Mean"),
+        r"that cannot be used: Mean; .* other than accuracy, all",
+    ),
     "no column label": (
         both(changed(label=None), lambda f: shutil.rmtree(f / "masks")),
         r"labels.csv lacks the column label; found image, split",

@@ -70,13 +70,15 @@ class Store:
         return by_id.loc[images["id"]].to_numpy()
 
     def fingerprint(self, images: pd.DataFrame, masks: bool = False) -> str:
-        """Sixteen hex digits that change when an id, a split, a label or an image file changes.
+        """Sixteen hex digits that change when an id, split, label, group or image file changes.
 
         With masks also when a mask changes; a classifier never sees them.
         """
         kept = ["id", "sha256", *(["mask_sha256"] if masks else [])]
         columns = self.index.iloc[self.positions(images)][kept].astype(str)
         columns = columns.assign(split=images["split"].to_numpy(), label=images["label"].to_numpy())
+        if "group" in images:  # it decides what is held out
+            columns = columns.assign(group=images["group"].to_numpy())
         text = columns.sort_values("id").to_csv(index=False, lineterminator="\n")
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -71,10 +71,10 @@ def _result(file: Path, experiment: Row) -> dict[str, Any]:
 
 def _purpose(experiment: Row, own: bool) -> str:
     """What it is for; a classifier of own data names its classes."""
-    classes = getattr(experiment, "classes", ())
-    if not own or not classes:
+    if not own or not isinstance(experiment, experiments.ClassificationRow):
         return PURPOSE[experiment.task]
-    named = listed(name.replace("_", " ") for name in classes[: experiment.num_classes])
+    classes = experiment.classes[: experiment.num_classes]
+    named = listed(name.replace("_", " ") for name in classes)
     return f"A classifier: the probabilities of {named}."
 
 

@@ -153,7 +153,8 @@ def mean_of_shares(shares: Sequence[float], intervals: Sequence[Interval]) -> In
     >>> round(low, 3), round(high, 3)  # half of 10 = sqrt(6² + 8²) below, of 5 above
     (0.65, 0.725)
     """
-    middle, ends = np.array(shares), np.array(intervals)
+    middle: np.ndarray = np.array(shares)
+    ends: np.ndarray = np.array(intervals)
     low, high = np.sqrt(((ends - middle[:, None]) ** 2).sum(axis=0)) / len(middle)
     return Interval(float(middle.mean() - low), float(middle.mean() + high))
 

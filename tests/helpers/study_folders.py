@@ -1,6 +1,7 @@
 """Run folders as trainings leave them, made in a moment: for tests of what reads them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from utils.logger.run import RunFolder
 IMAGES = 60
 HOSTILE = ("<script>alert(1)</script>", '" onerror="alert(2)', "a&b'c", "x_y%$#{}~^\\z")
 BLOCKS = ("layer1.0.alpha", "layer2.0.alpha", "layer3.0.alpha", "layer4.0.alpha")
-NOTE = "synthetic demo data"
+NOTE, OWN = "synthetic demo data", "mine"  # of other classes than ISIC 2017's
 
 
 def ids(count: int = IMAGES) -> list[str]:
@@ -29,14 +30,20 @@ def ids(count: int = IMAGES) -> list[str]:
     return [*HOSTILE, *(f"ISIC_{number:07}" for number in range(count - len(HOSTILE)))]
 
 
-def predictions(skill: float, seed: int, count: int = IMAGES, classes: int = 3) -> pd.DataFrame:
-    """Labels, and probabilities that know them a little."""
-    random = np.random.default_rng(seed)
-    labels = np.arange(count) % 3
-    logits = random.normal(size=(count, 3)) + skill * np.eye(3)[labels]
+def predictions(
+    skill: float,
+    seed: int,
+    count: int = IMAGES,
+    classes: int = 3,
+    names: Sequence[str] = CLASSES,
+) -> pd.DataFrame:
+    """Labels, and probabilities that know them a little: of so many of these classes."""
+    random, all_ = np.random.default_rng(seed), len(names)
+    labels = np.arange(count) % all_
+    logits = random.normal(size=(count, all_)) + skill * np.eye(all_)[labels]
     values = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     table = pd.DataFrame({"id": ids(count), "label": labels})
-    for number, name in enumerate(CLASSES[:classes]):
+    for number, name in enumerate(names[:classes]):
         table[name] = values[:, number]
     return table
 
@@ -48,14 +55,16 @@ def classifier(folder: Path, experiment: experiments.Row, skill: float = 1.0) ->
     areas = {name: [0.6, 0.7] for name in ("auc_melanoma", "auc_seborrheic_keratosis", "auc_mean")}
     alphas = {f"α {name}": [0.001, 0.01 * (2 - place)] for place, name in enumerate(blocks)}
     run = _begun(folder, experiment, areas | alphas)
-    table = predictions(skill, experiment.seed, classes=experiment.num_classes)
+    of = {"classes": experiment.num_classes, "names": experiment.classes}
+    table = predictions(skill, experiment.seed, **of)
     run.save_table("predictions-test.csv", table)
-    chosen_on = predictions(skill, 100 + experiment.seed, classes=experiment.num_classes)
+    chosen_on = predictions(skill, 100 + experiment.seed, **of)
     chosen_on["id"] = [f"OTHER_{number}" for number in range(IMAGES)]
     run.save_table(f"predictions-{experiment.select_on}.csv", chosen_on)
     probabilities = table[classes_in(table)].to_numpy()
-    scores = classification_scores(table["label"], probabilities, resamples=100)
-    run.save_json("scores-test.json", {"data": NOTE, "split": "test"} | scores)
+    scores = classification_scores(table["label"], probabilities, 100, classes=experiment.classes)
+    about = {"data": run.config["data"]["set"], "split": "test"}
+    run.save_json("scores-test.json", about | scores)
     return run
 
 
@@ -98,7 +107,7 @@ def _begun(folder: Path, experiment: experiments.Row, scores: dict[str, list[flo
     run = RunFolder(folder)
     config: dict[str, Any] = {
         "row": json.loads(json.dumps(asdict(experiment))),
-        "data": {"set": NOTE, "folder": "demo", "fingerprint": "0123456789abcdef"},
+        "data": {"set": _note(experiment), "folder": "demo", "fingerprint": "0123456789abcdef"},
         "versions": {"python": "3.11.7", "platform": "Linux-somewhere", "torch": "2.15.0"},
         "git": "0123456789ab",
         "precision": "fp32",
@@ -116,6 +125,10 @@ def _begun(folder: Path, experiment: experiments.Row, scores: dict[str, list[flo
     pixels = np.random.default_rng(experiment.seed).integers(0, 255, (60, 120, 3), dtype=np.uint8)
     Image.fromarray(pixels).resize((1200, 600)).save(folder / "figures" / "gallery.png")
     return run
+
+
+def _note(experiment: experiments.Row) -> str:
+    return NOTE if getattr(experiment, "classes", CLASSES) == CLASSES else OWN
 
 
 def study(folder: Path) -> dict[str, RunFolder]:

@@ -147,14 +147,16 @@ def learning_curves(
     alphas = alpha_columns(history)
     panels = 3 if alphas else 2
     names = list(history.columns.drop(["epoch", "learning_rate", "loss", *alphas], errors="ignore"))
-    height = 3.1 + 0.17 * -(-len(names) // 2)
+    beside = 1 if max(map(len, map(str, names)), default=0) > 28 else 2  # in the legend
+    height = 3.1 + 0.17 * -(-len(names) // beside)
     figure, ((loss, scores, *attention),) = new_figure(1, panels, (3.4 * panels, height))
     _plot_epochs(loss, history, "loss", color="0.2")
     loss.set_title("training loss")
     areas = [name for name in map(str, names) if name.startswith("auc_") and name != "auc_mean"]
     looks = {name: tuple(class_look(number).values()) for number, name in enumerate(areas)}
+    looks = SCORE_LOOKS | looks if len(areas) > 2 else looks | SCORE_LOOKS  # ISIC 2017 has two
     for name in map(str, names):
-        colour, style = (looks | SCORE_LOOKS).get(name, ("0.2", "-"))
+        colour, style = looks.get(name, ("0.2", "-"))
         label = name.replace("auc_", "AUC ").replace("_", " ")
         _plot_epochs(scores, history, name, color=colour, ls=style, label=label)
     if select_score in history and history[select_score].notna().any():
@@ -162,7 +164,7 @@ def learning_curves(
         scores.plot(kept["epoch"], kept[select_score], "o", color="0.2", mfc="none", ms=9)
     watched = ", watched only" * (keep == "last")
     scores.set_title(f"scores{watched} (ring: the epoch kept)")
-    legend_below(scores, 2)
+    legend_below(scores, beside)
     for axis in attention:
         _plot_alphas(axis, history)
         axis.set_title("attention weight α of each block")

@@ -1,6 +1,6 @@
 """How large the measurements are, of which networks and images, and what is aimed at."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,8 +80,8 @@ class Settings:
         size, batch = self.image_size, self.batch_size
         if network in SEGMENTERS:
             size, batch = self.mask_size, self.mask_batch_size
-        given = {"network": network, "image_size": size, "batch_size": batch, "weights": "none"}
-        return experiments.get(NETWORKS[network].row, profile, **given)
+        given = {"image_size": size, "batch_size": batch, "weights": "none"}
+        return replace(experiments.get(NETWORKS[network].row, profile, **given), network=network)
 
     def sources(self, count: int | None = None) -> list[Source]:
         """Of the set at hand, whose files may be small, the first `count` images; all originals."""

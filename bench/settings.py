@@ -1,6 +1,6 @@
 """How large the measurements are, of which networks and images, and what is aimed at."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,14 +80,10 @@ class Settings:
         size, batch = self.image_size, self.batch_size
         if network in SEGMENTERS:
             size, batch = self.mask_size, self.mask_batch_size
-        given: dict[str, Any] = {
-            "network": network,
-            "image_size": size,
-            "batch_size": batch,
-            "weights": "none",
-            "side": 256,  # px: stored no larger, so that all machines do the same work
-        }
-        return experiments.get(NETWORKS[network].row, profile, **given)
+        given: dict[str, Any] = {"image_size": size, "batch_size": batch, "weights": "none"}
+        # px: stored no larger, so that all machines do the same work
+        row = experiments.get(NETWORKS[network].row, profile, side=256, **given)
+        return replace(row, network=network)
 
     def sources(self, count: int | None = None) -> list[Source]:
         """Of the set at hand, whose files may be small, the first `count` images; all originals."""

@@ -1,5 +1,6 @@
 """Finished fold runs of a segmenter whose networks draw a known box, whatever the image shows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -32,23 +33,28 @@ DRAWERS = evaluation.Segmenters(experiments.restore, lambda *_, **__: Drawer(), 
 
 
 def make(
-    models: Path, data_dir: Path, networks: list[nn.Module] | None = None, **changes: object
+    models: Path,
+    data_dir: Path,
+    networks: list[nn.Module] | None = None,
+    network: str = "lite_unet",
+    **changes: object,
 ) -> list[logger.RunFolder]:
-    """A run `seg-6-f<k>-s0` for each of the networks, by default of BOXES."""
+    """A run `seg-6-f<k>-s0` for each of the networks, by default of BOXES; network names them."""
     networks = [Drawer(box) for box in BOXES] if networks is None else networks
     images, runs = data.read(data_dir), []
-    for number, network in enumerate(networks, 1):
+    for number, drawer in enumerate(networks, 1):
         fold = f"{number}/{len(networks)}"
         row = experiments.get(
             "seg-6", "demo", **(SMALL | {"fold": fold, "train_images": 12} | changes)
         )
+        row = replace(row, network=network)
         kept = data.prepare(data_dir, images, row.stored_size)
         train, held = data.training_images(images, "fold", row.seed, row.fold)
         train = data.drawn(train, row.train_images, row.seed)
         used = kept.fingerprint(pd.concat([train, held]), masks=True)
         facts = {"set": data.note(data_dir), "folder": data_dir.name, "fingerprint": used}
         run = logger.start_run(models / row.folder(), row, facts)
-        model.save_weights(network, run / "best.safetensors")
+        model.save_weights(drawer, run / "best.safetensors")
         run.save_json("config.json", run.config | {"precision": "fp32", "finished": True})
         runs.append(run)
     return runs

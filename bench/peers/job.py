@@ -1,7 +1,7 @@
 """What every contender is given, and the loop of those whose tutorial writes it out."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,9 +60,8 @@ class Job:
             own = {"num_classes": CLASSES, "class_weights": (1.0,) * CLASSES}
         if self.line != "defaults":
             own |= {"precision": self.line, "workers": 0}
-        return experiments.get(
+        row = experiments.get(
             ROWS[self.task],
-            network=NETWORKS[self.task],
             weights="none",
             image_size=self.size,
             batch_size=self.batch_size,
@@ -72,6 +71,7 @@ class Job:
             side=256,
             **own,
         )
+        return replace(row, network=NETWORKS[self.task])
 
 
 def loop(

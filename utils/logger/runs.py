@@ -181,12 +181,10 @@ class _Search:
                 f"{note(self.data_dir)} ({self.data_dir}); name its data with data_dir, or another "
                 "run."
             )
-        asked = tuple(config["row"].get("classes", self.classes))
-        if self.classes and asked != self.classes:
+        if self.classes not in ((), tuple(config["row"].get("classes", self.classes))):
             raise RunError(
-                f"{folder} was trained on the classes {listed(asked)}, and {self.data_dir} has "
-                f"{listed(self.classes)}; take the data as they were, or train it again "
-                "(resume='restart')."
+                f"{folder} was trained on the classes {listed(config['row']['classes'])}, and "
+                f"{self.data_dir} has {listed(self.classes)}; name its data, or train it again."
             )
         if not run.finished:
             raise RunError(f"{folder} is not finished; resume it with\n    {self.command_of(run)}")

@@ -75,8 +75,9 @@ def _purpose(experiment: Row, own: bool) -> str:
     """What it is for; a classifier of own data names its classes."""
     if not own or experiment.task == "masks":
         return PURPOSE[experiment.task]
-    *rest, last = (name.replace("_", " ") for name in experiment.classes[: experiment.num_classes])
-    named = f"{', '.join(rest)} and {last}" if rest else last
+    classes = experiment.classes[: experiment.num_classes]
+    *most, last = (name.replace("_", " ") for name in classes)
+    named = f"{', '.join(most)} and {last}" if most else last
     return f"A classifier: the probabilities of {named}."
 
 

@@ -194,11 +194,10 @@ class _Search:
                 "run."
             )
         asked = tuple(config["row"].get("classes", self.classes))
-        if here and self.classes and asked != self.classes:
+        if here and self.classes not in ((), asked):
             raise RunError(
-                f"{folder} was trained on the classes {listed(asked)}, and {self.data_dir} has "
-                f"{listed(self.classes)}; take the data as they were, or train it again "
-                "(resume='restart')."
+                f"{folder} was trained on the classes {listed(config['row']['classes'])}, and "
+                f"{self.data_dir} has {listed(self.classes)}; name its data, or train it again."
             )
         if not run.finished:
             raise RunError(f"{folder} is not finished; resume it with\n    {self.command_of(run)}")

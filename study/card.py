@@ -13,7 +13,6 @@ from jinja2 import Environment, StrictUndefined
 import experiments
 from experiments import Row
 from study import archive
-from study.report.findings import listed
 from utils.data.demo import ABOUT
 from utils.data.names import ISIC_2017
 from utils.evaluation import operating, score_files, score_tables, trust
@@ -74,8 +73,7 @@ def _purpose(experiment: Row, own: bool) -> str:
     if not own or not isinstance(experiment, experiments.ClassificationRow):
         return PURPOSE[experiment.task]
     classes = experiment.classes[: experiment.num_classes]
-    named = listed(name.replace("_", " ") for name in classes)
-    return f"A classifier: the probabilities of {named}."
+    return f"A classifier: the probabilities of {', '.join(classes).replace('_', ' ')}."
 
 
 def _archived(experiment: Row, known: str) -> list[RunFolder]:

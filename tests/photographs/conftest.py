@@ -1,5 +1,6 @@
 """Small finished runs, with the results that their notebooks leave."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +28,12 @@ def models(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def evaluate() -> Callable[[logger.RunFolder, Path], None]:
+    """`evaluated`, for tests with data of their own."""
+    return evaluated
+
+
 def evaluated(run: logger.RunFolder, demo_set: Path) -> None:
     """Predictions of the test images as the notebooks make them, made-up ones to calibrate on."""
     row = experiments.restore(run.config["row"])
@@ -45,8 +52,8 @@ def evaluated(run: logger.RunFolder, demo_set: Path) -> None:
     # A hardly trained network's answers determine no temperature, these do: 0.6 for the truth, and
     # 0.2 for the truth of the last image.
     right = np.where(np.arange(len(chosen)) < len(chosen) - 1, 0.6, 0.2)
-    truth = np.eye(len(data.CLASSES))[chosen["label"]]
-    sure = np.where(truth > 0, right[:, None], (1 - right[:, None]) / 2)[:, : row.num_classes]
+    truth, others = np.eye(len(row.classes))[chosen["label"]], len(row.classes) - 1
+    sure = np.where(truth > 0, right[:, None], (1 - right[:, None]) / others)[:, : row.num_classes]
     evaluation.results.predictions(run, "holdout", chosen, lambda: sure)
     settings = run.config["row"] | {"select_on": "holdout"}
     run.save_json("config.json", run.config | {"finished": True, "row": settings})

@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import nn
 
-from nets import libraries
+from nets import hub, libraries
 from nets.arl import ARLNet
 from nets.arl_unet import ARLUNet, DeepARLUNet
 from nets.baselines import MeanMask, Otsu
@@ -97,7 +97,7 @@ def build(
             f"got options {unknown} for {name}, which takes: {takes}; leave out or rename them"
         )
     fetch = ":" in name and weights == "imagenet"
-    path = libraries.imagenet(name) if fetch else locate(name, weights, **given)
+    path = hub.imagenet(name) if fetch else locate(name, weights, **given)
     if num_classes is not None:
         given["num_classes"] = num_classes
     network: Any = kind(**given)

@@ -1,15 +1,47 @@
-"""ImageNet weights of timm and smp: on the Hugging Face hub, kept in its own cache once fetched."""
+"""The ImageNet weights of timm and smp, and the colours that these expect.
+
+They are on the Hugging Face hub, and in its own cache once they were fetched.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from nets.normalise import HALF, IMAGENET
 from nets.weights import WeightsError
 
+# smp keeps these beside the weights on the hub; by the beginning of an encoder's name.
+OF_SMP = {
+    "dpn": ((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3),
+    "inception": HALF,
+    "xception": HALF,
+    "timm-tf_efficientnet_lite": HALF,
+}
+OF_TIMM = "tu-"  # how an encoder of smp begins that is timm's
 PATIENCE = 5.0  # seconds to wait for the hub's first answer
 CURE = "name a local file, or take weights='none' to train from scratch"
+
+
+def colours_of(encoder: str) -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation, for values 0..1, that an encoder of smp expects."""
+    if encoder.startswith(OF_TIMM):
+        from timm.models import get_pretrained_cfg
+
+        config: Any = get_pretrained_cfg(encoder.removeprefix(OF_TIMM))
+        return IMAGENET if config is None else (config.mean, config.std)
+    return next((OF_SMP[start] for start in OF_SMP if encoder.startswith(start)), IMAGENET)
+
+
+def imagenet(name: str) -> Path:
+    """The file of a network's weights, from the library's own download; WeightsError without."""
+    library, _, rest = name.partition(":")
+    encoder = rest.partition("/")[2]
+    if library == "timm" or encoder.startswith(OF_TIMM):
+        return of_timm(encoder.removeprefix(OF_TIMM) or rest)
+    return of_smp(encoder, colours_of(encoder))
 
 
 def of_timm(name: str) -> Path:

@@ -15,23 +15,15 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from nets import hub
-from nets.normalise import HALF, IMAGENET, Normalise
+from nets.hub import OF_TIMM, colours_of
+from nets.normalise import Normalise
 
-# smp keeps these beside the weights on the hub; by the beginning of an encoder's name.
-OF_SMP = {
-    "dpn": ((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3),
-    "inception": HALF,
-    "xception": HALF,
-    "timm-tf_efficientnet_lite": HALF,
-}
-OF_TIMM = "tu-"  # an encoder of smp that is timm's
+FAULTS = (LookupError, RuntimeError, ValueError, TypeError, AttributeError)  # of the libraries
 
 
 def kind(name: str) -> Callable[..., nn.Module]:
@@ -108,7 +100,7 @@ class OnImages:
     normalise: nn.Module
     last_map: nn.Module
     map_layer = "last_map.map"  # where `utils.model.explain` looks
-    heads: Sequence[str]
+    head_keys: Sequence[str]
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W), uint8 0..255 or floating 0..1 -> logits (B, num_classes)."""
@@ -121,16 +113,19 @@ class OnImages:
         """Older names, and those of the original authors, as in timm now, where it knows them."""
         module = sys.modules[type(self).__mro__[2].__module__]
         rename = getattr(module, "checkpoint_filter_fn", None)
-        with suppress(LookupError, RuntimeError, ValueError, TypeError, AttributeError):
+        with suppress(*FAULTS):
             return rename(dict(state), self) if rename else state
         return state  # of another network, which the loader reports
 
 
 def classifier(name: str, num_classes: int = 3) -> nn.Module:
-    """A network of timm with random weights."""
+    """A network of timm with random weights. ValueError where it is none for classes."""
     from nets.lite import from_timm
 
-    network: Any = from_timm(name, num_classes)
+    try:
+        network: Any = from_timm(name, num_classes)
+    except FAULTS as error:
+        raise _refused("timm", f"timm:{name}", error) from error
     config = network.pretrained_cfg
     own = type(network)
     # The same object, so that its state dict is timm's.
@@ -138,7 +133,7 @@ def classifier(name: str, num_classes: int = 3) -> nn.Module:
     network.normalise = Normalise(config["mean"], config["std"])
     network.last_map = LastMap(getattr(network, "output_fmt", "") == "NHWC")
     heads = config.get("classifier") or ()
-    network.heads = [f"{head}." for head in ([heads] if isinstance(heads, str) else heads)]
+    network.head_keys = [f"{head}." for head in ([heads] if isinstance(heads, str) else heads)]
     for module in network.modules():
         if getattr(module, "inplace", False):
             module.inplace = False  # hooks see every map unchanged
@@ -151,30 +146,13 @@ def segmenter(architecture: str, encoder: str, num_classes: int = 1) -> nn.Modul
 
     try:
         return SmpSegmenter(architecture, encoder, colours_of(encoder), num_classes)
-    except (LookupError, RuntimeError, ValueError, TypeError, AttributeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(
-            f"smp cannot build smp:{architecture}/{encoder} ({reason}); take another encoder"
-        ) from error
+    except FAULTS as error:
+        raise _refused("smp", f"smp:{architecture}/{encoder}", error) from error
 
 
-def colours_of(encoder: str) -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and standard deviation, for values 0..1, that an encoder of smp expects."""
-    if encoder.startswith(OF_TIMM):
-        from timm.models import get_pretrained_cfg
-
-        config: Any = get_pretrained_cfg(encoder.removeprefix(OF_TIMM))
-        return IMAGENET if config is None else (config.mean, config.std)
-    return next((OF_SMP[start] for start in OF_SMP if encoder.startswith(start)), IMAGENET)
-
-
-def imagenet(name: str) -> Path:
-    """The file of a network's weights, from the library's own download; WeightsError without."""
-    library, _, rest = name.partition(":")
-    encoder = rest.partition("/")[2]
-    if library == "timm" or encoder.startswith(OF_TIMM):
-        return hub.of_timm(encoder.removeprefix(OF_TIMM) or rest)
-    return hub.of_smp(encoder, colours_of(encoder))
+def _refused(library: str, name: str, error: Exception) -> ValueError:
+    reason = str(error).partition("\n")[0]
+    return ValueError(f"{library} cannot build {name} for this task ({reason}); take another")
 
 
 def require_size(name: str, size: int | tuple[int, int]) -> None:
@@ -182,14 +160,18 @@ def require_size(name: str, size: int | tuple[int, int]) -> None:
     if ":" not in name:
         return  # ours take any
     width, height = (size, size) if isinstance(size, int) else size
-    with torch.device("meta"), torch.no_grad():  # shapes alone
-        network: Any = kind(name)().eval()
-        try:
-            network(torch.zeros(1, 3, height, width))
-        except Exception as error:  # of any kind
-            own = getattr(network, "pretrained_cfg", {}).get("input_size", ("another",))[-1]
-            reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
-            raise ValueError(
-                f"image_size is {size}, which {name} cannot take ({reason}); set image_size to "
-                f"{own}, or take a network for any size, such as timm:convnext_tiny"
-            ) from error
+    try:
+        with torch.device("meta"):  # shapes alone
+            network: Any = kind(name)()
+    except ValueError:  # smp's Mix Transformers compute while they are built
+        network = kind(name)().to("meta")
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, 3, height, width, device="meta"))
+    except Exception as error:  # of any kind
+        own = getattr(network, "pretrained_cfg", {}).get("input_size", ("a larger one",))[-1]
+        reason = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+        raise ValueError(
+            f"image_size is {size}, which {name} cannot take ({reason}); set image_size to {own}, "
+            "or take another network"
+        ) from error

@@ -42,7 +42,7 @@ def load(network: nn.Module, path: Path) -> Loaded:
     # Older files keep alpha as a vector of one number.
     state = {k: v.reshape(()) if is_alpha(k) and v.numel() == 1 else v for k, v in state.items()}
     unused = set(getattr(network, "spare", ()))
-    heads = tuple(getattr(network, "heads", HEADS))
+    heads = tuple(getattr(network, "head_keys", HEADS))
     unused |= {k for k, v in state.items() if k.startswith(heads) and differs(own.get(k), v)}
     used = {key: value for key, value in state.items() if key not in unused}
     missing = [key for key in own if key not in used]

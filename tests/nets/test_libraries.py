@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import experiments
 import nets
-from nets import WeightsError, hub, libraries
+from nets import WeightsError, hub
 from nets.normalise import HALF, IMAGENET
 from utils.model import device, explain, inspection, recipe
 
@@ -72,11 +72,11 @@ def test_colours_are_the_librarys_where_they_are_not_imagenets() -> None:
         normalise = classifier(name).normalise
         assert normalise.mean.flatten().tolist() == pytest.approx(mean)
         assert normalise.std.flatten().tolist() == pytest.approx(std)
-    assert libraries.colours_of("resnet18") == IMAGENET
-    assert libraries.colours_of("xception") == HALF
-    assert libraries.colours_of("tu-test_vit") == HALF
+    assert hub.colours_of("resnet18") == IMAGENET
+    assert hub.colours_of("xception") == HALF
+    assert hub.colours_of("tu-test_vit") == HALF
     # https://github.com/rwightman/pytorch-dpn-pretrained: 0.0167 of values 0..255
-    assert libraries.colours_of("dpn92")[1][0] == pytest.approx(1 / 4.2585)
+    assert hub.colours_of("dpn92")[1][0] == pytest.approx(1 / 4.2585)
 
 
 @pytest.mark.parametrize("name", SEGMENTERS)
@@ -89,7 +89,7 @@ def test_a_segmenter_answers_as_smp_does(name: str) -> None:
              for k, v in network.state_dict().items()}  # fmt: skip
     theirs.load_state_dict(state)
     images = pictures(2, 3, 64, 96)
-    mean, std = (torch.tensor(values)[:, None, None] for values in libraries.colours_of(encoder))
+    mean, std = (torch.tensor(values)[:, None, None] for values in hub.colours_of(encoder))
     with torch.no_grad():
         assert torch.allclose(network(images), theirs((images / 255 - mean) / std), atol=1e-4)
         assert network(pictures(1, 3, 50, 37)).shape == (1, 1, 50, 37)
@@ -150,6 +150,14 @@ def test_what_explains_its_answers(name: str) -> None:
         assert np.allclose(maps, by_hand(network, images), atol=1e-5)
 
 
+def test_several_maps_at_once_are_none() -> None:
+    """CrossViT has two branches of tokens."""
+    network, images = classifier("crossvit_tiny_240").eval(), pictures(1, 3, 240, 240)
+    with pytest.raises(explain.NoMapError, match="has no map"):
+        explain.evidence_maps(network, images, 0)
+    assert explain.pooled_features(network, images).ndim == 2
+
+
 def by_hand(network: nn.Module, images: Tensor) -> np.ndarray:
     """Grad-CAM of class 0 at what timm's `forward_features` gives (equations 1 and 2)."""
     maps = network.forward_features(network.normalise(images))
@@ -170,7 +178,11 @@ def by_hand(network: nn.Module, images: Tensor) -> np.ndarray:
         ("smp:Unet/resnet19", "smp has no 'resnet19'; near it are smp:Unet/resnet18"),
         ("smp:Unet/tu-convnxt_tiny", "near it are smp:Unet/tu-convnext_tiny"),
         ("smp:Unet", "smp has no ''"),
-        ("smp:UnetPlusPlus/mit_b0", "smp cannot build smp:UnetPlusPlus/mit_b0 .*; take another"),
+        ("smp:UnetPlusPlus/mit_b0", "smp cannot build smp:UnetPlusPlus/mit_b0 .*; take anoth"),
+        (
+            "timm:deepseek_vit_412m_enc",
+            r"timm cannot build .*_enc for this task",
+        ),
         ("torchvision:resnet18", "whose library is unknown; expected timm:NAME such as"),
     ],
 )
@@ -185,6 +197,7 @@ def test_a_misspelt_name_is_answered_with_the_nearest(name: str, found: str) -> 
         ("timm:vit_tiny_patch16_224", 192, r"image_size is 192, which .* set image_size to 224"),
         ("timm:swin_tiny_patch4_window7_224", 64, "set image_size to 224"),
         ("timm:inception_v4", 32, "set image_size to 299"),
+        ("smp:PAN/resnet18", 64, "set image_size to a larger one, or take another network"),
     ],
 )
 def test_a_size_that_it_cannot_take_is_refused_at_once(name: str, size: int, found: str) -> None:
@@ -193,7 +206,8 @@ def test_a_size_that_it_cannot_take_is_refused_at_once(name: str, size: int, fou
 
 
 def test_other_sizes_are_taken() -> None:
-    for name, size in (("timm:convnext_atto", 64), ("smp:Unet/resnet18", (50, 37)), ("arl14", 9)):
+    sizes = {"timm:convnext_atto": 64, "smp:Unet/resnet18": (50, 37), "smp:FPN/mit_b0": 64}
+    for name, size in (sizes | {"arl14": 9}).items():
         nets.require_size(name, size)
 
 

@@ -85,7 +85,7 @@ def layer_named(network: nn.Module, name: str, images: Tensor) -> nn.Module:
     outputs: list[Tensor] = []
     with modules[name].register_forward_hook(lambda *call: outputs.append(call[-1])):
         network(images)
-    if len(outputs) != 1 or outputs[0].ndim != 4:
+    if len(outputs) != 1 or getattr(outputs[0], "ndim", 0) != 4:
         raise ValueError(
             f"got layer {name!r}, which gives no map or several, expected one map (B, F, h, w): "
             "choose a part that is called once, before the pooling"
@@ -134,9 +134,8 @@ def ending(network: nn.Module, images: Tensor) -> Ending:
     if not ends:
         raise _wrong_end(network, "none of its layers takes the mean over a map's positions")
     end = max(reversed(ends), key=lambda end: end.maps[0, 0].numel())
-    if end.maps[0, 0].numel() == 1 and any(
-        one.ndim == 4 and one[0, 0].numel() > 1 for one in shown
-    ):
+    larger = any(isinstance(one, Tensor) and one[0, 0].numel() > 1 for one in shown)
+    if end.maps[0, 0].numel() == 1 and larger:
         raise _wrong_end(network, "layers between its pooling and its last layer change the mean")
     return end
 

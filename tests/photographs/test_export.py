@@ -259,3 +259,18 @@ def spoiled(forward):
         return {name: p + shift for name, p in forward(self, images).items()}
 
     return wrong
+
+
+def test_a_network_that_torch_cannot_write_is_said(call, monkeypatch, tmp_path, capsys) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError("data-dependent\nand much more")
+
+    monkeypatch.setattr(torch.export, "export", refuse)
+    file = tmp_path / "model.pt2"
+    with pytest.raises(SystemExit):
+        call("--export", "torch", "seg-6-s0", "--out", file)
+    assert (
+        "cannot write this network as one computation (data-dependent); export a run with an"
+        in (" ".join(capsys.readouterr().err.split()))
+    )
+    assert not file.exists()

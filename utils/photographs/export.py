@@ -101,10 +101,20 @@ def export(kind: str, models: Models, path: Path | None = None) -> Path:
 
 
 def _program(portable: Portable, images: np.ndarray) -> torch.export.ExportedProgram:
-    """The computation for any number of such images, without paths of this machine."""
+    """The computation for any number of such images, without paths of this machine.
+
+    RunError for a network that takes different ways for different images.
+    """
     plain = copy.deepcopy(portable).to(memory_format=torch.contiguous_format)
     any_number = ({0: torch.export.Dim("n", min=1)},)
-    program = torch.export.export(plain, (torch.from_numpy(images),), dynamic_shapes=any_number)
+    try:
+        program = torch.export.export(plain, (torch.from_numpy(images),), dynamic_shapes=any_number)
+    except Exception as error:  # of any kind
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise RunError(
+            f"torch.export cannot write this network as one computation ({reason}); export a run "
+            "with another network."
+        ) from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     return program

@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("rows", nargs="+", choices=experiments.BASELINES, metavar="ROW", help=rows)
     recipes = "whose images it learns from; default best, on the synthetic set demo"
     line.add_argument("--profile", choices=experiments.PROFILES, help=recipes)
-    line.add_argument("--data-dir", help="folder of ISIC 2017, or 'demo' for the synthetic set")
+    line.add_argument("--data-dir", help="a data folder, or 'demo' for the synthetic set")
     line.add_argument("--run-dir", type=Path, help="the folder of a single baseline")
     line.add_argument("--seed", type=int, help="of the hold-out, as of a training; default 0")
     line.add_argument("--train-list", help="official or extended")

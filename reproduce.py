@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("rows", nargs="+", choices=names, metavar="ROW", help=rows)
     recipe = "the recipe; default best on a GPU, light on a CPU, on the synthetic set demo"
     line.add_argument("--profile", choices=experiments.PROFILES, help=recipe)
-    where = "folder of ISIC 2017, or 'demo' for the synthetic set; default as in the notebooks"
+    where = "a data folder, or 'demo' for the synthetic set; default as in the notebooks"
     line.add_argument("--data-dir", help=f"{where}, for the profile demo the synthetic set")
     seeds = "one run of each row a seed; default 0"
     line.add_argument("--seeds", type=int, nargs="+", default=[0], help=seeds)

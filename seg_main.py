@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     more = line.add_argument_group("as in Segmentation.ipynb; by default as in the row")
     recipes = "the recipe; default best on a GPU, light on a CPU, on the synthetic set demo"
     more.add_argument("--profile", choices=experiments.segmentation.RECIPES, help=recipes)
-    more.add_argument("--data-dir", help="folder of ISIC 2017, or 'demo' for the synthetic set")
+    more.add_argument("--data-dir", help="a data folder, or 'demo' for the synthetic set")
     more.add_argument("--run-dir", help="the run's folder; default model/<set>-<profile>/<id>")
     for name, how in MORE.items():
         more.add_argument(f"--{name.replace('_', '-')}", **how)

@@ -73,7 +73,9 @@ def _purpose(experiment: Row, own: bool) -> str:
     if not own or not isinstance(experiment, experiments.ClassificationRow):
         return PURPOSE[experiment.task]
     classes = experiment.classes[: experiment.num_classes]
-    return f"A classifier: the probabilities of {', '.join(classes).replace('_', ' ')}."
+    *most, last = (name.replace("_", " ") for name in classes)
+    named = f"{', '.join(most)} and {last}" if most else last
+    return f"A classifier: the probabilities of {named}."
 
 
 def _archived(experiment: Row, known: str) -> list[RunFolder]:

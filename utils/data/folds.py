@@ -49,18 +49,17 @@ def shared_out(images: pd.DataFrame, shares: Sequence[float], seed: int) -> np.n
     """Which part each of these images belongs to, (n,) int, for parts of these shares.
 
     A group stays together, each class is shared alike, and a class with as many groups as there are
-    parts is in all of them. Rare classes and large groups are dealt first, each group to the part
-    that lacks most of its classes; equals in an order drawn by the seed.
+    parts is in all of them (where its groups are of one class). Rare classes and large groups are
+    dealt first, each to the part that lacks most of its classes; equals in an order drawn by seed.
     """
-    table = pd.crosstab(images["group"], images["label"])
-    counts = table.sample(frac=1, random_state=seed).to_numpy()  # groups, classes
-    names = table.sample(frac=1, random_state=seed).index
-    targets = np.maximum(np.outer(shares, counts.sum(0)), 1)
-    lacking, part = targets.copy(), dict.fromkeys(names, 0)
-    rarity = [(counts.sum(0)[row > 0].min(), -row.sum()) for row in counts]
-    for place in sorted(range(len(counts)), key=rarity.__getitem__):
+    table = pd.crosstab(images["group"], images["label"]).sample(frac=1, random_state=seed)
+    counts, of_class = table.to_numpy(), table.sum().to_numpy()  # (groups, classes), (classes,)
+    targets = np.outer(shares, of_class)
+    lacking, part = targets.copy(), dict.fromkeys(table.index, 0)
+    order = [(of_class[row > 0].min(), -row.sum()) for row in counts]
+    for place in sorted(range(len(counts)), key=order.__getitem__):
         worth = (lacking / targets) @ counts[place] + 1e-9 * np.array(shares)
-        part[names[place]] = int(worth.argmax())
+        part[table.index[place]] = int(worth.argmax())
         lacking[worth.argmax()] -= counts[place]
     return images["group"].map(part).to_numpy()
 

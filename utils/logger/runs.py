@@ -82,7 +82,7 @@ class _Search:
     others: Mapping[str, str]  # the notebook that evaluates an experiment which is not one of these
 
     def __post_init__(self) -> None:
-        self.classes = [*classes(self.data_dir)]
+        self.classes = classes(self.data_dir)
         self.kind, self.first = set_name(self.data_dir), next(iter(self.experiments))
         folders = [
             path
@@ -181,10 +181,10 @@ class _Search:
                 f"{note(self.data_dir)} ({self.data_dir}); name its data with data_dir, or another "
                 "run."
             )
-        if self.classes and (asked := config["row"].get("classes")) not in (None, self.classes):
+        if self.classes not in ((), tuple(config["row"].get("classes", self.classes))):
             raise RunError(
-                f"{folder} was trained on the classes {listed(asked)}, and {self.data_dir} has "
-                f"{listed(self.classes)}; take the data as they were, or train it again."
+                f"{folder} was trained on the classes {listed(config['row']['classes'])}, and "
+                f"{self.data_dir} has {listed(self.classes)}; name its data, or train it again."
             )
         if not run.finished:
             raise RunError(f"{folder} is not finished; resume it with\n    {self.command_of(run)}")

@@ -118,7 +118,7 @@ def test_the_card_names_these_classes_and_claims_nothing_of_isic(models: Path) -
     people = pd.DataFrame({"id": ids, "age": 50.0, "sex": "female"})
     read = ModelCard(card.of(run, people))
     assert read.data.license == "other"
-    assert "probabilities of melanoma, basal cell carcinoma, nevus, scar, wart." in read.text
+    assert "probabilities of melanoma, basal cell carcinoma, nevus, scar and wart." in read.text
     results = {result.metric_type: result.metric_value for result in read.data.eval_results}
     assert {"mean_auc", "balanced_accuracy", "auc_basal_cell_carcinoma"} <= results.keys()
     for words in ("ISIC", "isic", "CC-0", "Three diagnoses", "Cross-validation"):

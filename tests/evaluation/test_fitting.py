@@ -20,7 +20,8 @@ def run_of(models: Path, row: str = "3-1", **changes: object) -> RunFolder:
     """A finished run of a row as its training leaves it, of a fold if changes say so."""
     if fold := changes.pop("fold", None):
         return study_folders.of_fold(models, fold, row, **changes)
-    experiment = experiments.get(row, "best", **({"epochs": 2} | changes))
+    usual = {"epochs": 2, "select_on": "holdout"}
+    experiment = experiments.get(row, "best", **(usual | changes))
     make = study_folders.classifier if experiment.task == "labels" else study_folders.segmenter
     return make(models / experiment.folder(), experiment)
 

@@ -80,7 +80,7 @@ class _Search:
     others: Mapping[str, str]  # the notebook that evaluates an experiment which is not one of these
 
     def __post_init__(self) -> None:
-        self.classes = [*classes(self.data_dir)]
+        self.classes = classes(self.data_dir)
         self.kind, self.first = set_name(self.data_dir), next(iter(self.experiments))
         folders = [
             path

@@ -145,7 +145,11 @@ def test_a_file_answers_as_the_evaluation_of_one_view(
 
 @pytest.mark.parametrize(
     ("row", "changes"),
-    [("1-2", {"network": "resnet18"}), ("seg-1", {"image_size": "48x32"})],
+    [
+        ("1-2", {"network": "timm:resnet10t"}),
+        ("seg-1", {"image_size": "48x32"}),
+        ("seg-6", {"network": "smp:FPN/resnet18"}),
+    ],
 )
 def test_of_other_networks(row, changes, demo_set, tmp_path, call) -> None:
     run = made_up(tmp_path / f"demo-demo/{row}-s0", row, changes)

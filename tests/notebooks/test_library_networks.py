@@ -71,6 +71,7 @@ def test_a_classifier_of_timm(
             assert answer == pytest.approx(table["melanoma"][photo.stem], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_segmenter_of_smp(demo_set: Path, tmp_path: Path) -> None:
     folder, network = tmp_path / "run", "smp:FPN/resnet18"
     small = {"epochs": 1, "image_size": 32, "batch_size": 8, "data_dir": demo_set}

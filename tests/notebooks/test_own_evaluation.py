@@ -84,6 +84,7 @@ def test_seven_classes_are_trained_evaluated_and_reported(
     assert results["convention"].unique().tolist() == ["one_vs_rest"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "rows"),
     [(("mole", "wart"), ("3-1",)), (("mole", "scar", "wart"), ("3-1", "1-4"))],

@@ -18,11 +18,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import nbformat
+import own_sets
+import pandas as pd
 import pytest
 import small_run
 import small_seg
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from ways import CHROMIUM, FLAGS, checkout
+
+from utils import data
 
 TO_RUN_ALL, TO_CHANGE = 300_000, 60_000  # milliseconds
 expect.set_options(timeout=TO_CHANGE)
@@ -125,19 +130,26 @@ def notebook(request: pytest.FixtureRequest) -> Notebook:
 
 @pytest.fixture(scope="module")
 def page(browser: Browser, server: str, notebook: Notebook) -> Iterator[Page]:
-    """The notebook in JupyterLab, all cells run."""
+    page = opened(browser, server, notebook.file)
+    yield page
+    page.close()
+
+
+def opened(
+    browser: Browser, server: str, file: str, end: str = "figures and tables are in"
+) -> Page:
+    """A notebook in JupyterLab, all cells run; end is what its last cell prints."""
     page = browser.new_page(viewport={"width": 1280, "height": 1000})
     page.set_default_timeout(TO_RUN_ALL)
-    page.goto(f"{server}/lab/tree/{notebook.file}?reset")
+    page.goto(f"{server}/lab/tree/{file}?reset")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell")
     page.get_by_text(re.compile(r"Python 3 \(ipykernel\) \| Idle")).first.wait_for()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
-    last = page.locator(".jp-OutputArea-output", has_text="figures and tables are in")
+    last = page.locator(".jp-OutputArea-output", has_text=end)
     last.or_(page.locator(ERROR)).first.wait_for(state="attached")
     page.set_default_timeout(TO_CHANGE)
-    yield page
-    page.close()
+    return page
 
 
 def test_all_cells_run_without_an_error(page: Page, notebook: Notebook, tmp_path: Path) -> None:
@@ -201,6 +213,30 @@ def test_a_photo_of_ones_own_is_answered_below_the_button(
     assert area.locator("article img").first.evaluate("image => image.naturalWidth") > 0
     area.screenshot(path=tmp_path / "photo.png")
     assert page.locator(ERROR).all_inner_texts() == []
+
+
+@pytest.mark.slow
+def test_own_data_are_trained_on_and_evaluated(
+    browser: Browser, server: str, folder: Path, tmp_path: Path
+) -> None:
+    own_sets.make(folder / "Data/mine", own_sets.table(112, own_sets.NAMES))
+    small = {"experiment": "3-1", "profile": "demo", "data_dir": "Data/mine", "epochs": 1,
+             "image_size": 32, "weights": "none"}  # fmt: skip
+    for name, given, end in (
+        ("ARL-CNN.ipynb", small, "everything is in"),
+        ("Evaluation-Cls.ipynb", {"data_dir": "Data/mine"}, "figures and tables are in"),
+    ):
+        written = nbformat.read(folder / name, as_version=4)
+        cell = next(c for c in written.cells if "parameters" in c.metadata.get("tags", []))
+        cell.source += "".join(f"\n{key} = {value!r}" for key, value in given.items())
+        nbformat.write(written, folder / f"own-{name}")
+        page = opened(browser, server, f"own-{name}", end)
+        page.screenshot(path=tmp_path / f"own-{name}.png")
+        assert page.locator(ERROR).all_inner_texts() == []
+        page.close()
+    table = pd.read_csv(folder / "model/mine-demo/3-1-s0/predictions-test.csv")
+    assert table.columns.tolist() == ["id", "label", *data.classes(folder / "Data/mine")]
+    assert (folder / "model/mine-demo/evaluation-cls-test/scores.csv").is_file()
 
 
 def changed(picture: Locator, before: str) -> None:

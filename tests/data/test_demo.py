@@ -20,8 +20,8 @@ MELANOMA, KERATOSIS, BENIGN = range(3)
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory) -> Path:
-    return demo.generate(tmp_path_factory.mktemp("small") / "demo", **SMALL)
+def small(mktemp) -> Path:
+    return demo.generate(mktemp("small") / "demo", **SMALL)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -40,9 +41,9 @@ def coded_image() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def coded(tmp_path_factory: pytest.TempPathFactory) -> store.Store:
+def coded(mktemp: Callable[[str], Path]) -> store.Store:
     """A store of 160 coded images, without masks."""
-    folder = tmp_path_factory.mktemp("coded")
+    folder = mktemp("coded")
     np.save(folder / "images.npy", np.repeat(coded_image()[None], 160, axis=0))
     np.save(folder / "masks.npy", np.zeros((160, SIDE, SIDE), np.uint8))
     index = pd.DataFrame({"id": [f"ISIC_{k:07d}" for k in range(160)], "split": "train"})

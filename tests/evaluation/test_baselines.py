@@ -1,6 +1,7 @@
 """Baselines: what each knows, by scikit-learn and by hand; and run folders that all can read."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -208,9 +209,9 @@ def test_a_segmenter_without_training_has_one_logit(name: str):
 
 
 @pytest.fixture(scope="module")
-def made(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(demo_set: Path, mktemp: Callable[[str], Path]) -> Path:
     """A folder with a run of each baseline on the small demo set."""
-    models = tmp_path_factory.mktemp("model") / "demo-demo"
+    models = mktemp("model") / "demo-demo"
     for name in experiments.BASELINES:
         row = experiments.get(name, "demo", train_images=None)
         baselines.make(models / row.folder(), row, demo_set, "test", nets.build)

@@ -57,13 +57,13 @@ class Given(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def named(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Given:
+def named(demo_set: Path, mktemp: Callable[[str], Path]) -> Given:
     """The test split of the demo set under names that the scorer knows.
 
     Images differ in size and shape; the last two have no lesion, and in the last one nothing looks
     like one.
     """
-    tree = tmp_path_factory.mktemp("official")
+    tree = mktemp("official")
     for source in demo_set.glob("*Test_v2_*/*"):
         target = tree / source.relative_to(demo_set).with_name(_official(source.name))
         target.parent.mkdir(exist_ok=True)
@@ -82,11 +82,11 @@ def named(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Given:
 
 
 @pytest.fixture(scope="module")
-def real(isic2017: Path, tmp_path_factory: pytest.TempPathFactory) -> Given:
+def real(isic2017: Path, mktemp: Callable[[str], Path]) -> Given:
     """Thirty images of the official validation split, stored away from the data."""
     rows = data.read(isic2017)
     rows = rows[rows["split"] == "validation"][::5].reset_index(drop=True)
-    folder = tmp_path_factory.mktemp("real")
+    folder = mktemp("real")
     (folder / "truth").mkdir()
     for mask in rows["mask"]:
         shutil.copy(mask, folder / "truth")

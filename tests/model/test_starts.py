@@ -21,9 +21,9 @@ from utils.system import errors, files
 
 
 @pytest.fixture(scope="module")
-def undisturbed(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def undisturbed(demo_set: Path, mktemp: Callable[[str], Path]) -> Path:
     """A run of a network that was trained once."""
-    folder = tmp_path_factory.mktemp("runs") / "run"
+    folder = mktemp("runs") / "run"
     train(demo_set, folder, network=built())
     return folder
 
@@ -157,9 +157,9 @@ def test_cells_run_out_of_order_are_named(demo_set, tmp_path, monkeypatch) -> No
 
 
 @pytest.fixture(scope="module")
-def whole(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(demo_set: Path, mktemp: Callable[[str], Path]) -> Path:
     """The run on a disk with room, each epoch better than the one before."""
-    folder = tmp_path_factory.mktemp("runs") / "whole"
+    folder = mktemp("runs") / "whole"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation.labels, "epoch_scores", rising())
         train(demo_set, folder, network=built())

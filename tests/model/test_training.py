@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,9 +33,9 @@ from utils.system import errors
 
 
 @pytest.fixture(scope="module")
-def finished(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(demo_set: Path, mktemp: Callable[[str], Path]) -> Path:
     """The run folder of a small finished run."""
-    folder = tmp_path_factory.mktemp("runs") / "small"
+    folder = mktemp("runs") / "small"
     train(demo_set, folder)
     return folder
 

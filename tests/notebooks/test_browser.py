@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,9 +56,9 @@ NOTEBOOKS = (
 
 
 @pytest.fixture(scope="module")
-def folder(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(demo_set: Path, mktemp: Callable[[str], Path]) -> Path:
     """A checkout with small finished runs of both tasks."""
-    folder = checkout(tmp_path_factory.mktemp("lab"))
+    folder = checkout(mktemp("lab"))
     runs = folder / "model/demo-demo"
     small_run.finished(demo_set, runs / "1-3-s0")
     for seed in (0, 1):
@@ -69,9 +69,9 @@ def folder(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(folder: Path, demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(folder: Path, demo_set: Path, mktemp: Callable[[str], Path]) -> Iterator[str]:
     """The address of a JupyterLab that serves the folder, with settings of its own."""
-    home = tmp_path_factory.mktemp("home")
+    home = mktemp("home")
     for name, settings in SETTINGS.items():
         file = home / "settings/@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True)

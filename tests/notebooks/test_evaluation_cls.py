@@ -6,6 +6,7 @@ The third way, a person in JupyterLab, is in test_browser.py.
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,9 @@ EACH = {"confusion", "roc", "precision-recall", "maps", "attention", "least-cert
 
 
 @pytest.fixture(scope="module")
-def folders(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def folders(demo_set: Path, mktemp: Callable[[str], Path]) -> list[Path]:
     """Runs with and without attention, and one with a single logit."""
-    models = tmp_path_factory.mktemp("model") / "demo-demo"
+    models = mktemp("model") / "demo-demo"
     for name, changes in (
         ("1-3", {}),
         ("3-1", {"select_on": "holdout"}),

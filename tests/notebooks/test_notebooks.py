@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -169,9 +170,9 @@ def test_a_row_of_another_notebook_is_said_before_anything_is_made(
 
 
 @pytest.fixture(scope="module")
-def models(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(demo_set: Path, mktemp: Callable[[str], Path]) -> Path:
     """Finished runs of both tasks side by side."""
-    models = tmp_path_factory.mktemp("model")
+    models = mktemp("model")
     small_run.finished(demo_set, models / "demo-demo/1-3-s0", image_size=32)
     small_seg.finished(demo_set, models / "demo-demo/seg-4-s0")
     return models

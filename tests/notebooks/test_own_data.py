@@ -1,6 +1,7 @@
 """The training notebooks on data of one's own: seven classes, one against the rest, masks alone."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,11 @@ SMALL = {"profile": "demo", "epochs": 1, "workers": 0, "precision": "fp32"}
 
 
 @pytest.fixture(scope="module")
-def seven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def seven(mktemp: Callable[[str], Path]) -> Path:
     """56 images of seven classes, without masks and unevenly many: four nevi are left out."""
     rows = own_sets.table(60, own_sets.NAMES)
     rows = rows.drop(index=rows.index[(rows["label"] == "nevus") & (rows["split"] == "train")][:2])
-    return own_sets.make(tmp_path_factory.mktemp("own") / "my-moles", rows, masks=False)
+    return own_sets.make(mktemp("own") / "my-moles", rows, masks=False)
 
 
 def test_seven_classes_are_trained_with_balanced_weights(seven: Path, tmp_path: Path) -> None:

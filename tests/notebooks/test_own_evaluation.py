@@ -6,6 +6,7 @@ in test_browser.py.
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import own_sets
@@ -27,16 +28,16 @@ EACH = {"confusion", "roc", "precision-recall", "maps", "least-certain-cases", "
 
 
 @pytest.fixture(scope="module")
-def seven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def seven(mktemp: Callable[[str], Path]) -> Path:
     """Seven classes, half of the images to train on, with masks, age and sex."""
-    folder = tmp_path_factory.mktemp("data") / "seven"
+    folder = mktemp("data") / "seven"
     return own_sets.make(folder, own_sets.table(112, own_sets.NAMES))
 
 
 @pytest.fixture(scope="module")
-def trained(seven: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(seven: Path, mktemp: Callable[[str], Path]) -> Path:
     """A run as ARL-CNN.ipynb leaves it."""
-    run_dir = tmp_path_factory.mktemp("model") / "seven-demo" / "3-1-s0"
+    run_dir = mktemp("model") / "seven-demo" / "3-1-s0"
     small = {"profile": "demo", "epochs": 1, "image_size": 32, "weights": "none", "device": "cpu"}
     where = {"experiment": "3-1", "data_dir": seven, "run_dir": run_dir, "select_on": "holdout"}
     papermill("ARL-CNN.ipynb", run_dir.parent.parent, **small, **where)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -38,9 +39,9 @@ SHARED = {"case", "distribution", "side-by-side", "threshold", "threshold-curves
 
 
 @pytest.fixture(scope="module")
-def models(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(demo_set: Path, mktemp: Callable[[str], Path]) -> Path:
     """A folder with a classification run and two segmentation runs."""
-    models = tmp_path_factory.mktemp("model")
+    models = mktemp("model")
     small_run.finished(demo_set, models / "demo-demo/1-5-s0", "1-5")
     small_seg.finished(demo_set, models / "demo-demo/seg-4-s0")
     oblong = {"image_size": "48x32", "stored_size": "48x32", "clean_up": True}

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -89,9 +90,9 @@ def own(run: logger.RunFolder, folder: Path, count: int, split: str) -> tuple[np
 
 
 @pytest.fixture(scope="module")
-def exported(models: Path, tmp_path_factory: pytest.TempPathFactory):
+def exported(models: Path, mktemp: Callable[[str], Path]):
     """The file of a kind, of a run of the fixture."""
-    folder = tmp_path_factory.mktemp("exported")
+    folder = mktemp("exported")
     table = pd.read_csv(models / "demo-demo/1-4-s0/predictions-holdout.csv")
     table["melanoma"] = np.where(table["label"] == 0, 0.7, 0.2)
     table.loc[0, "melanoma"] = 0.9 - table.loc[0, "melanoma"]  # so that a temperature is determined

@@ -17,10 +17,10 @@ NAMES = ("mole", "blue nevus", "scar", "wart")
 
 @pytest.fixture(scope="module")
 def runs(
-    evaluate: Callable[[logger.RunFolder, Path], None], tmp_path_factory: pytest.TempPathFactory
+    evaluate: Callable[[logger.RunFolder, Path], None], mktemp: Callable[[str], Path]
 ) -> tuple[Path, Path]:
     """The data of four classes, and a folder of runs of all of them and of the first alone."""
-    folder = tmp_path_factory.mktemp("own")
+    folder = mktemp("own")
     rows = own_sets.table(32, NAMES)
     own_sets.make(folder / "few", rows)
     for name in ("3-1", "1-4"):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +34,9 @@ def areas(table: pd.DataFrame) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(mktemp: Callable[[str], Path]) -> Path:
     """Rows 3-1 with three folds, 3-3 and 3-2, and an ensemble of the first two."""
-    folder = tmp_path_factory.mktemp("model") / "mine-light"
+    folder = mktemp("model") / "mine-light"
     for name, skill in (("3-1", 1.5), ("3-2", 0.3), ("3-3", 1.0)):
         study_folders.classifier(folder / f"{name}-s0", row(name), skill)
     for number in (1, 2, 3):
@@ -50,9 +51,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def page(models: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def page(models: Path, mktemp: Callable[[str], Path]) -> str:
     """The text of the report on the rows, where the images are no longer there."""
-    mine = tmp_path_factory.mktemp("data") / "mine"
+    mine = mktemp("data") / "mine"
     (mine / "images").mkdir(parents=True)
     (mine / "labels.csv").write_text("image,label\n")
     runs = {name: RunFolder(models / name) for name in ("3-1-s0", "3-2-s0", "3-3-s0")}

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,9 +76,9 @@ def _fewer_resamples() -> None:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory, demo_set: Path) -> Path:
+def study(mktemp: Callable[[str], Path], demo_set: Path) -> Path:
     """A folder with the runs of a study in `model`, and its report in `model/report-test`."""
-    folder = tmp_path_factory.mktemp("study")
+    folder = mktemp("study")
     study_folders.study(folder / "model")
     (folder / "run.html").write_text("evaluated")
     pages = {"cls & 'x'": folder / "run.html"}

@@ -4,7 +4,7 @@ Needs Chromium; without it these tests are skipped, and say so.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -22,9 +22,9 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: instal
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, demo_set: Path) -> Path:
+def page(mktemp: Callable[[str], Path], demo_set: Path) -> Path:
     """The report of two classifiers and a segmenter."""
-    folder = tmp_path_factory.mktemp("report")
+    folder = mktemp("report")
     runs = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs, "RESAMPLES", 200)

@@ -1,6 +1,7 @@
 import json
 import math
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,9 +27,9 @@ ROW = experiments.get("1-1", "best")
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folders(mktemp: Callable[[str], Path]) -> Path:
     """The run folders of a study."""
-    folder = tmp_path_factory.mktemp("runs")
+    folder = mktemp("runs")
     study_folders.study(folder)
     return folder
 

@@ -1,6 +1,7 @@
 """The section on cross-validation, against numbers computed another way."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,9 @@ def _fewer_resamples() -> None:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(mktemp: Callable[[str], Path]) -> Path:
     """Three folds by chance of three rows, and two of three by series of one."""
-    folder = tmp_path_factory.mktemp("study") / "model"
+    folder = mktemp("study") / "model"
     for row, skill in CHANCE.items():
         for number in (1, 2, 3):
             of_fold(folder, f"{number}/3", row, skill)

@@ -19,6 +19,7 @@ from study import folds
 from utils.evaluation import score_files
 from utils.evaluation.out_of_fold import ARCHIVE
 from utils.logger.run import RunFolder
+from utils.logger.runs import title
 from utils.system import project
 from utils.system.console import say
 from utils.system.files import write_atomic
@@ -83,10 +84,12 @@ def cost(runs: Sequence[RunFolder]) -> str:
     """What a run of each row took: epochs, seconds an epoch, memory, where and when."""
     lines = []
     for run in runs:
+        if run.config.get("ensemble"):  # trained nothing
+            continue
         timing, config = pd.read_csv(run / "timing.csv"), run.config
         lines.append(
             {
-                "row": config["row"]["name"],
+                "row": title(run),
                 "profile": config["row"]["profile"],
                 "network": config["row"]["network"],
                 "px": str(Size.parse(config["row"]["image_size"])),

@@ -16,7 +16,8 @@ from utils.evaluation.fitting import Fitting
 from utils.evaluation.labels import checked, classes_in
 from utils.evaluation.out_of_fold import Folds
 from utils.logger.run import RunFolder
-from utils.system.experiment import Task, row_label
+from utils.logger.runs import title_in
+from utils.system.experiment import Task
 from utils.system.files import read_table
 from utils.task import TASKS
 
@@ -55,11 +56,22 @@ class Entry:
 
     @property
     def row(self) -> str:
-        """The experiment's name, with a library's network; without `config.json`, as the run folder
-        has it."""
+        """The experiment's name, with a library's network, or that of an ensemble; without
+        `config.json`, as the run folder has it."""
         if "name" not in self.experiment:
             return self.name.rpartition("-s")[0] or self.name
-        return row_label(self.experiment["name"], self.experiment.get("network", ""))
+        return title_in(self.config)
+
+    @property
+    def averaged(self) -> Sequence[str]:
+        """The rows that an ensemble is the mean of; of another run none."""
+        return self.config.get("ensemble", {}).get("rows", ())
+
+    @property
+    def network(self) -> str:
+        """Its name, or what an ensemble is the mean of."""
+        rows = self.averaged
+        return f"mean of {', '.join(rows)}" if rows else self.experiment.get("network", "?")
 
     @property
     def seed(self) -> int:
@@ -78,7 +90,10 @@ class Entry:
 
     @property
     def recipe(self) -> experiments.Row | None:
-        """The experiment of that profile without overrides; None for an unknown one."""
+        """The experiment of that profile without overrides; None for an unknown one, and for an
+        ensemble, which has none of its own."""
+        if self.averaged:
+            return None
         name, network = (self.experiment.get(key, self.row) for key in ("name", "network"))
         given = {"network": network} if self.row != name else {}
         given["profile"] = self.experiment.get("profile", PROFILE)
@@ -241,8 +256,12 @@ def _scores(path: Path) -> dict[str, Any]:
 def _command(entry: Entry, file: str, split: str, data_dir: str) -> str:
     seed = entry.experiment.get("seed", entry.name.rpartition("-s")[2]) or SEED
     profile = entry.experiment.get("profile", PROFILE)
+    how = f"--profile {profile} --data-dir {data_dir}"
+    if rows := entry.averaged:
+        made = f"--ensemble {entry.row}={','.join(rows)}"
+        return f"python reproduce.py {' '.join(rows)} {how} --split {split} {made}"
     row, network = (entry.experiment.get(key, entry.row) for key in ("name", "network"))
-    command = f"python reproduce.py {row} --profile {profile} --data-dir {data_dir}"
+    command = f"python reproduce.py {row} {how}"
     command += f" -p network {network}" * (row != entry.row)
     if file in ("config.json", "history.csv", "timing.csv"):  # written by training alone
         return f"{command} --seeds {seed} --resume restart"

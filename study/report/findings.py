@@ -79,8 +79,11 @@ def _what_ran(study: Study) -> str:
     counts = unique(entry.scores["n"] for entry in study.entries if entry.scores)
     trained = "synthetic images" if study.synthetic else f"the {listed(lists)} list"
     trained = "images of the same data" if study.own else trained
+    teams = sum(bool(runs[0].averaged) for runs in study.rows.values())
+    what = f"{counted(len(study.rows) - teams, 'row')} of the experiment table"
+    what += f" and {counted(teams, 'ensemble')}" * bool(teams)
     return (
-        f"{counted(len(study.rows), 'row')} of the experiment table ({' and '.join(kinds)}), "
+        f"{what} ({' and '.join(kinds)}), "
         f"{counted(len(study.entries), 'run')}, seed{'s' * (len(seeds) != 1)} {listed(seeds)}, "
         f"profile {listed(profiles)}, trained on {trained} and scored on the {study.where} "
         f"({listed(counts or ['no'])} images)."
@@ -110,6 +113,7 @@ def _random_weights(study: Study) -> list[str]:
         row: runs[0].recipe
         for row, runs in study.rows.items()
         if row not in experiments.BASELINES
+        and not runs[0].averaged
         and any(run.experiment and not run.experiment.get("weights") for run in runs)
         and not any(run.experiment.get("encoder_from") for run in runs)
     }
@@ -133,7 +137,7 @@ def _best(study: Study) -> str:
         ranked = {row: score for row, score in scores.items() if score}
         if ranked:
             row = max(ranked, key=lambda name: ranked[name].value)
-            network = study.rows[row][0].experiment.get("network", "")
+            network = study.rows[row][0].network
             parts.append(
                 f"The highest {of.rank_name} of {_of_kind(len(ranked), task)} is that of row {row} "
                 f"({network}): {tables.own(ranked[row])}."
@@ -216,7 +220,9 @@ def ablations(study: Study, tests: Sequence[PairedTest]) -> list[str]:
 
 
 def _role(ours: Entry, theirs: Entry) -> tuple[str, str] | None:
-    """How the attention of the two differs, in words; None where it does not."""
+    """How the attention of the two differs, in words; None where it does not, or not alone."""
+    if ours.averaged or theirs.averaged:
+        return None
     both = ours.experiment, theirs.experiment
     frozen = [one.get("alpha") == 0 and not one.get("train_alpha", True) for one in both]
     if frozen[0] != frozen[1]:

@@ -70,8 +70,9 @@ def paired_tests(
 ) -> tuple[list[PairedTest], list[str]]:
     """All tests between experiments, corrected by Holm over each task, and why a pair has none.
 
-    against names the partner of each experiment; same the run that stands for an experiment that
-    is not among the rows, and is compared in its place. Each of the others, predictions from files,
+    against names the partner of each experiment, and an ensemble is compared with each of the rows
+    that it averages; same the run that stands for an experiment that is not among the rows, and is
+    compared in its place. Each of the others, predictions from files,
     is compared with every classifier, and stands beside each of its seeds. The bootstrap is of the
     mean of the scores of the seeds that both have, the other tests are of the mean answer of these
     seeds.
@@ -79,7 +80,8 @@ def paired_tests(
     same = same or {}
     tests: list[PairedTest] = []
     left_out = []
-    for row, partner in against.items():
+    teams = [(row, member) for row, runs in rows.items() for member in runs[0].averaged]
+    for row, partner in [*against.items(), *teams]:
         other = partner if partner in rows else same.get(partner, partner)
         if row not in rows and same.get(row) in rows:
             left_out.append(f"{row} against {partner}: {row} is the same run as {same[row]}.")

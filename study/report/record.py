@@ -28,6 +28,8 @@ def record(study: Study) -> Section:
     columns = ["data", "folder", "fingerprint"]
     blocks.append(Table("Data that the runs were trained on", pd.DataFrame(facts, columns=columns)))
     blocks.append(Table("Runs: settings, and what differs from the recipe", _settings(study)))
+    if teams := [f"{one.name}, the {one.network}" for one in study.entries if one.averaged]:
+        blocks.append(Text(f"Nothing was trained for {'; '.join(teams)}."))
     blocks.append(Table("Versions", _versions(study.entries)))
     blocks.append(Text("The machines are named under Cost, with everything else that may change."))
     return Section("record", "Data, settings, versions", blocks)
@@ -45,6 +47,8 @@ def _images(study: Study) -> Block:
 def _settings(study: Study) -> pd.DataFrame:
     lines = []
     for entry in study.entries:
+        if entry.averaged:
+            continue
         given = defaultdict(lambda: "?", entry.experiment)
         start = entry.experiment.get("encoder_from") or entry.experiment.get("weights") or "random"
         trained_on = "synthetic images" if study.synthetic else f"{given['train_list']} list"

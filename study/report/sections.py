@@ -125,7 +125,7 @@ def forest(study: Study) -> Section:
 def curves(study: Study) -> Section:
     """Learning curves, confusion matrices, ROC, Jaccard of each image."""
     note = study.where
-    trained = [entry for entry in study.entries if len(entry.history)]
+    trained = [entry for entry in study.entries if len(entry.history) and not entry.averaged]
     answered = by_task(e for e in (*study.entries, *study.others) if len(e.results))
     classifiers = answered.get("labels", [])
     blocks = [

@@ -16,7 +16,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 import experiments
 from study import card, ensembles, report
 from study import folds as of_folds
-from study.report import pairs
+from study.report import entries, pairs
 from utils import model
 from utils.evaluation import fitting, out_of_fold, score_files
 from utils.logger.run import RunFolder
@@ -56,7 +56,8 @@ def page(models: Path, mktemp: Callable[[str], Path]) -> str:
     mine = mktemp("data") / "mine"
     (mine / "images").mkdir(parents=True)
     (mine / "labels.csv").write_text("image,label\n")
-    runs = {name: RunFolder(models / name) for name in ("3-1-s0", "3-2-s0", "3-3-s0")}
+    named = ("3-1-s0", "3-2-s0", "3-3-s0", "team-s0")
+    runs = {name: RunFolder(models / name) for name in named}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs, "RESAMPLES", 500)
         text = report.write(runs, mine, "test").read_text(encoding="utf-8")
@@ -84,7 +85,7 @@ def test_rows_are_compared_by_the_macro_area_and_the_class_that_matters(
     first = areas(table["3-2"])[0] - areas(table["3-1"])[0]
     assert f"{first:.3f}".replace("-", "−") in page
     assert "accuracy" in page
-    assert "The highest mean AUC of 3 classifiers is that of row 3-1" in page
+    assert "The highest mean AUC of 4 classifiers is that of row 3-1" in page
 
 
 def test_folds_give_the_macro_area_and_what_is_fitted(page: str, models: Path) -> None:
@@ -95,6 +96,29 @@ def test_folds_give_the_macro_area_and_what_is_fitted(page: str, models: Path) -
     assert f"{np.mean(areas(together)):.3f} [" in page
     found = fitting.predictions(RunFolder(models / "3-1-s0"), row("3-1"))
     assert found.said(1.0).endswith("fitted on 180 out-of-fold predictions of 3-1")
+
+
+def test_an_ensemble_is_a_row_of_its_own_in_the_report(models: Path, page: str) -> None:
+    assert "3 rows of the experiment table and 1 ensemble (4 classifiers)" in page
+    assert "Nothing was trained for team-s0, the mean of 3-1, 3-3." in page
+    assert "Learning curves of team-s0" not in page
+    found, left_out = pairs.paired_tests(
+        {
+            name: [entries.read(f"{name}-s0", RunFolder(models / f"{name}-s0"), "test", "mine")]
+            for name in ("3-1", "team", "3-2", "3-3")
+        },
+        {"3-2": "3-1"},
+    )
+    assert not left_out
+    main = [(test.row, test.other) for test in found if test.main]
+    assert main == [("3-2", "3-1"), ("team", "3-1"), ("team", "3-3")]
+    for test in found:
+        if test.main and test.row == "team":
+            tables = (
+                pd.read_csv(models / f"{n}-s0/predictions-test.csv") for n in ("team", test.other)
+            )
+            mine, theirs = (np.mean(areas(table)) for table in tables)
+            assert test.first - test.second == pytest.approx(mine - theirs)
 
 
 def test_an_ensemble_averages_all_classes(models: Path) -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 from utils.evaluation import labels, results, score_files
 from utils.logger.folders import require_ours
 from utils.logger.run import RunFolder, versions
+from utils.logger.runs import title
 from utils.system.errors import RunError, listed
 from utils.system.files import read_table
 from utils.system.project import git_revision
@@ -51,7 +52,8 @@ def make(path: Path, name: str, runs: Sequence[RunFolder]) -> RunFolder:
     gflops = sum(one.config.get("network", {}).get("gflops", 0) for one in runs)
     made_of = [relpath(one.path.resolve(), path.resolve()) for one in runs]
     facts |= {"network": {"parameters": parameters, "gflops": gflops}}
-    facts |= {"ensemble": {"name": name, "members": made_of}, "finished": True}
+    rows = list(dict.fromkeys(map(title, runs)))
+    facts |= {"ensemble": {"name": name, "rows": rows, "members": made_of}, "finished": True}
     for file in path.glob("predictions-*.csv"):
         file.unlink()  # of earlier members
     run.save_json("config.json", facts)

@@ -47,6 +47,7 @@ _KINDS: dict[str, Any] = {
     "versions": {},
     "machine": {"memory_gb": int | float},
     "network": {"parameters": int | float, "gflops": int | float},
+    "ensemble": {"name": str, "rows": list, "members": list},
     "git": str,
     "precision": str,
     "loader": str,

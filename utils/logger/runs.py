@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from utils.data.labels import classes
 from utils.data.splits import note, set_name
@@ -235,8 +236,11 @@ class _Search:
 def title(run: RunFolder) -> str:
     """The name of its row, with that of a library's network; or the name of an ensemble."""
     config = run.config if _readable(run) else {}
-    if not config:
-        return _row_and_seed(run.path.name)[0]
+    return title_in(config) if config else _row_and_seed(run.path.name)[0]
+
+
+def title_in(config: Mapping[str, Any]) -> str:
+    """`title` of the run with that `config.json`."""
     row = config["row"]
     own = row_label(row.get("name", ""), row.get("network", ""))
     return config.get("ensemble", {}).get("name") or own

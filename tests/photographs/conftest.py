@@ -25,6 +25,8 @@ def models(demo_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         small_run.finished(demo_set, run, name, seed=seed, image_size=32)
         evaluated(logger.RunFolder(run), demo_set)
     small_seg.finished(demo_set, folder / "demo-demo/seg-4-s0")
+    for file in folder.glob("*/*/last.pt"):  # large, copied by many tests, and read by none
+        file.unlink()
     return folder
 
 

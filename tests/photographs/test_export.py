@@ -109,8 +109,17 @@ def exported(models: Path, mktemp: Callable[[str], Path]):
     return made
 
 
-@pytest.mark.parametrize("kind", export.KINDS)
-@pytest.mark.parametrize("name", ["1-3-s0", "1-4-s0", "seg-4-s0"])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("onnx", "1-3-s0"),
+        ("onnx", "1-4-s0"),
+        ("onnx", "seg-4-s0"),
+        ("torch", "1-3-s0"),
+        pytest.param("torch", "1-4-s0", marks=pytest.mark.slow),
+        pytest.param("torch", "seg-4-s0", marks=pytest.mark.slow),
+    ],
+)
 def test_a_file_answers_as_the_evaluation_of_one_view(
     kind, name, exported, demo_set, tmp_path
 ) -> None:
@@ -149,7 +158,7 @@ def test_a_file_answers_as_the_evaluation_of_one_view(
     [
         ("1-2", {"network": "timm:resnet10t"}),
         ("seg-1", {"image_size": "48x32"}),
-        ("seg-6", {"network": "smp:FPN/resnet18"}),
+        pytest.param("seg-6", {"network": "smp:FPN/resnet18"}, marks=pytest.mark.slow),
     ],
 )
 def test_of_other_networks(row, changes, demo_set, tmp_path, call) -> None:

@@ -80,8 +80,6 @@ def _learn(options: argparse.Namespace) -> int:
     runs = photographs.find_runs(options.learn_features)
     data_dir = data.locate(options.data_dir)
     for run, experiment, network in _loaded(runs, options.device).values():
-        if experiment.task != "labels":
-            raise system.RunError(f"{run.path} is a segmenter; expected the run of a classifier.")
         path = photographs.learn(run, network, experiment, data_dir)
         known = photographs.unlike.read(run)
         console.say(f"{path}: {known.said if known else ''}")

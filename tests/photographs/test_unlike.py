@@ -1,5 +1,6 @@
 """How far a photo is from the training images."""
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -91,16 +92,30 @@ class TestLearned:
         with pytest.raises(ValueError, match=r"features.npz is damaged .* --learn-features"):
             unlike.read(run)
 
-    def test_other_data_and_segmenters_are_refused(self, run, models, demo_set, capsys):
+    def test_other_data_are_refused(self, run, demo_set, capsys) -> None:
         run.save_json("config.json", run.config | {"data": {"set": "ISIC 2017"}})
-        words = ["--data-dir", str(demo_set)]
-        for name, said in (
-            (run.path, "was trained on ISIC 2017, and"),
-            (models / "demo-demo/seg-4-s0", "is a segmenter; expected the run of a classifier"),
-        ):
-            with pytest.raises(SystemExit, match="2"):
-                predict.main(["--learn-features", str(name), *words])
-            assert said in capsys.readouterr().err
+        with pytest.raises(SystemExit, match="2"):
+            predict.main(["--learn-features", str(run.path), "--data-dir", str(demo_set)])
+        assert "was trained on ISIC 2017, and" in capsys.readouterr().err
+
+    def test_a_segmenter_alone_marks_them_too(
+        self, models, demo_set, photos, tmp_path, table, capsys
+    ) -> None:
+        run = RunFolder(tmp_path / "demo-demo/seg-4-s0")
+        shutil.copytree(models / "demo-demo/seg-4-s0", run.path)
+        words = [*map(str, photos[:4]), "--runs", str(run.path), "--out"]
+        assert predict.main([*words, str(tmp_path / "before")]) == 0
+        assert table(tmp_path / "before")["distance"].isna().all()
+        assert "was not measured: these runs do not" in (tmp_path / "before/index.html").read_text()
+        assert predict.main(["--learn-features", str(run.path), "--data-dir", str(demo_set)]) == 0
+        assert "images that it was not trained on" in capsys.readouterr().out
+        assert predict.main([*words, str(tmp_path / "out")]) == 0
+        distances = table(tmp_path / "out")["distance"].astype(float)
+        assert (distances > 0).all()
+        assert table(tmp_path / "out")["unlike"].tolist() == [
+            "yes" if far > 1 else "no" for far in distances
+        ]
+        assert "by seg-4-s0, 1 being the threshold" in (tmp_path / "out/index.html").read_text()
 
 
 @pytest.mark.parametrize("seed", range(5))

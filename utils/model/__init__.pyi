@@ -20,6 +20,7 @@ from .device import placed as placed
 from .encoder import start_of as start_of
 from .explain import attention_maps as attention_maps
 from .explain import attention_use as attention_use
+from .explain import bottom_features as bottom_features
 from .explain import class_activation_maps as class_activation_maps
 from .explain import evidence_maps as evidence_maps
 from .explain import grad_cam as grad_cam

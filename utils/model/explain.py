@@ -24,7 +24,16 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from utils.model.probe import Classes, chunks, ending, last_input, layer_named, left_as_found, parts
+from utils.model.probe import (
+    Classes,
+    chunks,
+    ending,
+    last_input,
+    layer_named,
+    left_as_found,
+    parts,
+    smallest_map,
+)
 from utils.model.probe import NoMapError as NoMapError
 
 ROUNDING = 1e-5  # relative, ten times the effect of the order of float32 sums
@@ -69,6 +78,16 @@ def pooled_features(network: nn.Module, images: Tensor) -> np.ndarray:
                     raise
                 pooled.append(last_input(network, batch).cpu())
     return torch.cat(pooled).float().numpy()
+
+
+def bottom_features(network: nn.Module, images: Tensor) -> np.ndarray:
+    """The means over all positions of a segmenter's smallest map, the bottom of a U: (B, F).
+
+    Errors of the images as in `class_activation_maps`; NoMapError for a network without maps.
+    """
+    with left_as_found(network), torch.no_grad():
+        maps = [smallest_map(network, batch).cpu() for batch, _ in chunks(network, images, 0)]
+    return torch.cat(maps).mean((2, 3)).float().numpy()
 
 
 def grad_cam(

@@ -150,6 +150,29 @@ def last_input(network: nn.Module, images: Tensor) -> Tensor:
     return inputs[-1]
 
 
+@torch.no_grad()
+def smallest_map(network: nn.Module, images: Tensor) -> Tensor:
+    """The last map (B, F, h, w) with the fewest positions, but more than one: of a U its bottom.
+
+    NoMapError where no part of the network gives a map.
+    """
+    maps: list[Tensor] = []
+
+    def note(_module: nn.Module, _given: tuple, output: object) -> None:
+        if isinstance(output, Tensor) and output.ndim == 4:
+            positions = output[0, 0].numel()
+            if positions > 1 and (not maps or positions <= maps[0][0, 0].numel()):
+                maps[:] = [output]
+
+    with ExitStack() as hooks:
+        for module in network.modules():
+            hooks.enter_context(module.register_forward_hook(note))
+        network(images)
+    if not maps:
+        raise NoMapError(f"{type(network).__name__} has no part that gives a map (B, F, h, w)")
+    return maps[0]
+
+
 def _is_mean(pooled: Tensor, maps: Tensor) -> bool:
     """Whether pooled (B, F) is the mean of maps (B, F, h, w) over the positions."""
     mean = maps.mean((2, 3))

@@ -45,11 +45,12 @@ class Classifier(NamedTuple):
 
 
 class Segmenter(NamedTuple):
-    """A segmenter."""
+    """A segmenter, and what its run knows of its training images."""
 
     run: RunFolder
     experiment: Segmentation
     network: nn.Module
+    statistics: unlike.Statistics | None
 
 
 class Models(NamedTuple):
@@ -82,10 +83,10 @@ class Models(NamedTuple):
         return [*about, *chances, *rest]
 
     @property
-    def measure(self) -> Classifier | None:
-        """The first classifier that knows its training images."""
-        known = (one for one in self.classifiers.values() if one.statistics is not None)
-        return next(known, None)
+    def measure(self) -> tuple[str, unlike.Statistics] | None:
+        """The first run, classifiers first, that knows its training images, and what it knows."""
+        known = ((name, one.statistics) for name, one in self.runs.items())
+        return next(((name, statistics) for name, statistics in known if statistics), None)
 
 
 def models_of(loaded: Mapping[str, Loaded]) -> Models:
@@ -98,7 +99,7 @@ def models_of(loaded: Mapping[str, Loaded]) -> Models:
                 "expected a run that sees whole images, such as one of row 3-1."
             )
         if experiment.task == "masks":
-            segmenters[name] = Segmenter(run, experiment, network)
+            segmenters[name] = Segmenter(run, experiment, network, unlike.read(run))
         else:
             known = temperature_of(run, experiment), unlike.read(run)
             classifiers[name] = Classifier(run, experiment, network, *known)
@@ -155,6 +156,13 @@ def answer(photo: Photo, models: Models) -> Answer:
         if heat is not None:
             drawn = overlay.overlaid(resized(photo.pixels, small), heat)
             pictures["cam.jpg"] = (drawn * 255).round().astype(np.uint8)
+    if models.measure:
+        name, statistics = models.measure
+        one = models.runs[name]
+        store = photo.store(one.experiment.stored_size)
+        found = unlike.features(one.network, one.experiment, store, photo.images)
+        distance = float(statistics.distances(found)[0])
+        line |= {"distance": round(distance, 4), "unlike": "yes" if distance > 1 else "no"}
     return Answer(line, pictures)
 
 
@@ -165,12 +173,11 @@ def small_size(width: int, height: int) -> tuple[int, int]:
 
 
 def _labels(photo: Photo, models: Models) -> tuple[dict[str, Any], np.ndarray | None]:
-    """The line's probabilities and distance, and a map of what spoke for the answer, in [0, 1].
+    """The line's probabilities, and a map of what spoke for the answer, in [0, 1].
 
-    None where the network has no map.
-    Map and distance are those of one classifier: that which measures distance, else the first.
+    The map is that of the first classifier, None where its network has none.
     """
-    shown = models.measure or next(iter(models.classifiers.values()))
+    shown = next(iter(models.classifiers.values()))
     plain, found, scaled, line = torch.empty(0), [], [], {}
     for name, one in models.classifiers.items():
         store = photo.store(one.experiment.stored_size)
@@ -187,10 +194,6 @@ def _labels(photo: Photo, models: Models) -> tuple[dict[str, Any], np.ndarray | 
     if len(scaled) == len(found):
         calm = np.mean(scaled, axis=0)[0]
         line |= {f"calibrated_p_{name}": p for name, p in zip(models.classes, calm, strict=True)}
-    if shown.statistics is not None:
-        features = explain.pooled_features(shown.network, plain)
-        distance = float(shown.statistics.distances(features)[0])
-        line |= {"distance": round(distance, 4), "unlike": "yes" if distance > 1 else "no"}
     said = int(both_answers(mean).argmax())
     try:
         heat = explain.evidence_maps(shown.network, plain, said)[0]

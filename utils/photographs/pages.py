@@ -61,20 +61,15 @@ def said_of(models: Models) -> list[str]:
     if len(models.classifiers) > 1:
         said.append("Probabilities are the means over these classifiers.")
     if measure := models.measure:
-        name = next(name for name, one in models.classifiers.items() if one is measure)
-        known = measure.statistics.said if measure.statistics else ""
+        name, known = measure
         said.append(
-            f"Distance from the training images, by {name}, 1 being the threshold: {known}."
+            f"Distance from the training images, by {name}, 1 being the threshold: {known.said}."
         )
     else:
         said.append(
-            "How unlike the training images a photo is, was not measured: "
-            + (
-                "these runs do not know their features; python predict.py --learn-features RUN "
-                "writes them, where the training images are."
-                if models.classifiers
-                else "that takes a classifier."
-            )
+            "How unlike the training images a photo is, was not measured: these runs do not know "
+            "their features; python predict.py --learn-features RUN writes them, where the "
+            "training images are."
         )
     if models.segmenters:
         said.append(

@@ -1,4 +1,4 @@
-"""How far an image is from the training images, in the features of a run's classifier.
+"""How far an image is from the training images, in the features of a run's network.
 
 The distance is Mahalanobis' from the mean of the training images' features (Lee et al., NeurIPS
 2018, https://arxiv.org/abs/1807.03888, here one Gaussian for all classes), which are first brought
@@ -14,20 +14,20 @@ images like these, one in twenty is a false alarm.
 
 import io
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from torch import nn
 
 from utils.data import splits, store
-from utils.data.loaders import evaluation_loader
+from utils.data.loaders import LesionDataset, evaluation_loader
+from utils.data.masks import TestImages
 from utils.data.patches import TestViews
 from utils.logger.run import RunFolder
-from utils.model.explain import pooled_features
+from utils.model import explain
 from utils.system.console import progress
 from utils.system.errors import DataError, RunError
-from utils.system.experiment import Classification
 from utils.system.files import write_atomic
 
 FILE = "features.npz"
@@ -96,7 +96,27 @@ def _unit(features: np.ndarray) -> np.ndarray:
     return features / np.where(length > 0, length, 1)
 
 
-def learn(run: RunFolder, network: nn.Module, experiment: Classification, data_dir: Path) -> Path:
+def features(
+    network: nn.Module, experiment: Any, kept: store.Store, images: pd.DataFrame, title: str = ""
+) -> np.ndarray:
+    """What a network makes of whole images, (n, F); with a title, its progress is shown.
+
+    Of a classifier what its last layer gets, of a segmenter the means of its smallest map.
+    """
+    seen: LesionDataset
+    if experiment.task == "masks":
+        of_batch = explain.bottom_features
+        seen = TestImages(kept, images, experiment.image_size, experiment.test_image, unscored=True)
+    else:
+        of_batch = explain.pooled_features
+        seen = TestViews(kept, images, experiment.image_size, 1)
+    loader = evaluation_loader(seen, experiment.batch_size, 0)
+    batches = progress(loader, title, "batches", len(loader)) if title else loader
+    plain = (batch["image"].flatten(0, -4) for batch in batches)  # the only view
+    return np.concatenate([of_batch(network, batch) for batch in plain])
+
+
+def learn(run: RunFolder, network: nn.Module, experiment: Any, data_dir: Path) -> Path:
     """Write `features.npz` into the run's folder, from the images it was trained on.
 
     DataError where data_dir holds another set, or lacks images.
@@ -113,11 +133,8 @@ def learn(run: RunFolder, network: nn.Module, experiment: Classification, data_d
     train = splits.drawn(train, experiment.train_images, experiment.seed)
     both = pd.concat([train, unseen], ignore_index=True)
     prepared = store.prepare(data_dir, both, experiment.stored_size)
-    views = TestViews(prepared, both, experiment.image_size, 1)
-    loader = evaluation_loader(views, experiment.batch_size, 0)
-    batches = progress(loader, "features", "batches", len(loader))
-    features = [pooled_features(network, batch["image"][:, 0]) for batch in batches]
-    return save(run, fitted(*np.split(np.concatenate(features), [len(train)])))
+    found = features(network, experiment, prepared, both, "features")
+    return save(run, fitted(*np.split(found, [len(train)])))
 
 
 def save(run: RunFolder, statistics: Statistics) -> Path:

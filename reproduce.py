@@ -173,7 +173,7 @@ def _run(
         evaluated = [job for job in evaluations(states) if job not in broken]
         pages = {job.name: job.folder / "run.html" for job in evaluated}
         page = study.report.write(
-            runs | theirs, outcome.data_dir, outcome.split, reasons, pages, planned.same
+            runs | teams | theirs, outcome.data_dir, outcome.split, reasons, pages, planned.same
         )
         print(f"\nreport: {page}")
     elif options.finished:

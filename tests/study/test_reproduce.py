@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import reproduce
-from study import executors, notebooks, outcome, report, schedule, work
+from study import ensembles, executors, notebooks, outcome, report, schedule, work
 from study.jobs import Job
 from utils import data, logger
 from utils.system import machine
@@ -271,6 +271,13 @@ def test_predictions_of_others_stand_on_the_page(study, demo_set, tmp_path) -> N
     assert call("1-3", *against, "--data-dir", str(demo_set)) == 0
     assert study[0]["runs"] == ["1-3-s0", "their.csv"]
     assert study[0]["folder"].name == "demo-demo"
+
+
+def test_an_ensemble_is_reported_beside_its_members(study, demo_set, monkeypatch) -> None:
+    monkeypatch.setattr(ensembles, "make", lambda _, runs: {"team-s0": runs["1-3-s0"]})
+    team = ("--ensemble", "team=1-1,1-3", "--no-evaluation")
+    assert call("1-1", "1-3", *team, "--data-dir", str(demo_set)) == 0
+    assert study[0]["runs"] == ["1-1-s0", "1-3-s0", "team-s0"]
 
 
 def test_another_split_is_evaluated_and_reported(study, demo_set) -> None:

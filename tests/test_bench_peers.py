@@ -103,6 +103,7 @@ class TestTimes:
             assert Contender.cpu_seconds(contender) - ended >= 0.4  # ticks are 0.01 s
             alive.communicate("\n")
 
+    @pytest.mark.slow
     def test_a_process_takes_a_turn_and_a_failing_one_is_named(self, job) -> None:
         lacking = replace(job, images=job.images.assign(image="lost.jpg"))
         with turns.started({"plain": job}) as (contender,):

@@ -208,7 +208,10 @@ def ablations(study: Study, tests: Sequence[PairedTest]) -> list[str]:
     """A sentence on each pair of rows that differs in attention."""
     texts = []
     for test in (test for test in tests if test.main and test.other in study.rows):
-        if words := _role(study.rows[test.row][0], study.rows[test.other][0]):
+        ours, theirs = (study.rows[name][0] for name in (test.row, test.other))
+        if ours.averaged or theirs.averaged:  # more differs than their attention
+            continue
+        if words := _role(ours, theirs):
             shown = test.verdict in (HIGHER, LOWER)
             texts.append(
                 f"{words[0]} (row {test.row}) the {test.what} is {tables.number(test.first)}, "
@@ -220,9 +223,7 @@ def ablations(study: Study, tests: Sequence[PairedTest]) -> list[str]:
 
 
 def _role(ours: Entry, theirs: Entry) -> tuple[str, str] | None:
-    """How the attention of the two differs, in words; None where it does not, or not alone."""
-    if ours.averaged or theirs.averaged:
-        return None
+    """How the attention of the two differs, in words; None where it does not."""
     both = ours.experiment, theirs.experiment
     frozen = [one.get("alpha") == 0 and not one.get("train_alpha", True) for one in both]
     if frozen[0] != frozen[1]:

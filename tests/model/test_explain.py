@@ -91,6 +91,39 @@ def test_the_last_layer_makes_the_logits_of_pooled_features(name: str) -> None:
     np.testing.assert_allclose(logits, network(images).detach(), rtol=1e-4, atol=1e-4)
 
 
+class U(nn.Module):
+    """Down to a third of the side and up again, with a gate of one position on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.gate = nn.Conv2d(3, 4, 3, stride=3), nn.AdaptiveAvgPool2d(1)
+        self.bottom = nn.Sequential(nn.Conv2d(4, 6, 1), nn.ReLU())
+        self.up = nn.Sequential(nn.Upsample(scale_factor=3), nn.Conv2d(6, 1, 1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        small = self.down(images.float())
+        return self.up(self.bottom(small * self.gate(small).sigmoid()))
+
+
+def test_the_features_of_a_segmenter_are_the_means_of_its_smallest_map() -> None:
+    torch.manual_seed(0)
+    network, images = U(), pictures(20)[..., :30, :24]  # more than a portion
+    small = network.down(images.float())
+    bottom = network.bottom(small * small.mean((2, 3), keepdim=True).sigmoid())
+    found = explain.bottom_features(network, images)
+    np.testing.assert_allclose(found, bottom.detach().numpy().mean((2, 3)), rtol=1e-5)
+    flat = nn.Sequential(Scaled(), nn.Linear(2160, 1))
+    with pytest.raises(explain.NoMapError, match=r"Sequential has no part that gives a map"):
+        explain.bottom_features(flat, images)
+
+
+class Scaled(nn.Module):
+    """Numbers instead of bytes, without positions."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.float().flatten(1)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_map_is_the_weighted_sum_of_the_last_channels(name: str) -> None:
     network, images, classes = build(name), pictures(3), [2, 0, 1]

@@ -29,6 +29,7 @@ def models(folder: Path, tmp_path: Path) -> Path:
     return models
 
 
+@pytest.mark.slow
 def test_it_is_trained_and_evaluated_on_its_own_store(
     folder: Path, models: Path, tmp_path: Path
 ) -> None:

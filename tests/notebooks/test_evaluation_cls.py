@@ -111,6 +111,7 @@ def test_papermill_twice_in_a_row(folders: list[Path], demo_set: Path, tmp_path:
     assert contents(folders[0].parent / "evaluation-cls-test") == first
 
 
+@pytest.mark.slow
 def test_predictions_of_others_beside_a_run_and_alone(
     folders: list[Path], demo_set: Path, tmp_path: Path
 ) -> None:
@@ -167,6 +168,7 @@ def test_a_script_on_another_split_with_other_views(
         assert contents(made) | contents(folders[0]) == first
 
 
+@pytest.mark.slow
 def test_the_runs_in_the_box_are_shown_without_their_images(demo_set: Path, tmp_path: Path) -> None:
     for notebook, run_, lacks in (
         (NOTEBOOK, "released/3-1-s0", {"maps-3-1-s0", "case"}),

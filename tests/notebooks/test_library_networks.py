@@ -29,6 +29,7 @@ def printed(executed: nbformat.NotebookNode) -> str:
     return "".join(outputs(executed, "stdout"))
 
 
+@pytest.mark.slow
 def test_a_classifier_of_timm(
     demo_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,6 +45,7 @@ def test_seven_classes_are_trained_with_balanced_weights(seven: Path, tmp_path: 
     assert logger.run.RunFolder(folder).finished
 
 
+@pytest.mark.slow
 def test_one_class_is_told_from_the_rest_with_balanced_weights(seven: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     executed = papermill(

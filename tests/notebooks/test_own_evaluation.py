@@ -132,6 +132,7 @@ def test_a_run_whose_classes_the_data_no_longer_have_is_named(tmp_path: Path) ->
         run([sys.executable, str(file)], tmp_path)
 
 
+@pytest.mark.slow
 def test_masks_alone_are_evaluated_and_reported(tmp_path: Path) -> None:
     table = own_sets.table(24)
     folder = own_sets.make(tmp_path / "outlines", table, labels=False)

@@ -197,7 +197,7 @@ def made_up(folder: Path, row: str, changes: dict) -> logger.RunFolder:
     return run
 
 
-@pytest.mark.parametrize("name", ["3-1-s0", "seg-6-s0"])
+@pytest.mark.parametrize("name", ["3-1-s0", pytest.param("seg-6-s0", marks=pytest.mark.slow)])
 def test_released_runs_on_50_real_images(name, isic2017, tmp_path, capsys) -> None:
     file = tmp_path / "model.onnx"
     assert predict.main(["--export", "onnx", str(RELEASED / name), "--out", str(file)]) == 0

@@ -75,6 +75,9 @@ def cross_validation(study: Study) -> Section:
             scored.append(_scored(folds))
         except (RunError, ValueError, LookupError, OSError) as error:
             damaged.append(f"{folds.row}, {folds.kind}, seed {folds.seed}: {error}")
+    found = {entry.row: entry for entry in map(_entry, scored)}
+    if teams := [f"{row} is the {one.network}" for row, one in found.items() if one.averaged]:
+        blocks.append(Text(f"Fold by fold, {'; '.join(teams)}."))
     for task in TASKS:
         if of_task := [one for one in scored if _task(one) == task]:
             blocks += _of_task(of_task, TASKS[task].plural)

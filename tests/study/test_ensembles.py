@@ -9,6 +9,8 @@ import study_folders
 
 import experiments
 from study import ensembles, folds
+from study.report.cross_validation import cross_validation
+from study.report.entries import Study
 from utils import evaluation, logger
 from utils.logger.run import RunFolder
 from utils.system.errors import RunError
@@ -67,11 +69,17 @@ def test_folds_are_averaged_one_by_one(tmp_path: Path) -> None:
             row = experiments.get(name, "light", epochs=2, fold=f"{k}/2")
             run = study_folders.classifier(tmp_path / row.folder(), row, 0.5)
             runs[row.folder()] = run
-            (run / "predictions-test.csv").rename(run / "predictions-fold.csv")
+            held = table(run)
+            held["id"] = [f"{k}-{number}" for number in range(len(held))]
+            held.to_csv(run / "predictions-fold.csv", index=False)
+            (run / "predictions-test.csv").unlink()
     made = ensembles.make(ensembles.Wanted.parse("team=3-1,3-3"), runs)
     assert list(made) == ["team-f1-s0", "team-f2-s0"]
     lines = folds.table([*runs.values(), *made.values()])
     assert lines["row"].tolist() == ["3-1", "3-3", "team"]
+    grouped = evaluation.out_of_fold.grouped([*runs.values(), *made.values()])
+    section = cross_validation(Study([], "test", "synthetic demo data", folds=grouped))
+    assert "Fold by fold, team is the mean of 3-1, 3-3." in str(section)
 
 
 def test_made_again_it_has_the_new_members(runs: dict[str, RunFolder]) -> None:

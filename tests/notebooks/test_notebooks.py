@@ -20,7 +20,6 @@ import experiments
 import nets
 from study.notebooks import EVALUATION, check_parameters
 from utils import data, logger, loss
-from utils.data import store
 from utils.system.errors import RunError
 from utils.system.project import PROJECT
 
@@ -229,7 +228,8 @@ def test_a_missing_run_is_answered_with_the_command_that_makes_it_before_any_wor
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(store, "prepare", lambda *_: pytest.fail("work has begun"))
+    for where in (data, data.store):
+        monkeypatch.setattr(where, "prepare", lambda *_: pytest.fail("work has begun"))
     missing = parameters.get("runs") or parameters["encoder_from"]
     if notebook == "Segmentation.ipynb":
         parameters = parameters | {"run_dir": str(tmp_path / "run")}

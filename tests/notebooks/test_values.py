@@ -123,12 +123,15 @@ def place(
     Path("loop").symlink_to("loop")
     monkeypatch.setattr("utils.system.project.PROJECT", tmp_path / "project")
     monkeypatch.setenv("ISIC2017_DIR", str(demo_set))
-    monkeypatch.setattr(store, "prepare", lambda *_: demo_store)
+    # The package keeps what was once asked of it, whatever its module holds later.
+    for where in (data, store):
+        monkeypatch.setattr(where, "prepare", lambda *_: demo_store)
     monkeypatch.setattr(logger.run, "git_revision", str)
     monkeypatch.setattr(logger.run, "versions", dict)
     monkeypatch.setattr(console, "show_table", lambda _: None)
     monkeypatch.setattr(nets, "build", BUILD)
-    monkeypatch.setattr(data.splits, "read", READ)
+    for where in (data, data.splits):
+        monkeypatch.setattr(where, "read", READ)
     return tmp_path
 
 

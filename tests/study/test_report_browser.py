@@ -52,14 +52,14 @@ def browser() -> Iterator[Browser]:
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_tables_scroll_in_their_own_box_and_the_page_does_not(
-    browser: Browser, page: Path, width: int
+    browser: Browser, page: Path, width: int, tmp_path: Path
 ) -> None:
     opened = browser.new_page(viewport={"width": width, "height": 900})
     fetched = []
     opened.on("request", lambda request: fetched.append(request.url))
     opened.goto(page.as_uri())
     opened.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
-    opened.screenshot(path=page.with_name(f"page-{width}.png"), full_page=True)
+    opened.screenshot(path=tmp_path / f"page-{width}.png", full_page=True)
     assert opened.evaluate("document.documentElement.scrollWidth") == width
     assert [url for url in fetched if not url.startswith("data:")] == [page.as_uri()]
     broken = "[...document.images].filter(one => !one.complete || one.naturalWidth === 0).length"

@@ -2,8 +2,8 @@
 
 The notebooks are as they are committed, with runs of both tasks beside them.
 
-Without Chromium these tests are skipped. Screenshots are in pytest's temporary folder, of tests that
-failed, or with `-o tmp_path_retention_policy=all` of all.
+Without Chromium these tests are skipped. Screenshots are in pytest's temporary folder: those of
+tests that failed, or with `-o tmp_path_retention_policy=all` of all.
 """
 
 import json

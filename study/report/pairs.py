@@ -72,10 +72,9 @@ def paired_tests(
 
     against names the partner of each experiment, and an ensemble is compared with each of the rows
     that it averages; same the run that stands for an experiment that is not among the rows, and is
-    compared in its place. Each of the others, predictions from files,
-    is compared with every classifier, and stands beside each of its seeds. The bootstrap is of the
-    mean of the scores of the seeds that both have, the other tests are of the mean answer of these
-    seeds.
+    compared in its place. Each of the others, predictions from files, is compared with every
+    classifier, and stands beside each of its seeds. The bootstrap is of the mean of the scores of
+    the seeds that both have, the other tests are of the mean answer of these seeds.
     """
     same = same or {}
     tests: list[PairedTest] = []

@@ -8,7 +8,7 @@ import pytest
 import study_folders
 
 import experiments
-from study import ensembles, folds
+from study import archive, ensembles, folds
 from study.report.cross_validation import cross_validation
 from study.report.entries import Study
 from utils import evaluation, logger
@@ -77,6 +77,9 @@ def test_folds_are_averaged_one_by_one(tmp_path: Path) -> None:
     assert list(made) == ["team-f1-s0", "team-f2-s0"]
     lines = folds.table([*runs.values(), *made.values()])
     assert lines["row"].tolist() == ["3-1", "3-3", "team"]
+    cost = archive.cost([*runs.values(), *made.values()])
+    assert "| 3-3 |" in cost
+    assert "team" not in cost
     grouped = evaluation.out_of_fold.grouped([*runs.values(), *made.values()])
     section = cross_validation(Study([], "test", "synthetic demo data", folds=grouped))
     assert "Fold by fold, team is the mean of 3-1, 3-3." in str(section)

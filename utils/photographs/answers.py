@@ -156,8 +156,8 @@ def answer(photo: Photo, models: Models) -> Answer:
         if heat is not None:
             drawn = overlay.overlaid(resized(photo.pixels, small), heat)
             pictures["cam.jpg"] = (drawn * 255).round().astype(np.uint8)
-    if models.measure:
-        name, statistics = models.measure
+    if measure := models.measure:
+        name, statistics = measure
         one = models.runs[name]
         store = photo.store(one.experiment.stored_size)
         found = unlike.features(one.network, one.experiment, store, photo.images)

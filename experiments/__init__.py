@@ -58,6 +58,7 @@ TRAINED_BY: dict[str, Mapping[str, Row]] = {
 # What a baseline takes from a profile's recipe, and from the run beside which it is made: which
 # images it learns from. All else in a recipe is about training.
 _IMAGES = ("train_list", "select_on", "train_images", "stored_size", "image_size")
+_STARTS = ("weights", "encoder_from", "crop_from")
 BASELINES_TAKE = ("train_list", "select_on", "fold", "allow_missing")
 
 
@@ -108,54 +109,76 @@ def get(
     known ones.
     """
     profile = "best" if profile is None else profile
-    _check("row", name, ROWS)
-    table = _table(name)
-    _check("profile", profile, PROFILES)
-    _check(f"recipe of row {name}", profile, table.RECIPES)
+    changes = _recipe(name, profile)
     for override in overrides:
         _check("field", override, [entry.name for entry in fields(ROWS[name])])
     given = {key: value for key, value in overrides.items() if value is not None}
-    recipe = table.RECIPES[profile]
-    if name in BASELINES:
-        recipe = {key: value for key, value in recipe.items() if key in _IMAGES}
-    changes = recipe | table.EXCEPTIONS.get((profile, name), {})
-    if "network" in given and name in BASELINES:
-        raise ValueError(f"row {name!r} is a baseline, which takes no other network.")
     if "network" in given:
+        if name in BASELINES:
+            raise ValueError(f"row {name!r} is a baseline, which takes no other network.")
         usual = changes.get("network", ROWS[name].network)
         given |= networks.in_place_of(ROWS[name], usual, given["network"])
     changes |= given
     if classes and tuple(classes) != CLASSES:
-        changes = changes | _on_own(ROWS[name], tuple(classes)) | given
+        changes |= _on_own(ROWS[name], tuple(classes)) | given
     if splits is not None and "validation" not in splits and "select_on" not in given:
         changes["select_on"] = "holdout"
-    if profile == "best" and side is not None:
-        stored = changes.get("stored_size", 0)
-        if side < (stored if isinstance(stored, int) else max(stored)):
-            changes = changes | table.SMALL | given
+    if profile == "best" and side is not None and side < _longer(changes.get("stored_size", 0)):
+        changes |= _table(name).SMALL | given
     if changes.get("fold") is not None:
-        changes = changes | {"select_on": "fold", "keep": "last"} | given
-    if changes.get("encoder_from", "none") != "none" and "weights" not in given:
-        changes["weights"] = None
-    for start in ("weights", "encoder_from", "crop_from"):
-        if changes.get(start) == "none":
-            changes[start] = None
-        elif type(changes.get(start)) is int or isinstance(changes.get(start), Path):
-            changes[start] = str(changes[start])  # papermill turns a name of digits into a number
-    if isinstance(changes.get("crop_from"), str):
-        _check("segmentation row", Folds.parse(changes["crop_from"]).row, segmentation.ROWS)
+        changes |= {"select_on": "fold", "keep": "last"} | given
+    changes |= _starts(changes, given)
     if "image_size" in given:
-        most: Any = LARGEST
-        seen = changed(ROWS[name], image_size=given["image_size"], stored_size=most).image_size
-        if "stored_size" not in given:
-            stored = changes.get("stored_size", ROWS[name].stored_size)
-            larger = Size(*map(max, stored, seen)) if isinstance(seen, Size) else max(stored, seen)
-            changes["stored_size"] = larger
-        square = not isinstance(seen, Size) or seen.width == seen.height
-        if changes.get("views") == 8 and "views" not in given and not square:
-            changes["views"] = 4  # quarter turns are for squares
+        changes |= _sizes(ROWS[name], changes, given)
     changes = {"deviations": deviations.of(profile, name)} | changes
     return changed(ROWS[name], profile=profile, **changes)
+
+
+def _recipe(name: str, profile: str) -> dict[str, Any]:
+    """What a profile changes in row `name`."""
+    _check("row", name, ROWS)
+    table = _table(name)
+    _check("profile", profile, PROFILES)
+    _check(f"recipe of row {name}", profile, table.RECIPES)
+    recipe = table.RECIPES[profile]
+    if name in BASELINES:
+        recipe = {key: value for key, value in recipe.items() if key in _IMAGES}
+    return recipe | table.EXCEPTIONS.get((profile, name), {})
+
+
+def _starts(changes: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row starts from, None where "none" is asked for; ValueError for unknown fold runs."""
+    starts = {key: changes[key] for key in _STARTS if key in changes}
+    if starts.get("encoder_from", "none") != "none" and "weights" not in given:
+        starts["weights"] = None
+    for key, start in starts.items():
+        if start == "none":
+            starts[key] = None
+        elif type(start) is int or isinstance(start, Path):
+            starts[key] = str(start)  # papermill turns a name of digits into a number
+    if isinstance(starts.get("crop_from"), str):
+        _check("segmentation row", Folds.parse(starts["crop_from"]).row, segmentation.ROWS)
+    return starts
+
+
+def _sizes(row: Row, changes: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a given image_size changes besides: the stored size, and the views of what is square."""
+    most: Any = LARGEST
+    seen = changed(row, image_size=given["image_size"], stored_size=most).image_size
+    sizes: dict[str, Any] = {}
+    if "stored_size" not in given:
+        stored = changes.get("stored_size", row.stored_size)
+        larger = Size(*map(max, stored, seen)) if isinstance(seen, Size) else max(stored, seen)
+        sizes["stored_size"] = larger
+    square = not isinstance(seen, Size) or seen.width == seen.height
+    if changes.get("views") == 8 and "views" not in given and not square:
+        sizes["views"] = 4  # quarter turns are for squares
+    return sizes
+
+
+def _longer(size: int | Sequence[int]) -> int:
+    """The longer side of a size, px."""
+    return size if isinstance(size, int) else max(size)
 
 
 def _on_own(row: Row, classes: tuple[str, ...]) -> dict[str, Any]:

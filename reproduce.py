@@ -56,7 +56,10 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--finished", action="store_true", help=finished)
     page = "do not execute the evaluation notebooks, only write the page"
     line.add_argument("--no-evaluation", action="store_true", help=page)
-    mean = "average the probabilities of these rows, all seeds, as a run of its own: team=3-1,3-3"
+    mean = (
+        "average the probabilities of these rows, all seeds, as a run of its own: team=3-1,3-3; or "
+        "their logarithms: team:logits=3-1,0-2"
+    )
     line.add_argument("--ensemble", metavar="NAME=ROW,ROW", action="append", help=mean, default=[])
     theirs = "compare the classifiers with a file of others' predictions, see docs/predict.md"
     line.add_argument("--against", metavar="FILE", action="append", help=theirs, default=[])

@@ -70,8 +70,14 @@ class Entry:
     @property
     def network(self) -> str:
         """Its name, or what an ensemble is the mean of."""
-        rows = self.averaged
-        return f"mean of {', '.join(rows)}" if rows else self.experiment.get("network", "?")
+        if rows := self.averaged:
+            return f"mean of {'the logits of ' * self.of_logits}{', '.join(rows)}"
+        return self.experiment.get("network", "?")
+
+    @property
+    def of_logits(self) -> bool:
+        """Whether it is an ensemble that averages logarithms of probabilities."""
+        return self.config.get("ensemble", {}).get("average") == "logits"
 
     @property
     def seed(self) -> int:
@@ -258,7 +264,7 @@ def _command(entry: Entry, file: str, split: str, data_dir: str) -> str:
     profile = entry.experiment.get("profile", PROFILE)
     how = f"--profile {profile} --data-dir {data_dir}"
     if rows := entry.averaged:
-        made = f"--ensemble {entry.row}={','.join(rows)}"
+        made = f"--ensemble {entry.row}{':logits' * entry.of_logits}={','.join(rows)}"
         return f"python reproduce.py {' '.join(rows)} {how} --split {split} {made}"
     row, network = (entry.experiment.get(key, entry.row) for key in ("name", "network"))
     command = f"python reproduce.py {row} {how}"

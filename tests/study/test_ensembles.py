@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import study_folders
+from scipy.stats import gmean
 
 import experiments
 from study import archive, ensembles, folds
 from study.report.cross_validation import cross_validation
 from study.report.entries import Study
 from utils import evaluation, logger
+from utils.evaluation.ensembles import averaged
 from utils.logger.run import RunFolder
 from utils.system.errors import RunError
 from utils.system.files import read_table
@@ -45,6 +47,34 @@ def test_it_is_the_mean_and_scored_as_such(runs: dict[str, RunFolder]) -> None:
         run.path.resolve() for run in runs.values()
     ]
     assert team.config["network"]["parameters"] == 3 * 8_020_000
+
+
+def test_the_mean_of_logits_is_a_root_of_the_product(runs: dict[str, RunFolder]) -> None:
+    baseline = experiments.get("0-2", "light")
+    folder = runs["3-1-s0"].path.parent / "0-2-s0"
+    parts = {"0-2-s0": study_folders.classifier(folder, baseline, 0.7), "3-1-s0": runs["3-1-s0"]}
+    (team,) = ensembles.make(ensembles.Wanted.parse("team:logits=0-2,3-1"), parts).values()
+    names = ["melanoma", "seborrheic_keratosis", "benign"]
+    first, second = (table(run)[names].to_numpy() for run in parts.values())
+    product = gmean([first, second], axis=0)
+    expected = product / product.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(table(team)[names], expected, rtol=1e-6)
+    # A network before a baseline: the first one's recipe stands for all.
+    assert team.config["ensemble"] == {
+        "name": "team",
+        "rows": ["3-1", "0-2"],
+        "members": ["../3-1-s0", "../0-2-s0"],
+        "average": "logits",
+    }
+    assert team.config["row"]["name"] == "3-1"
+    assert logger.overview({"team": team})["network"]["team"] == "mean of the logits of 2 runs"
+
+
+def test_the_mean_of_logits_of_one_column() -> None:
+    answers = np.array([[[0.9], [0.2]], [[0.5], [0.2]]])
+    odds = gmean(answers / (1 - answers), axis=0)
+    np.testing.assert_allclose(averaged(answers, "logits"), odds / (1 + odds), rtol=1e-6)
+    np.testing.assert_allclose(averaged(answers, "probabilities"), [[0.7], [0.2]], rtol=1e-12)
 
 
 def test_it_is_found_by_its_name_and_not_by_that_of_a_member(
@@ -96,6 +126,11 @@ def test_made_again_it_has_the_new_members(runs: dict[str, RunFolder]) -> None:
 def test_what_names_no_ensemble(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected NAME=ROW,ROW such as team=3-1,3-3"):
         ensembles.Wanted.parse(text)
+
+
+def test_what_cannot_be_the_average() -> None:
+    with pytest.raises(ValueError, match=r"averages 'votes'; expected NAME=ROW,ROW for the mean"):
+        ensembles.Wanted.parse("team:votes=3-1,3-3")
 
 
 def test_what_cannot_be_averaged(runs: dict[str, RunFolder]) -> None:

@@ -118,7 +118,7 @@ def log_loss(labels: ArrayLike, probabilities: ArrayLike) -> float:
     0.6931
     """
     labels, probabilities = checked(labels, probabilities)
-    return _loss(labels, _logits(probabilities))
+    return _loss(labels, logits_of(probabilities))
 
 
 def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
@@ -129,7 +129,7 @@ def fit_temperature(labels: ArrayLike, probabilities: ArrayLike) -> float:
     determine it (all answers right, say).
     """
     labels, probabilities = checked(labels, probabilities)
-    logits = _logits(probabilities)
+    logits = logits_of(probabilities)
     minimum = minimize_scalar(
         lambda log_t: _loss(labels, logits / np.exp(log_t)),
         bounds=(np.log(COLDEST), np.log(HOTTEST)),
@@ -152,17 +152,20 @@ def scale(probabilities: ArrayLike, temperature: float) -> np.ndarray:
     if not (np.isfinite(temperature) and temperature > 0):
         raise ValueError(f"temperature is {temperature}; expected a finite number above 0")
     probabilities = np.asarray(probabilities, dtype=float)
-    logits = _logits(probabilities) / temperature
-    scaled = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
-    return scaled[:, : probabilities.shape[1]]
+    return softmax(logits_of(probabilities) / temperature)[:, : probabilities.shape[1]]
 
 
-def _logits(probabilities: np.ndarray) -> np.ndarray:
-    """Logarithms (n, C); of one column those of p and of 1 - p, (n, 2)."""
+def logits_of(probabilities: np.ndarray) -> np.ndarray:
+    """Logarithms (n, C) of probabilities; of one column those of p and of 1 - p, (n, 2)."""
     if probabilities.shape[1] == 1:
         rest = np.maximum(1 - probabilities, _GAP)
         return np.log(np.hstack([np.maximum(probabilities, _LEAST), rest]))
     return np.log(np.maximum(probabilities, _LEAST))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities (n, C), of sum 1, of logits (n, C)."""
+    return np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
 
 
 def _loss(labels: np.ndarray, logits: np.ndarray) -> float:

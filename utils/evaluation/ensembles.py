@@ -1,7 +1,10 @@
-"""Ensembles: the mean of several runs' probabilities, in a run folder of its own.
+"""Ensembles: the mean of several runs' answers, in a run folder of its own.
 
-The folder has settings, predictions and scores as every other, and no weights. (The first three of
-ISIC 2017's part 3 averaged several networks, too: https://arxiv.org/abs/1710.05006.)
+The folder has settings, predictions and scores as every other, and no weights. Averaged are
+probabilities (as the first three of ISIC 2017's part 3 did, https://arxiv.org/abs/1710.05006), or
+their logarithms: a root of the product of the members' answers, made to sum to 1 again (Hinton,
+Products of experts, ICANN 1999). That suits members that know different things, as a network and
+the patient's age: of independent evidence, probabilities multiply.
 """
 
 from collections.abc import Sequence
@@ -13,13 +16,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from utils.evaluation import labels, results, score_files
+from utils.evaluation import calibration, labels, results, score_files
 from utils.logger.folders import require_ours
 from utils.logger.run import RunFolder, versions
 from utils.logger.runs import title
 from utils.system.errors import RunError, listed
 from utils.system.files import read_table
 from utils.system.project import git_revision
+
+AVERAGES = ("probabilities", "logits")
 
 
 def members(run: RunFolder) -> list[RunFolder]:
@@ -28,12 +33,19 @@ def members(run: RunFolder) -> list[RunFolder]:
     return [RunFolder((run.path / name).resolve()) for name in names]
 
 
-def make(path: Path, name: str, runs: Sequence[RunFolder]) -> RunFolder:
+def average_of(run: RunFolder) -> str:
+    """What an ensemble averages: "probabilities" or "logits"; "" for another run."""
+    facts = run.config.get("ensemble")
+    return facts.get("average", AVERAGES[0]) if facts else ""
+
+
+def make(path: Path, name: str, runs: Sequence[RunFolder], average: str = AVERAGES[0]) -> RunFolder:
     """The ensemble called name of these finished runs of classifiers, made or made anew.
 
-    It has predictions and scores of every split that all of them have predictions of. RunError
-    where they are fewer than two, have no split in common or other classes, or path holds other
-    files.
+    average is one of `AVERAGES`. The first run stands for all where a recipe is asked for. The
+    ensemble has predictions and scores of every split that all of them have predictions of.
+    RunError where they are fewer than two, have no split in common or other classes, or path holds
+    other files.
     """
     require_ours(path)
     run, parts = RunFolder(path), _parts(runs)
@@ -53,7 +65,8 @@ def make(path: Path, name: str, runs: Sequence[RunFolder]) -> RunFolder:
     made_of = [relpath(one.path.resolve(), path.resolve()) for one in runs]
     facts |= {"network": {"parameters": parameters, "gflops": gflops}}
     rows = list(dict.fromkeys(map(title, runs)))
-    facts |= {"ensemble": {"name": name, "rows": rows, "members": made_of}, "finished": True}
+    made = {"name": name, "rows": rows, "members": made_of, "average": average}
+    facts |= {"ensemble": made, "finished": True}
     for file in path.glob("predictions-*.csv"):
         file.unlink()  # of earlier members
     run.save_json("config.json", facts)
@@ -73,7 +86,7 @@ def make(path: Path, name: str, runs: Sequence[RunFolder]) -> RunFolder:
 
 
 def predict(run: RunFolder, part: str, ids: pd.Series) -> np.ndarray:
-    """Mean of the members' probabilities (n, C) for the images of a split, or "test-1-views".
+    """The ensemble's probabilities (n, C) for the images of a split, or "test-1-views".
 
     RunError where one of them has none, or of other images or classes.
     """
@@ -93,7 +106,16 @@ def predict(run: RunFolder, part: str, ids: pd.Series) -> np.ndarray:
                 f"{one / f'predictions-{part}.csv'} is about other images or classes than "
                 f"{run.path.name} needs: an ensemble needs the same of all."
             )
-    return np.mean([table.loc[ids, columns.drop("label")] for table in tables], axis=0)
+    answers = [table.loc[ids, columns.drop("label")].to_numpy() for table in tables]
+    return averaged(answers, average_of(run))
+
+
+def averaged(answers: Sequence[np.ndarray], average: str) -> np.ndarray:
+    """Of probabilities (members, n, C) the mean, or the softmax of the mean logarithms: (n, C)."""
+    if average == "probabilities":
+        return np.mean(answers, axis=0)
+    logits = np.mean([calibration.logits_of(answer) for answer in answers], axis=0)
+    return calibration.softmax(logits)[:, : answers[0].shape[1]]
 
 
 def _parts(runs: Sequence[RunFolder]) -> list[str]:

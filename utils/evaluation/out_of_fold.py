@@ -155,7 +155,7 @@ def _same_recipe(run: RunFolder, experiment: Experiment, other: RunFolder) -> bo
     """Whether a run of a fold has the recipe of the run on the whole training list."""
     if other.config.get("data", {}).get("set") != run.config.get("data", {}).get("set"):
         return False
-    if _members(run) != _members(other):
+    if _members(run) != _members(other) or ensembles.average_of(run) != ensembles.average_of(other):
         return False
     row = other.config["row"]
     theirs = {name: row[name] for name in OF_FOLDS if name in row}

@@ -33,9 +33,10 @@ def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
         row, score = config["row"], config["row"]["select_score"]
         history, kept = history_of(run)
         chosen = "last epoch, " * (row.get("keep") == "last") + row["select_on"]
-        side, members = row["image_size"], config.get("ensemble", {}).get("members", [])
+        side, team = row["image_size"], config.get("ensemble", {})
+        logits = "the logits of " * (team.get("average") == "logits")
         lines[name] = {
-            "network": f"mean of {len(members)} runs" if members else row["network"],
+            "network": f"mean of {logits}{len(team['members'])} runs" if team else row["network"],
             "weights": row["weights"] or "random",
             "profile": row["profile"],
             "seed": row["seed"],

@@ -107,6 +107,12 @@ def _loaded(runs: dict[str, Any], device: str) -> "dict[str, photographs.answers
     loaded = {}
     for name, run in runs.items():
         experiment = experiments.restore(run.config["row"])
+        if experiment.task == "labels" and experiment.name in experiments.UNTRAINED:
+            raise system.RunError(
+                f"{run.path} is a baseline ({experiment.network}), whose answer takes more than a "
+                "photograph; expected runs with a trained network: name them, or the other members "
+                "of an ensemble."
+            )
         options = experiment.network_options(nets.options(experiment.network))
         network = nets.build(experiment.network, getattr(experiment, "num_classes", 1), **options)
         model.load_weights(network, run / "best.safetensors")

@@ -179,6 +179,16 @@ def test_a_baseline_has_nothing_to_export(call, tmp_path, capsys) -> None:
     assert "seg-0-1-s0 is a baseline; expected a run with" in capsys.readouterr().err
 
 
+def test_a_baseline_of_classifiers_takes_more_than_a_photograph(call, tmp_path, capsys) -> None:
+    row = experiments.get("0-2", "demo")
+    run = logger.start_run(tmp_path / "demo-demo/0-2-s0", row, {"set": "synthetic demo data"})
+    run.save_json("config.json", run.config | {"finished": True})
+    with pytest.raises(SystemExit, match="2"):
+        call("--export", "torch", run.path)
+    said = capsys.readouterr().err
+    assert "0-2-s0 is a baseline (age_sex), whose answer takes more than a photograph" in said
+
+
 def made_up(folder: Path, row: str, changes: dict) -> logger.RunFolder:
     """A run whose network was never trained, but gives answers that differ."""
     run = logger.RunFolder(folder)

@@ -10,6 +10,7 @@ from scipy.stats import gmean
 
 import experiments
 from study import archive, ensembles, folds
+from study.report import entries
 from study.report.cross_validation import cross_validation
 from study.report.entries import Study
 from utils import evaluation, logger
@@ -68,6 +69,18 @@ def test_the_mean_of_logits_is_a_root_of_the_product(runs: dict[str, RunFolder])
     }
     assert team.config["row"]["name"] == "3-1"
     assert logger.overview({"team": team})["network"]["team"] == "mean of the logits of 2 runs"
+
+
+def test_the_report_says_what_is_averaged_and_how_to_make_it(runs: dict[str, RunFolder]) -> None:
+    said = {}
+    for text in ("team=3-1,3-3", "team:logits=3-1,3-3"):
+        (team,) = ensembles.make(ensembles.Wanted.parse(text), runs).values()
+        (team / "predictions-test.csv").unlink()
+        entry = entries.read("team-s0", team, "test", "Data/mine")
+        said[entry.network] = " ".join(lack.command for lack in entry.lacks)
+    assert list(said) == ["mean of 3-1, 3-3", "mean of the logits of 3-1, 3-3"]
+    assert "--ensemble team=3-1,3-3" in said["mean of 3-1, 3-3"]
+    assert "--ensemble team:logits=3-1,3-3" in said["mean of the logits of 3-1, 3-3"]
 
 
 def test_the_mean_of_logits_of_one_column() -> None:

@@ -84,7 +84,7 @@ def cross_validation(study: Study) -> Section:
     lines, left_out = _compared(scored, study)
     if len(lines):
         caption = "Rows against one another on out-of-fold predictions"
-        blocks += [Text(PAIRED), Table(caption, lines, heads=3)]
+        blocks += [Text(PAIRED), Table(caption, lines, heads=4)]
     if left_out:
         blocks += [Text("Not compared on folds:"), Items(left_out)]
     if damaged:

@@ -162,6 +162,13 @@ def test_an_ensemble_takes_the_folds_of_the_same_members(models: Path) -> None:
     both = run_of(models), run_of(models, "3-2"), run_of(models, "3-3")
     whole = team("team-s0", *(run.path.name for run in both[:2]))
     assert fitted(whole).where == "180 out-of-fold predictions of team"
+    for number in (1, 2, 3):  # of an earlier version, and on another machine
+        member = RunFolder(models / f"3-2-f{number}-s0")
+        config = member.config
+        config["row"] |= {"device": "cuda"}
+        del config["row"]["zoom"], config["row"]["patch_places"]
+        member.save_json("config.json", config)
+    assert fitted(whole).where == "180 out-of-fold predictions of team"
     other = team("team-s0", *(run.path.name for run in both))
     assert fitted(other).part == "holdout"
 

@@ -8,14 +8,14 @@ import json
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from utils.evaluation import ensembles
 from utils.evaluation.counts import Counts
 from utils.evaluation.labels import checked, classes_in
-from utils.logger.run import RunFolder, differences
+from utils.logger.run import FREE_FIELDS, RunFolder, differences, stored_settings
 from utils.logger.runs import title
 from utils.system import project
 from utils.system.errors import RunError
@@ -155,7 +155,9 @@ def _same_recipe(run: RunFolder, experiment: Experiment, other: RunFolder) -> bo
     """Whether a run of a fold has the recipe of the run on the whole training list."""
     if other.config.get("data", {}).get("set") != run.config.get("data", {}).get("set"):
         return False
-    if _members(run) != _members(other) or ensembles.average_of(run) != ensembles.average_of(other):
+    if _members(run, experiment) != _members(other, experiment):
+        return False
+    if ensembles.average_of(run) != ensembles.average_of(other):
         return False
     row = other.config["row"]
     theirs = {name: row[name] for name in OF_FOLDS if name in row}
@@ -166,12 +168,10 @@ def _same_recipe(run: RunFolder, experiment: Experiment, other: RunFolder) -> bo
     return not differences(other, expected)
 
 
-def _members(run: RunFolder) -> list[str]:
+def _members(run: RunFolder, experiment: Experiment) -> list[str]:
     """The recipes and seeds of an ensemble's members; none of another run."""
-    settings: list[dict[str, Any]] = [
-        {"seed": None} | one.config.get("row", {}) for one in ensembles.members(run)
-    ]
-    free = {*OF_FOLDS, "question", "published", "deviations"} - {"seed"}
+    settings = [stored_settings(one, experiment) for one in ensembles.members(run)]
+    free = {*OF_FOLDS, *FREE_FIELDS} - {"seed"}
     return sorted(
         json.dumps({name: value for name, value in row.items() if name not in free}, sort_keys=True)
         for row in settings

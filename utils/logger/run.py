@@ -237,20 +237,22 @@ def _require_weights(run: RunFolder) -> None:
     )
 
 
+def stored_settings(run: RunFolder, experiment: Experiment) -> dict[str, Any]:
+    """What `config.json` holds of a run's row; a field that is not stored had its default."""
+    stored = run.config.get("row", {})
+    renamed = {key: RENAMED[key].get(stored[key], stored[key]) for key in RENAMED if key in stored}
+    defaults = {entry.name: entry.default for entry in dataclasses.fields(experiment)}
+    settings = defaults | stored | renamed
+    return {key: [*v] if isinstance(v, tuple) else v for key, v in settings.items()}
+
+
 def differences(
     run: RunFolder, experiment: Experiment, fingerprint: str | None = None
 ) -> list[str]:
-    """Where the run's settings and data fingerprint differ from these, one text each.
-
-    A field that is not stored had its default. None skips the fingerprint.
-    """
-    stored, here = run.config.get("row", {}), json.loads(json.dumps(dataclasses.asdict(experiment)))
-    for name in RENAMED.keys() & stored.keys():
-        stored = stored | {name: RENAMED[name].get(stored[name], stored[name])}
-    defaults = {entry.name: entry.default for entry in dataclasses.fields(experiment)}
-    defaults = {key: [*kept] if isinstance(kept, tuple) else kept for key, kept in defaults.items()}
-    pairs = {name: (stored.get(name, defaults.get(name)), value) for name, value in here.items()}
-    pairs |= {name: (stored[name], "no longer known") for name in stored if name not in here}
+    """Where the run's settings and data fingerprint (None: skipped) differ from these."""
+    stored = stored_settings(run, experiment)
+    here = json.loads(json.dumps(dataclasses.asdict(experiment)))
+    pairs = {name: (old, here.get(name, "no longer known")) for name, old in stored.items()}
     if fingerprint is not None:
         pairs["data fingerprint"] = (run.config.get("data", {}).get("fingerprint"), fingerprint)
     return [

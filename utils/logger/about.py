@@ -34,9 +34,10 @@ def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
         history, kept = history_of(run)
         chosen = "last epoch, " * (row.get("keep") == "last") + row["select_on"]
         side, team = row["image_size"], config.get("ensemble", {})
+        members = len(team.get("members", ()))
         logits = "the logits of " * (team.get("average") == "logits")
         lines[name] = {
-            "network": f"mean of {logits}{len(team['members'])} runs" if team else row["network"],
+            "network": f"mean of {logits}{members} runs" if members else row["network"],
             "weights": row["weights"] or "random",
             "profile": row["profile"],
             "seed": row["seed"],

@@ -109,9 +109,8 @@ def _loaded(runs: dict[str, Any], device: str) -> "dict[str, photographs.answers
         experiment = experiments.restore(run.config["row"])
         if experiment.task == "labels" and experiment.name in experiments.UNTRAINED:
             raise system.RunError(
-                f"{run.path} is a baseline ({experiment.network}), whose answer takes more than a "
-                "photograph; expected runs with a trained network: name them, or the other members "
-                "of an ensemble."
+                f"{run.path} has no network that sees a photograph ({experiment.network}); "
+                "expected runs with a trained one: name them, of an ensemble its other members."
             )
         options = experiment.network_options(nets.options(experiment.network))
         network = nets.build(experiment.network, getattr(experiment, "num_classes", 1), **options)

@@ -88,7 +88,8 @@ class Shared:
     patience: Annotated[int, between(0, 100_000)] = 0
     select_score: str = ""
     keep: Literal["best", "last"] = "best"  # which epoch's weights
-    # Decay a step of the moving average of weights, which is scored and kept; 0: none.
+    # Decay a step of the moving average of weights, which is scored and kept; 0: none. It rises to
+    # this as (1 + steps) / (10 + steps): 0.99 is reached after 890.
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     # how it runs
     seed: Annotated[int, between(0, 2**32 - 1)] = 0  # at most what scikit-learn takes

@@ -26,7 +26,7 @@ class Wanted(NamedTuple):
         """What `--ensemble` was given. ValueError for what is no NAME=MEMBER,MEMBER…"""
         named, _, members = text.partition("=")
         name, _, average = named.partition(":")
-        average = average or AVERAGES[0]
+        average = average or "probabilities"
         names = tuple(filter(None, (part.strip() for part in members.split(","))))
         plain = name.replace("-", "").replace("_", "").isalnum()
         if average not in AVERAGES:
@@ -58,11 +58,16 @@ def make(wanted: Wanted, runs: Mapping[str, RunFolder]) -> dict[str, RunFolder]:
         groups = {f"{wanted.name}-s0": []}
     models = next(iter(runs.values())).path.parent
     return {
-        folder: ensembles.make(models / folder, wanted.name, _sorted(members), wanted.average)
+        folder: ensembles.make(
+            # The first one's recipe stands for all, and a baseline has none of a training.
+            models / folder,
+            wanted.name,
+            sorted(members, key=_is_baseline),
+            wanted.average,
+        )
         for folder, members in groups.items()
     }
 
 
-def _sorted(members: list[RunFolder]) -> list[RunFolder]:
-    """Networks before baselines, which have no recipe of a training."""
-    return sorted(members, key=lambda run: run.config["row"]["name"] in experiments.BASELINES)
+def _is_baseline(run: RunFolder) -> bool:
+    return run.config["row"]["name"] in experiments.BASELINES

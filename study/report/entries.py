@@ -15,6 +15,7 @@ from utils.evaluation import fitting
 from utils.evaluation.fitting import Fitting
 from utils.evaluation.labels import checked, classes_in
 from utils.evaluation.out_of_fold import Folds
+from utils.logger.about import average_in
 from utils.logger.run import RunFolder
 from utils.logger.runs import title_in
 from utils.system.experiment import Task
@@ -71,13 +72,13 @@ class Entry:
     def network(self) -> str:
         """Its name, or what an ensemble is the mean of."""
         if rows := self.averaged:
-            return f"mean of {'the logits of ' * self.of_logits}{', '.join(rows)}"
+            return f"mean of {'the logits of ' * (self.average == 'logits')}{', '.join(rows)}"
         return self.experiment.get("network", "?")
 
     @property
-    def of_logits(self) -> bool:
-        """Whether it is an ensemble that averages logarithms of probabilities."""
-        return self.config.get("ensemble", {}).get("average") == "logits"
+    def average(self) -> str:
+        """What an ensemble averages: "probabilities" or "logits"; of another run ""."""
+        return average_in(self.config)
 
     @property
     def seed(self) -> int:
@@ -264,7 +265,7 @@ def _command(entry: Entry, file: str, split: str, data_dir: str) -> str:
     profile = entry.experiment.get("profile", PROFILE)
     how = f"--profile {profile} --data-dir {data_dir}"
     if rows := entry.averaged:
-        made = f"--ensemble {entry.row}{':logits' * entry.of_logits}={','.join(rows)}"
+        made = f"--ensemble {entry.row}{':logits' * (entry.average == 'logits')}={','.join(rows)}"
         return f"python reproduce.py {' '.join(rows)} {how} --split {split} {made}"
     row, network = (entry.experiment.get(key, entry.row) for key in ("name", "network"))
     command = f"python reproduce.py {row} {how}"

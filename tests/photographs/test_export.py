@@ -186,7 +186,7 @@ def test_a_baseline_of_classifiers_takes_more_than_a_photograph(call, tmp_path, 
     with pytest.raises(SystemExit, match="2"):
         call("--export", "torch", run.path)
     said = capsys.readouterr().err
-    assert "0-2-s0 is a baseline (age_sex), whose answer takes more than a photograph" in said
+    assert "0-2-s0 has no network that sees a photograph (age_sex); expected" in said
 
 
 def made_up(folder: Path, row: str, changes: dict) -> logger.RunFolder:

@@ -71,6 +71,24 @@ def test_the_mean_of_logits_is_a_root_of_the_product(runs: dict[str, RunFolder])
     assert logger.overview({"team": team})["network"]["team"] == "mean of the logits of 2 runs"
 
 
+def test_the_ensembles_in_the_archive_are_those_of_its_members() -> None:
+    names = ["melanoma", "seborrheic_keratosis", "benign"]
+    teams = [run for run in archive.kept() if evaluation.ensembles.members(run)]
+    assert {run.path.name for run in teams} > {"informed-s0", "team-f1-s0"}
+    for team in teams:
+        (file,) = team.path.glob("predictions-*.csv")
+        ours = read_table(file).set_index("id")
+        parts = [
+            read_table(one / file.name).set_index("id").loc[ours.index]
+            for one in evaluation.ensembles.members(team)
+        ]
+        assert all(part["label"].equals(ours["label"]) for part in parts)
+        least = np.finfo(np.float32).tiny
+        product = gmean([part[names].clip(lower=least) for part in parts], axis=0)
+        expected = product / product.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(ours[names], expected, rtol=1e-6)
+
+
 def test_the_report_says_what_is_averaged_and_how_to_make_it(runs: dict[str, RunFolder]) -> None:
     said = {}
     for text in ("team=3-1,3-3", "team:logits=3-1,3-3"):

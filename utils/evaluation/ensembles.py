@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from utils.evaluation import calibration, labels, results, score_files
+from utils.logger.about import average_in
 from utils.logger.folders import require_ours
 from utils.logger.run import RunFolder, versions
 from utils.logger.runs import title
@@ -33,13 +34,9 @@ def members(run: RunFolder) -> list[RunFolder]:
     return [RunFolder((run.path / name).resolve()) for name in names]
 
 
-def average_of(run: RunFolder) -> str:
-    """What an ensemble averages: "probabilities" or "logits"; "" for another run."""
-    facts = run.config.get("ensemble")
-    return facts.get("average", AVERAGES[0]) if facts else ""
-
-
-def make(path: Path, name: str, runs: Sequence[RunFolder], average: str = AVERAGES[0]) -> RunFolder:
+def make(
+    path: Path, name: str, runs: Sequence[RunFolder], average: str = "probabilities"
+) -> RunFolder:
     """The ensemble called name of these finished runs of classifiers, made or made anew.
 
     average is one of `AVERAGES`. The first run stands for all where a recipe is asked for. The
@@ -107,7 +104,7 @@ def predict(run: RunFolder, part: str, ids: pd.Series) -> np.ndarray:
                 f"{run.path.name} needs: an ensemble needs the same of all."
             )
     answers = [table.loc[ids, columns.drop("label")].to_numpy() for table in tables]
-    return averaged(answers, average_of(run))
+    return averaged(answers, average_in(run.config))
 
 
 def averaged(answers: Sequence[np.ndarray], average: str) -> np.ndarray:

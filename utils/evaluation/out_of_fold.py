@@ -15,6 +15,7 @@ import pandas as pd
 from utils.evaluation import ensembles
 from utils.evaluation.counts import Counts
 from utils.evaluation.labels import checked, classes_in
+from utils.logger.about import average_in
 from utils.logger.run import FREE_FIELDS, RunFolder, differences, stored_settings
 from utils.logger.runs import title
 from utils.system import project
@@ -157,7 +158,7 @@ def _same_recipe(run: RunFolder, experiment: Experiment, other: RunFolder) -> bo
         return False
     if _members(run, experiment) != _members(other, experiment):
         return False
-    if ensembles.average_of(run) != ensembles.average_of(other):
+    if average_in(run.config) != average_in(other.config):
         return False
     row = other.config["row"]
     theirs = {name: row[name] for name in OF_FOLDS if name in row}

@@ -1,6 +1,7 @@
 """What finished runs are, from their settings and histories."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
         chosen = "last epoch, " * (row.get("keep") == "last") + row["select_on"]
         side, team = row["image_size"], config.get("ensemble", {})
         members = len(team.get("members", ()))
-        logits = "the logits of " * (team.get("average") == "logits")
+        logits = "the logits of " * (average_in(config) == "logits")
         lines[name] = {
             "network": f"mean of {logits}{members} runs" if members else row["network"],
             "weights": row["weights"] or "random",
@@ -69,3 +70,8 @@ def kept_epoch(history: list[dict[str, float]], score: str, keep: str = "best") 
     if keep == "last":
         return len(history)
     return int(np.argmax([epoch[score] for epoch in history])) + 1
+
+
+def average_in(config: Mapping[str, Any]) -> str:
+    """What an ensemble averages: "probabilities" or "logits"; "" for another run's config."""
+    return config["ensemble"].get("average", "probabilities") if "ensemble" in config else ""

@@ -10,15 +10,15 @@ from types import ModuleType
 
 import nbformat
 import pytest
+from ways import COMMANDS, NOTEBOOKS, SCRIPTS
 
 from utils.system.project import PROJECT
 
 PACKAGES = ("bench", "experiments", "nets", "study", "utils")
 MODULES = sorted(
-    [*PROJECT.glob("*.py"), *(f for name in PACKAGES for f in PROJECT.glob(f"{name}/**/*.py"))]
+    [*SCRIPTS, *(file for name in PACKAGES for file in PROJECT.glob(f"{name}/**/*.py"))]
 )
-NOTEBOOKS = sorted(PROJECT.glob("*.ipynb"))
-OURS = {*PACKAGES, "baselines", "predict", "prepare_data", "reproduce", "seg_main"}
+OURS = {*PACKAGES, *COMMANDS}
 MAY_IMPORT = {
     "nets": {"nets"},
     "utils": {"utils"},

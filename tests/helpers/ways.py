@@ -12,6 +12,12 @@ from nbconvert import ScriptExporter
 
 from utils.system.project import PROJECT
 
+# Beside them may lie a user's own notebooks and scripts, and what these four were converted to.
+NAMES = ("ARL-CNN", "Evaluation-Cls", "Evaluation-Seg", "Segmentation")
+NOTEBOOKS = [PROJECT / f"{name}.ipynb" for name in NAMES]
+COMMANDS = ("baselines", "predict", "prepare_data", "reproduce", "seg_main")
+SCRIPTS = [PROJECT / f"{name}.py" for name in COMMANDS]
+
 # How often a script is run by `make test`; and a second time by `make test-all`.
 TIMES = (1, pytest.param(2, marks=pytest.mark.slow))
 # What every trained run leaves, before it is scored.
@@ -34,7 +40,7 @@ FLAGS += ["--no-first-run", "--disable-component-update"]
 def checkout(folder: Path) -> Path:
     """The project's code and notebooks as they are, without data and runs."""
     folder.mkdir(exist_ok=True)
-    for file in (*PROJECT.glob("*.py"), *PROJECT.glob("*.ipynb")):
+    for file in (*SCRIPTS, *NOTEBOOKS):
         shutil.copy2(file, folder)
     for package in PROJECT.glob("*/__init__.py"):
         name = package.parent.name

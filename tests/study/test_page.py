@@ -13,15 +13,13 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_markdown_cell, new_notebook, new_output
 from playwright.sync_api import sync_playwright
-from ways import CHROMIUM, FLAGS
+from ways import CHROMIUM, FLAGS, NOTEBOOKS
 
 from study.page import mathml, page_of
-from utils.system.project import PROJECT
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-NOTEBOOKS = sorted(PROJECT.glob("*.ipynb"))
 HEIGHTS = "[...document.querySelectorAll('math')].map(e => e.getBoundingClientRect().height)"
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$", re.DOTALL)
 

@@ -14,7 +14,7 @@ WORKERS ?= 3
 # Many tests start a python: compiled once, also where this variable says not to keep what is.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: demo test test-all coverage lint lock notebook bench bench-peers gpu referee compiler clean
+.PHONY: demo test test-whole test-all coverage lint lock notebook bench bench-peers gpu referee compiler clean
 .DELETE_ON_ERROR:
 
 demo: $(STAMP)
@@ -23,12 +23,16 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(PYTEST)
 
+# Whole notebooks and commands as their users run them, each in a process of its own.
+test-whole: $(STAMP)
+	$(PYTEST) -m "whole and not slow and not gpu" tests
+
 test-all: $(STAMP)
 	$(PYTEST) -m "not gpu"
 
-# Statements and branches that `make test` runs, in the processes that it starts, too.
+# Statements and branches that both run, in the processes that it starts, too.
 coverage: $(STAMP)
-	COVERAGE_FILE=$(CURDIR)/.coverage $(PYTEST) --cov --cov-report=term:skip-covered
+	COVERAGE_FILE=$(CURDIR)/.coverage $(PYTEST) -m "not slow and not gpu" --cov --cov-report=term:skip-covered
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

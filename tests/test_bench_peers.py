@@ -33,6 +33,7 @@ def job(demo_rows, tmp_path) -> Job:
     return Job("labels", demo_rows.head(8), 2, 32, 4, line="fp32", folder=tmp_path)
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(("task", "name"), BY_OTHERS)
 def test_a_contender_trains_every_epoch_and_says_what_it_does(task, name, job) -> None:
     contender, ended = import_module(f"bench.peers.{name}"), []

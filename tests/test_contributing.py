@@ -145,6 +145,7 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.whole
 def test_a_network_a_loss_and_a_row_of_ones_own_are_trained(copy: Path, demo_set: Path) -> None:
     out = copy / "out"
     command = [sys.executable, copy / "train.py", demo_set, out]

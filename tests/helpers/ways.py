@@ -18,7 +18,7 @@ NOTEBOOKS = [PROJECT / f"{name}.ipynb" for name in NAMES]
 COMMANDS = ("baselines", "predict", "prepare_data", "reproduce", "seg_main")
 SCRIPTS = [PROJECT / f"{name}.py" for name in COMMANDS]
 
-# How often a script is run by `make test`; and a second time by `make test-all`.
+# How often a script is run by `make test-whole`; and a second time by `make test-all`.
 TIMES = (1, pytest.param(2, marks=pytest.mark.slow))
 # What every trained run leaves, before it is scored.
 RUN_FILES = {

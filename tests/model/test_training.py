@@ -64,6 +64,7 @@ def test_another_seed_gives_another_run(finished: Path, demo_set: Path, tmp_path
     assert (tmp_path / "other/history.csv").read_text() != (finished / "history.csv").read_text()
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_run_killed_anywhere_ends_like_one_that_was_not(
     workers: int, demo_set: Path, tmp_path: Path

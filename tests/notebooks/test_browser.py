@@ -38,7 +38,10 @@ SETTINGS = {
     # No question in front of the page, and nothing fetched.
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: install it")
+pytestmark = [
+    pytest.mark.whole,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: install it"),
+]
 
 
 class Notebook(NamedTuple):

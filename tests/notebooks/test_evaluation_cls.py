@@ -19,6 +19,7 @@ from utils import data, evaluation
 from utils.logger.run import RunFolder
 
 NOTEBOOK = "Evaluation-Cls.ipynb"
+pytestmark = pytest.mark.whole
 SHARED = {"alpha", "case", "side-by-side", "threshold"}
 TRUST = {"reliability", "operating-points", "decision", "subgroups"}
 EACH = {"confusion", "roc", "precision-recall", "maps", "attention", "least-certain-cases", *TRUST}

@@ -27,6 +27,7 @@ NOTEBOOK = PROJECT / "ARL-CNN.ipynb"
 OUTPUTS = RUN_FILES | {"predictions-test.csv", "predictions-validation.csv", "scores-test.json"}
 
 
+@pytest.mark.whole
 def test_papermill_with_other_parameters_from_another_folder(
     demo_set: Path, tmp_path: Path
 ) -> None:
@@ -76,6 +77,7 @@ def test_masks_without_labels_serve_a_segmenter(demo_set: Path, tmp_path: Path) 
     assert not outputs(executed, "stderr")
 
 
+@pytest.mark.whole
 def test_a_converted_script_in_another_folder_twice_in_a_row(
     demo_set: Path, tmp_path: Path
 ) -> None:

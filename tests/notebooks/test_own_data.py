@@ -12,6 +12,7 @@ from ways import outputs, papermill
 
 from utils import data, logger
 
+pytestmark = pytest.mark.whole
 SMALL = {"profile": "demo", "epochs": 1, "workers": 0, "precision": "fp32"}
 
 

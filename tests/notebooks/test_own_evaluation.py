@@ -23,6 +23,7 @@ from utils.evaluation import score_files
 from utils.logger.run import RunFolder
 
 NOTEBOOK = "Evaluation-Cls.ipynb"
+pytestmark = pytest.mark.whole
 EACH = {"confusion", "roc", "precision-recall", "maps", "least-certain-cases", "reliability",
         "operating-points", "decision", "subgroups"}  # fmt: skip
 

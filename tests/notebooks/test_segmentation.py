@@ -49,6 +49,7 @@ def models(demo_set: Path, mktemp: Callable[[str], Path]) -> Path:
     return models
 
 
+@pytest.mark.whole
 class TestLesson:
     def test_papermill_from_another_folder_with_an_encoder_of_ones_own(
         self, models: Path, demo_set: Path, tmp_path: Path
@@ -117,6 +118,7 @@ def test_it_learns_where_the_lesion_is(demo_set: Path, tmp_path: Path) -> None:
     assert table["jaccard"].mean() > np.mean(blind) + 0.1
 
 
+@pytest.mark.whole
 class TestEvaluation:
     def test_papermill_evaluates_several_runs(
         self, models: Path, demo_set: Path, tmp_path: Path
@@ -344,6 +346,7 @@ class TestCommandLine:
         for words in ("python seg_main.py -n lite -p 1", "dense (row seg-3)", "--encoder-from RUN"):
             assert words in said
 
+    @pytest.mark.whole
     def test_a_run_from_the_command_line(
         self, models: Path, demo_set: Path, tmp_path: Path
     ) -> None:

@@ -115,7 +115,7 @@ def exported(models: Path, mktemp: Callable[[str], Path]):
         ("onnx", "1-3-s0"),
         ("onnx", "1-4-s0"),
         ("onnx", "seg-4-s0"),
-        ("torch", "1-3-s0"),
+        pytest.param("torch", "1-3-s0", marks=pytest.mark.whole),
         pytest.param("torch", "1-4-s0", marks=pytest.mark.slow),
         pytest.param("torch", "seg-4-s0", marks=pytest.mark.slow),
     ],
@@ -153,6 +153,7 @@ def test_a_file_answers_as_the_evaluation_of_one_view(
     assert abs(theirs["calibrated_probabilities"] - calibrated).max() < 1e-5
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize(
     ("row", "changes"),
     [
@@ -207,6 +208,7 @@ def made_up(folder: Path, row: str, changes: dict) -> logger.RunFolder:
     return run
 
 
+@pytest.mark.whole
 @pytest.mark.parametrize("name", ["3-1-s0", pytest.param("seg-6-s0", marks=pytest.mark.slow)])
 def test_released_runs_on_50_real_images(name, isic2017, tmp_path, capsys) -> None:
     file = tmp_path / "model.onnx"

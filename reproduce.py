@@ -167,6 +167,13 @@ def _run(
     }
     runs = outcome.runs(states)
     teams = _ensembles(options, runs, failed)
+    if teams and not alone:  # for they average what that evaluation may have predicted
+        again = outcome.evaluations(states, teams)
+        for job in again:
+            broken.pop(job, None)
+            failed.pop(job.name, None)
+        broken |= study.schedule.run_all(again, executor, at_once, study.board.board())
+        failed |= {job.name: lines for job, lines in broken.items()}
     _show(runs | teams, outcome.damaged())
     _keep(runs | teams, options.keep)
     if runs:

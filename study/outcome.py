@@ -70,17 +70,20 @@ class Outcome:
         """What is wrong with run folders that cannot be read."""
         return self._on_disk()[1]
 
-    def evaluations(self, states: Mapping[Job, State]) -> list[Job]:
+    def evaluations(self, states: Mapping[Job, State], teams: Runs | None = None) -> list[Job]:
         """The evaluation of each task, once none of its trainings and no baseline is left.
 
         A baseline is evaluated as a run only where no network was; else it is what these beat.
+        With ensembles: the evaluation of their task, them among the runs.
         """
         left = {job.notebook for job, state in states.items() if state in ("waiting", "running")}
-        jobs, runs = [], self.runs(states).values()
+        jobs, runs = [], [*self.runs(states).values(), *(teams or {}).values()]
         for task, notebook in EVALUATION.items():
             of_task = [run for run in runs if experiments.task_of(run.config["row"]) == task]
             trained = [r for r in of_task if r.config["row"]["name"] not in experiments.BASELINES]
             of_task = trained or of_task
+            if teams and not any(run in of_task for run in teams.values()):
+                continue
             if of_task and not left.intersection((TRAINING[task], BASELINES)):
                 name = f"{notebook.stem.lower()}-{self.split}"
                 parameters = {

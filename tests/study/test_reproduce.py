@@ -281,6 +281,40 @@ def test_an_ensemble_is_reported_beside_its_members(study, demo_set, monkeypatch
     assert study[0]["runs"] == ["1-1-s0", "1-3-s0", "team-s0"]
 
 
+def test_an_ensemble_is_evaluated_once_its_members_are(study, demo_set, monkeypatch) -> None:
+    def make(wanted, runs):
+        team = runs["1-3-s0"].path.with_name("team-s0")
+        settings = {"row": runs["1-3-s0"].config["row"] | {"name": wanted.name}}
+        logger.RunFolder(team).save_json("config.json", settings)
+        return {"team-s0": logger.RunFolder(team)}
+
+    monkeypatch.setattr(ensembles, "make", make)
+    rows = ("1-1", "1-3", "seg-6", "--ensemble", "team=1-1,1-3")
+    assert call(*rows, "--data-dir", str(demo_set)) == 0
+    evaluated = [job for job in Trains.seen if job.name.startswith("evaluation")]
+    assert [(job.name, len(job.parameters["runs"])) for job in evaluated] == [
+        ("evaluation-cls-test", 2),
+        ("evaluation-seg-test", 1),
+        ("evaluation-cls-test", 3),
+    ]
+    assert Path(evaluated[-1].parameters["runs"][-1]).name == "team-s0"
+    assert [*study[0]["pages"]] == ["evaluation-cls-test", "evaluation-seg-test"]
+
+
+def test_an_evaluation_that_failed_without_the_ensemble_is_forgiven(
+    study, demo_set, monkeypatch
+) -> None:
+    def make(_, runs):
+        Trains.broken = ()  # what was wrong is mended
+        return {"team-s0": logger.RunFolder(runs["1-3-s0"].path)}
+
+    monkeypatch.setattr(ensembles, "make", make)
+    Trains.broken = ("evaluation-cls-test",)
+    assert call("1-3", "--ensemble", "team=1-3", "--data-dir", str(demo_set)) == 0
+    assert [*study[0]["pages"]] == ["evaluation-cls-test"]
+    assert study[0]["failed"] == []
+
+
 def test_another_split_is_evaluated_and_reported(study, demo_set) -> None:
     call("1-3", "--split", "validation", "--data-dir", str(demo_set))
     assert Trains.seen[-1].parameters["split"] == "validation"

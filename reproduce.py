@@ -52,7 +52,10 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("-p", "--parameter", metavar=("NAME", "VALUE"), help=change, **pairs)
     dry = "only show what would run, what is finished, and how long the training that is left takes"
     line.add_argument("--dry-run", action="store_true", help=dry)
-    finished = "run no row: evaluate and report all finished runs of these rows, of any seed"
+    finished = (
+        "run no row: evaluate and report all finished runs of these rows, of any seed (with "
+        "--folds of these seeds)"
+    )
     line.add_argument("--finished", action="store_true", help=finished)
     page = "do not execute the evaluation notebooks, only write the page"
     line.add_argument("--no-evaluation", action="store_true", help=page)
@@ -92,8 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         planned, outcome = _planned(options)
         slurm = _slurm_options(options.slurm)
-        for text in options.ensemble:  # an error comes before the work
-            study.ensembles.Wanted.parse(text)
+        options.ensemble = study.ensembles.all_wanted(options.ensemble)
         if options.dry_run:
             study.preview.show_plan(planned, outcome.data_dir)
             if planned.refused:
@@ -160,6 +162,8 @@ def _run(
         held |= _ensembles(options, held, failed)
         _show_folds(held, outcome)
         _keep(held, options.keep)
+        if options.finished and not held:
+            _say_none()
         _show_failed(failed)
         return 1 if failed or not held else 0
     states: dict[study.jobs.Job, study.jobs.State] = {
@@ -187,9 +191,13 @@ def _run(
         )
         print(f"\nreport: {page}")
     elif options.finished:
-        print("none of these rows has a finished run; leave --finished out", file=sys.stderr)
+        _say_none()
     _show_failed(failed)
     return 1 if failed or not runs else 0
+
+
+def _say_none() -> None:
+    print("none of these rows has such a finished run; leave --finished out", file=sys.stderr)
 
 
 def _theirs(options: argparse.Namespace, outcome: "study.outcome.Outcome") -> "study.outcome.Runs":
@@ -227,8 +235,7 @@ def _ensembles(
 ) -> "study.outcome.Runs":
     """The ensembles asked for, made of finished runs; why one cannot be goes into failed."""
     teams: study.outcome.Runs = {}
-    for text in options.ensemble if runs else ():
-        wanted = study.ensembles.Wanted.parse(text)
+    for wanted in options.ensemble if runs else ():
         try:
             teams |= study.ensembles.make(wanted, runs)
         except RunError as error:

@@ -18,6 +18,7 @@ import pandas as pd
 from study import folds
 from utils.evaluation import score_files
 from utils.evaluation.out_of_fold import ARCHIVE
+from utils.logger.folders import forget_results
 from utils.logger.run import RunFolder
 from utils.logger.runs import title
 from utils.system import project
@@ -35,6 +36,8 @@ MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 def keep(run: RunFolder, to: Path = ARCHIVE) -> Path:
     """Copy what tables need of a finished run; returns its folder there."""
     folder = to / run.path.resolve().parent.name / run.path.resolve().name
+    if folder.exists():
+        forget_results(folder)  # of an earlier training
     copy(run, folder)
     return folder
 
@@ -52,12 +55,12 @@ def kept(within: Path = ARCHIVE) -> list[RunFolder]:
 
 
 def cross_validation(runs: Sequence[RunFolder]) -> str:
-    """Mean of the folds, deviation and interval, a line for each row, profile, kind and seed."""
+    """Mean of the folds, deviation and interval, a line for each row, set, kind and seed."""
     held = [run for run in runs if run.config["row"].get("fold")]
     parts = []
-    for profile, some in _by_profile(held).items():
+    for place, some in _by_place(held).items():
         for table in folds.tables(some):
-            table.insert(1, "profile", profile)
+            table.insert(1, "set and profile", place)
             words = {n: str(n).replace("auc_", "AUC ").replace("_", " ") for n in table}
             parts.append(markdown(table.rename(columns=words)))
     return "\n".join(parts)
@@ -90,7 +93,7 @@ def cost(runs: Sequence[RunFolder]) -> str:
         lines.append(
             {
                 "row": title(run),
-                "profile": config["row"]["profile"],
+                "set and profile": run.path.parent.name,
                 "network": config["row"]["network"],
                 "px": str(Size.parse(config["row"]["image_size"])),
                 "epochs": len(timing),
@@ -103,7 +106,7 @@ def cost(runs: Sequence[RunFolder]) -> str:
         )
     if not lines:
         return ""
-    same = ["row", "profile", "network", "px", "epochs", "precision", "device", "revision"]
+    same = ["row", "set and profile", "network", "px", "epochs", "precision", "device", "revision"]
     table = pd.DataFrame(lines).groupby(same, sort=False).agg(["median", "count"])
     table = pd.DataFrame(
         {
@@ -133,10 +136,11 @@ def rewritten(text: str, runs: Sequence[RunFolder]) -> str:
     return MARKED.sub(table, text)
 
 
-def _by_profile(runs: Sequence[RunFolder]) -> dict[str, list[RunFolder]]:
+def _by_place(runs: Sequence[RunFolder]) -> dict[str, list[RunFolder]]:
+    """The runs of each set and profile, which are a folder's name."""
     groups: dict[str, list[RunFolder]] = {}
     for run in runs:
-        groups.setdefault(run.config["row"]["profile"], []).append(run)
+        groups.setdefault(run.path.parent.name, []).append(run)
     return groups
 
 

@@ -3,7 +3,8 @@
 `NAME:logits=3-1,0-2` averages the logarithms of their probabilities.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Self
 
 import experiments
@@ -11,7 +12,11 @@ from utils.evaluation import ensembles
 from utils.evaluation.ensembles import AVERAGES
 from utils.logger.run import RunFolder
 from utils.logger.runs import title
+from utils.system.errors import RunError, listed
 from utils.system.fold import Fold
+
+# Letters, digits and underscores, with dashes between; no part that tells a seed or a fold.
+_NAME = re.compile(r"[A-Za-z]\w*(-(?![sf]\d+(-|$))\w+)*", re.ASCII)
 
 
 class Wanted(NamedTuple):
@@ -28,34 +33,58 @@ class Wanted(NamedTuple):
         name, _, average = named.partition(":")
         average = average or "probabilities"
         names = tuple(filter(None, (part.strip() for part in members.split(","))))
-        plain = name.replace("-", "").replace("_", "").isalnum()
         if average not in AVERAGES:
             raise ValueError(
                 f"--ensemble {text}: it averages {average!r}; expected NAME=ROW,ROW for the mean "
                 "of probabilities, or NAME:logits=ROW,ROW for that of their logarithms."
             )
-        if not plain or name in experiments.ROWS or not names:
+        if not _NAME.fullmatch(name) or _is_of_row(name) or not names:
             raise ValueError(
                 f"--ensemble {text}: expected NAME=ROW,ROW such as team=3-1,3-3, with a name of "
                 "letters and digits that is not a row's."
             )
-        return cls(name, names, average)
+        if strange := [member for member in names if not _is_of_row(member)]:
+            raise ValueError(
+                f"--ensemble {text}: {listed(strange)} is no row; expected rows such as 3-1, or "
+                "runs of them such as 3-1-s0."
+            )
+        return cls(name, tuple(map(_as_trained, names)), average)
+
+
+def all_wanted(texts: Sequence[str]) -> list[Wanted]:
+    """What all `--ensemble` were given. ValueError as `Wanted.parse`, or for a name given twice."""
+    each = [Wanted.parse(text) for text in texts]
+    names = [one.name for one in each]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"--ensemble: {listed(twice)} is the name of two; give each its own.")
+    return each
 
 
 def make(wanted: Wanted, runs: Mapping[str, RunFolder]) -> dict[str, RunFolder]:
     """The ensembles of these finished runs, by the names of their folders: one, or one a fold.
 
-    All seeds of a row are members, networks before baselines. RunError where there is nothing to
-    average.
+    All seeds of a row are members, networks before baselines. RunError where a member has no
+    finished run, or lacks one in a fold that others have, and as `utils.evaluation.ensembles.make`.
     """
     groups: dict[str, list[RunFolder]] = {}
     for name, run in runs.items():
         row = run.config["row"]
-        if title(run) in wanted.members or name in wanted.members:
+        if {title(run), name, _member(run)} & {*wanted.members}:
             fold = f"-{Fold.parse(row['fold']).label}" if row.get("fold") else ""
             groups.setdefault(f"{wanted.name}{fold}-s0", []).append(run)
-    if not groups:
-        groups = {f"{wanted.name}-s0": []}
+    every = {_member(run) for some in groups.values() for run in some}
+    known = {known for name, run in runs.items() for known in (title(run), name, _member(run))}
+    if absent := [name for name in wanted.members if name not in known]:
+        raise RunError(
+            f"the ensemble {wanted.name} cannot be made: {listed(absent)} has no finished run "
+            f"among those of this call ({listed(runs)}); name it among the rows, too."
+        )
+    for folder, some in groups.items():
+        if lacking := every - set(map(_member, some)):
+            raise RunError(
+                f"the ensemble {wanted.name} cannot be made: {folder} would lack "
+                f"{listed(sorted(lacking))}, which other folds have; train that fold first."
+            )
     models = next(iter(runs.values())).path.parent
     return {
         folder: ensembles.make(
@@ -67,6 +96,24 @@ def make(wanted: Wanted, runs: Mapping[str, RunFolder]) -> dict[str, RunFolder]:
         )
         for folder, members in groups.items()
     }
+
+
+def _member(run: RunFolder) -> str:
+    """A member, whatever its fold: "3-1-s0"."""
+    return f"{title(run)}-s{run.config['row']['seed']}"
+
+
+def _is_of_row(name: str) -> bool:
+    """Whether a name is that of a row, or begins with it as the names of its runs do."""
+    return any(name == row or name.startswith(f"{row}-") for row in experiments.ROWS)
+
+
+def _as_trained(name: str) -> str:
+    """The name, by the row that a row is trained as."""
+    for row, trained in experiments.SAME_RUN.items():
+        if name == row or name.startswith(f"{row}-"):
+            return trained + name.removeprefix(row)
+    return name
 
 
 def _is_baseline(run: RunFolder) -> bool:

@@ -46,8 +46,9 @@ def measured(folders: Iterable[Path]) -> dict[tuple[str, ...], float]:
         timing = _table(folder / "timing.csv")
         if "seconds" in timing and len(timing):
             with suppress(RunError):
-                experiment = RunFolder(folder).config.get("row", {})
-                seconds[likeness(experiment)] = float(timing["seconds"].median())
+                config = RunFolder(folder).config
+                if not config.get("ensemble"):  # whose time is that of all members
+                    seconds[likeness(config.get("row", {}))] = float(timing["seconds"].median())
     return seconds
 
 

@@ -11,13 +11,14 @@ import pandas as pd
 import experiments
 from utils.data.demo import ABOUT
 from utils.data.names import CLASSES, ISIC_2017
-from utils.evaluation import fitting
+from utils.evaluation import ensembles, fitting
 from utils.evaluation.fitting import Fitting
 from utils.evaluation.labels import checked, classes_in
 from utils.evaluation.out_of_fold import Folds
-from utils.logger.about import average_in
+from utils.logger.about import average_in, option_of
 from utils.logger.run import RunFolder
 from utils.logger.runs import title_in
+from utils.system.errors import RunError
 from utils.system.experiment import Task
 from utils.system.files import read_table
 from utils.task import TASKS
@@ -32,7 +33,7 @@ class Lack(NamedTuple):
 
     run: str
     file: str
-    why: str  # "missing" or "damaged"
+    why: str  # "missing", "damaged", "outdated: …"
     command: str
 
 
@@ -194,6 +195,9 @@ def read(name: str, run: RunFolder, split: str, data_dir: str) -> Entry:
         if fitted.part and files.table(f"predictions-{fitted.part}.csv", columns).empty:
             fitted = fitted._replace(table=None, where="predictions are missing, see the summary")
     scores = files.read(f"scores-{split}.json", _scores) or {}
+    if entry.averaged and _outdated(run):
+        results, scores = NOTHING, {}
+        files.lacks[f"predictions-{split}.csv"] = "outdated: a member was trained again"
     lacks = tuple(
         Lack(name, file, why, _command(entry, file, split, data_dir))
         for file, why in files.lacks.items()
@@ -207,6 +211,14 @@ def _fitting(run: RunFolder, entry: Entry) -> Fitting:
         return fitting.predictions(run, experiments.restore(entry.experiment))
     except (ValueError, TypeError):  # no settings, or those of another version
         return UNFITTED
+
+
+def _outdated(run: RunFolder) -> bool:
+    """Whether an ensemble is not what its members would make now."""
+    try:
+        return bool(ensembles.outdated(run))
+    except RunError:  # a member is damaged, or of other images
+        return True
 
 
 def _config(run: RunFolder) -> dict[str, Any]:
@@ -265,7 +277,7 @@ def _command(entry: Entry, file: str, split: str, data_dir: str) -> str:
     profile = entry.experiment.get("profile", PROFILE)
     how = f"--profile {profile} --data-dir {data_dir}"
     if rows := entry.averaged:
-        made = f"--ensemble {entry.row}{':logits' * (entry.average == 'logits')}={','.join(rows)}"
+        made = option_of(entry.config)
         return f"python reproduce.py {' '.join(rows)} {how} --split {split} {made}"
     row, network = (entry.experiment.get(key, entry.row) for key in ("name", "network"))
     command = f"python reproduce.py {row} {how}"

@@ -169,6 +169,9 @@ def test_an_ensemble_takes_the_folds_of_the_same_members(models: Path) -> None:
         del config["row"]["zoom"], config["row"]["patch_places"]
         member.save_json("config.json", config)
     assert fitted(whole).where == "180 out-of-fold predictions of team"
+    moved = (models / "3-2-f2-s0").rename(models / "3-2-f2-s0.1")
+    assert fitted(whole).part == "holdout"  # whose recipe that fold had, is not known
+    moved.rename(models / "3-2-f2-s0")
     other = team("team-s0", *(run.path.name for run in both))
     assert fitted(other).part == "holdout"
 

@@ -148,3 +148,12 @@ def study(folder: Path) -> dict[str, RunFolder]:
         experiment = experiments.get(name, "best", epochs=2)
         runs[f"{name}-s0"] = segmenter(folder / f"{name}-s0", experiment, skill)
     return runs
+
+
+def three(folder: Path) -> dict[str, RunFolder]:
+    """Members of an ensemble: two seeds of 3-1, and 3-3."""
+    found = {}
+    for name, seed in (("3-1", 0), ("3-1", 1), ("3-3", 0)):
+        row = experiments.get(name, "light", seed=seed, epochs=2)
+        found[row.folder()] = classifier(folder / "m" / row.folder(), row, 0.5)
+    return found

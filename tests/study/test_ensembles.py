@@ -14,7 +14,6 @@ from study.report import entries
 from study.report.cross_validation import cross_validation
 from study.report.entries import Study
 from utils import evaluation, logger
-from utils.evaluation.ensembles import averaged
 from utils.logger.run import RunFolder
 from utils.system.errors import RunError
 from utils.system.files import read_table
@@ -22,12 +21,7 @@ from utils.system.files import read_table
 
 @pytest.fixture
 def runs(tmp_path: Path) -> dict[str, RunFolder]:
-    """Two seeds of 3-1, and 3-3."""
-    found = {}
-    for name, seed in (("3-1", 0), ("3-1", 1), ("3-3", 0)):
-        row = experiments.get(name, "light", seed=seed, epochs=2)
-        found[row.folder()] = study_folders.classifier(tmp_path / "m" / row.folder(), row, 0.5)
-    return found
+    return study_folders.three(tmp_path)
 
 
 def table(run: RunFolder, part: str = "test") -> pd.DataFrame:
@@ -68,7 +62,9 @@ def test_the_mean_of_logits_is_a_root_of_the_product(runs: dict[str, RunFolder])
         "average": "logits",
     }
     assert team.config["row"]["name"] == "3-1"
-    assert logger.overview({"team": team})["network"]["team"] == "mean of the logits of 2 runs"
+    said = logger.overview({"team": team}).loc["team"]
+    assert said["network"] == "mean of the logits of 2 runs"
+    assert said["chosen on"] == "–"  # nothing was
 
 
 def test_the_ensembles_in_the_archive_are_those_of_its_members() -> None:
@@ -101,13 +97,6 @@ def test_the_report_says_what_is_averaged_and_how_to_make_it(runs: dict[str, Run
     assert "--ensemble team:logits=3-1,3-3" in said["mean of the logits of 3-1, 3-3"]
 
 
-def test_the_mean_of_logits_of_one_column() -> None:
-    answers = np.array([[[0.9], [0.2]], [[0.5], [0.2]]])
-    odds = gmean(answers / (1 - answers), axis=0)
-    np.testing.assert_allclose(averaged(answers, "logits"), odds / (1 + odds), rtol=1e-6)
-    np.testing.assert_allclose(averaged(answers, "probabilities"), [[0.7], [0.2]], rtol=1e-12)
-
-
 def test_it_is_found_by_its_name_and_not_by_that_of_a_member(
     runs: dict[str, RunFolder], demo_set: Path, tmp_path: Path
 ) -> None:
@@ -134,7 +123,10 @@ def test_folds_are_averaged_one_by_one(tmp_path: Path) -> None:
             held["id"] = [f"{k}-{number}" for number in range(len(held))]
             held.to_csv(run / "predictions-fold.csv", index=False)
             (run / "predictions-test.csv").unlink()
-    made = ensembles.make(ensembles.Wanted.parse("team=3-1,3-3"), runs)
+    fewer = {name: run for name, run in runs.items() if name != "3-3-f2-s0"}
+    with pytest.raises(RunError, match=r"team-f2-s0 would lack 3-3-s0, which other folds have"):
+        ensembles.make(ensembles.Wanted.parse("team=3-1,3-3"), fewer)
+    made = ensembles.make(ensembles.Wanted.parse("team=3-1-s0,3-3"), runs)
     assert list(made) == ["team-f1-s0", "team-f2-s0"]
     lines = folds.table([*runs.values(), *made.values()])
     assert lines["row"].tolist() == ["3-1", "3-3", "team"]
@@ -153,10 +145,43 @@ def test_made_again_it_has_the_new_members(runs: dict[str, RunFolder]) -> None:
     np.testing.assert_allclose(table(team)["benign"], mean, rtol=1e-12)
 
 
-@pytest.mark.parametrize("text", ["team", "=3-1", "3-1=3-3,3-4", "team=", "a/b=3-1", "team=,"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "team",
+        "=3-1",
+        "3-1=3-3,3-4",
+        "team=",
+        "a/b=3-1",
+        "team=,",
+        "3-1-timm-x=3-1,3-3",
+        "team-s0=3-1,3-3",
+        "team-f1=3-1,3-3",
+        "a-f1-s0=3-1,3-3",
+        "seg-6-x=3-1,3-3",
+        "team²=3-1,3-3",
+    ],
+)
 def test_what_names_no_ensemble(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected NAME=ROW,ROW such as team=3-1,3-3"):
         ensembles.Wanted.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        (["team=3-1,O-2"], r"O-2 is no row; expected rows such as 3-1"),
+        (["team=3-1,3-3", "more=team,3-4"], r"team is no row"),
+        (["team=3-1,3-3", "team:logits=3-1,3-4"], r"team is the name of two; give each its own"),
+    ],
+)
+def test_a_slip_is_said_before_the_work(texts: list[str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ensembles.all_wanted(texts)
+
+
+def test_a_row_that_is_trained_as_another_stands_for_it() -> None:
+    assert ensembles.Wanted.parse("team=2-4, 2-4-s1,3-1").members == ("1-3", "1-3-s1", "3-1")
 
 
 def test_what_cannot_be_the_average() -> None:
@@ -165,10 +190,8 @@ def test_what_cannot_be_the_average() -> None:
 
 
 def test_what_cannot_be_averaged(runs: dict[str, RunFolder]) -> None:
-    with pytest.raises(
-        RunError, match=r"ensemble team of no run cannot be made: expected at least"
-    ):
-        ensembles.make(ensembles.Wanted.parse("team=1-1"), runs)
+    with pytest.raises(RunError, match=r"team cannot be made: 1-1 has no finished run among those"):
+        ensembles.make(ensembles.Wanted.parse("team=3-1,1-1"), runs)
     with pytest.raises(RunError, match=r"of 3-3-s0 cannot be made: expected at least two"):
         ensembles.make(ensembles.Wanted.parse("team=3-3"), runs)
     (team,) = ensembles.make(ensembles.Wanted.parse("team=3-1,3-3"), runs).values()
@@ -176,6 +199,9 @@ def test_what_cannot_be_averaged(runs: dict[str, RunFolder]) -> None:
     with pytest.raises(RunError, match=r"its member .*3-3-s0 has no predictions-test\.csv"):
         evaluation.ensembles.predict(team, "test", table(team)["id"])
     other = table(runs["3-1-s0"])
-    other.assign(id="other").to_csv(runs["3-3-s0"] / "predictions-test.csv", index=False)
-    with pytest.raises(RunError, match=r"about other images or classes than team-s0 needs"):
+    other.assign(id=other["id"] + "b").to_csv(runs["3-3-s0"] / "predictions-test.csv", index=False)
+    with pytest.raises(RunError, match=r"is about other images than the first member of team-s0"):
         evaluation.ensembles.predict(team, "test", table(team)["id"])
+    (alone,) = ensembles.make(ensembles.Wanted.parse("two=3-1"), runs).values()
+    with pytest.raises(RunError, match=r"have predictions \(test\) of other images than these"):
+        evaluation.ensembles.predict(alone, "test", pd.Series(["other"]))

@@ -1,6 +1,7 @@
 """Cross-validation: the tables of folds, what is kept of runs, and the tables made from it."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -99,11 +100,19 @@ def test_what_is_kept_makes_the_same_tables(five: list[RunFolder], tmp_path: Pat
     text = "before\n<!-- table: cross_validation -->\nold\n<!-- end -->\nafter\n"
     new = archive.rewritten(text, kept)
     row = folds.table(five)["auc_mean"][0]
-    assert new.startswith("before\n<!-- table: cross_validation -->\n| row | profile |")
+    assert new.startswith("before\n<!-- table: cross_validation -->\n| row | set and profile |")
     assert f"| {row} |" in new
     assert new.endswith("<!-- end -->\nafter\n")
     assert archive.rewritten(new, kept) == new
-    assert "| 3-1 | best | lite0 | 384 | 2 | fp32 | cpu | 0123456 | 5 | 11 |" in archive.cost(kept)
+    line = "| 3-1 | isic2017-best | lite0 | 384 | 2 | fp32 | cpu | 0123456 | 5 | 11 |"
+    assert line in archive.cost(kept)
+    for run in kept:  # as if the same were kept of another set
+        shutil.copytree(run.path, tmp_path / "kept/mine-best" / run.path.name)
+    both = archive.kept(tmp_path / "kept")
+    assert archive.cross_validation(both).count("| 5 of 5 |") == 2
+    assert line in archive.cost(both)
+    (five[0] / "predictions-fold.csv").rename(five[0] / "kept-apart.csv")
+    assert not (archive.keep(five[0], tmp_path / "kept") / "predictions-fold.csv").exists()
     assert "No run was kept yet." in archive.rewritten(text, [])
     with pytest.raises(ValueError, match="no table is called 'x'; expected cross_validation"):
         archive.rewritten("<!-- table: x -->\n<!-- end -->", kept)

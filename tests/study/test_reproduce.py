@@ -224,7 +224,9 @@ def test_a_librarys_network_has_runs_of_its_own(study, demo_set, tmp_path, capsy
 
 def test_nothing_that_is_finished_is_said(study, demo_set, capsys) -> None:
     assert call("1-3", "--finished", "--data-dir", str(demo_set)) == 1
-    assert "none of these rows has a finished run" in capsys.readouterr().err
+    assert "none of these rows has such a finished run" in capsys.readouterr().err
+    assert call("1-3", "--finished", "--folds", "3", "--data-dir", str(demo_set)) == 1
+    assert "none of these rows has such a finished run" in capsys.readouterr().err
     assert study == []
 
 

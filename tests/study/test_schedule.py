@@ -81,6 +81,11 @@ class TestStanding:
         logger.RunFolder(tmp_path / "old").save_json("config.json", {"row": stored})
         known = standing.measured([tmp_path / "old", tmp_path / "none"])
         assert known == {standing.likeness(asdict(experiment)): 15.0}
+        team = {"row": stored, "ensemble": {"name": "team", "rows": [], "members": []}}
+        (tmp_path / "team").mkdir()
+        (tmp_path / "team/timing.csv").write_text("epoch,seconds\n1,9000\n")
+        logger.RunFolder(tmp_path / "team").save_json("config.json", team)
+        assert standing.measured([tmp_path / "old", tmp_path / "team"]) == known
         other = experiments.get("seg-1", "demo", image_size=64, stored_size=64)
         assert standing.likeness(asdict(other)) not in known
         assert standing.likeness(asdict(replace(experiment, seed=7, epochs=50))) in known

@@ -30,7 +30,7 @@ COLDEST, HOTTEST = 0.05, 20.0  # bounds of the search for T
 # Probabilities come from float32: 0 stands for anything below its least positive number, 1 for
 # anything within half its last step of 1. Values in between are not changed.
 _LEAST = float(np.finfo(np.float32).smallest_subnormal)
-_GAP = 2.0**-25
+GAP = 2.0**-25
 
 
 def reliability(truth: ArrayLike, probability: ArrayLike, equal_mass: bool = False) -> pd.DataFrame:
@@ -158,7 +158,7 @@ def scale(probabilities: ArrayLike, temperature: float) -> np.ndarray:
 def logits_of(probabilities: np.ndarray) -> np.ndarray:
     """Logarithms (n, C) of probabilities; of one column those of p and of 1 - p, (n, 2)."""
     if probabilities.shape[1] == 1:
-        rest = np.maximum(1 - probabilities, _GAP)
+        rest = np.maximum(1 - probabilities, GAP)
         return np.log(np.hstack([np.maximum(probabilities, _LEAST), rest]))
     return np.log(np.maximum(probabilities, _LEAST))
 

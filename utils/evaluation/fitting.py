@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import pandas as pd
 
-from utils.evaluation import masks, out_of_fold, results, trust
+from utils.evaluation import ensembles, masks, out_of_fold, results, trust
 from utils.evaluation.counts import counts_of
 from utils.evaluation.intervals import interval_text
 from utils.evaluation.paired import mean_difference
@@ -71,11 +71,19 @@ def predictions(run: RunFolder, experiment: Experiment, views: str = "") -> Fitt
             "shown as they are.",
         )
     part = f"{experiment.select_on}{views}"
+    if len({_held_out(one) for one in ensembles.members(run)}) > 1:
+        return Fitting(None, "its members did not hold out the same images.")
     try:
         table = results.stored_predictions(run, part)
     except RunError as error:
         return Fitting(None, str(error), part)
     return Fitting(table, f"{len(table)} {WORDS[experiment.select_on]}", part)
+
+
+def _held_out(run: RunFolder) -> str:
+    """Which training images a run did not learn, in a word."""
+    row = run.config.get("row", {})
+    return str([row.get(name) for name in ("select_on", "fold", "seed")])
 
 
 class Threshold(NamedTuple):

@@ -102,9 +102,10 @@ def beside(run: RunFolder) -> list[RunFolder]:
         try:
             if other.finished and other.config["row"].get("fold"):
                 fold_of(other)
-                found.append(other)
+                if not ensembles.outdated(other):
+                    found.append(other)
         except (RunError, ValueError):
-            continue  # damaged: whoever names it is told
+            continue  # damaged, or of members that are: whoever names it is told
     return found
 
 
@@ -156,7 +157,10 @@ def _same_recipe(run: RunFolder, experiment: Experiment, other: RunFolder) -> bo
     """Whether a run of a fold has the recipe of the run on the whole training list."""
     if other.config.get("data", {}).get("set") != run.config.get("data", {}).get("set"):
         return False
-    if _members(run, experiment) != _members(other, experiment):
+    try:
+        if _members(run, experiment) != _members(other, experiment):
+            return False
+    except RunError:  # a member of one is gone
         return False
     if average_in(run.config) != average_in(other.config):
         return False
@@ -170,8 +174,11 @@ def _same_recipe(run: RunFolder, experiment: Experiment, other: RunFolder) -> bo
 
 
 def _members(run: RunFolder, experiment: Experiment) -> list[str]:
-    """The recipes and seeds of an ensemble's members; none of another run."""
-    settings = [stored_settings(one, experiment) for one in ensembles.members(run)]
+    """The recipes and seeds of an ensemble's members; none of another run. RunError without one."""
+    members = ensembles.members(run)
+    if gone := [one.path for one in members if not one.config]:
+        raise RunError(f"{run.path} is an ensemble, and its member {gone[0]} is not there.")
+    settings = [stored_settings(one, experiment) for one in members]
     free = {*OF_FOLDS, *FREE_FIELDS} - {"seed"}
     return sorted(
         json.dumps({name: value for name, value in row.items() if name not in free}, sort_keys=True)

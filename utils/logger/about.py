@@ -32,7 +32,6 @@ def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
             lines[name] = {"network": f"predictions of {file['path']}"}
             continue
         row, score = config["row"], config["row"]["select_score"]
-        history, kept = history_of(run)
         chosen = "last epoch, " * (row.get("keep") == "last") + row["select_on"]
         side, team = row["image_size"], config.get("ensemble", {})
         members = len(team.get("members", ()))
@@ -45,10 +44,14 @@ def overview(runs: Mapping[str, RunFolder]) -> pd.DataFrame:
             "data": config["data"].get("folder", ""),
             "image size": f"{side}" if isinstance(side, int) else "x".join(map(str, side)),
             "views": row["views"],
-            "epochs (kept)": f"{len(history)} ({kept})",
-            "chosen on": f"{chosen}: {score} {history[score][kept - 1]:.3f}",
+            "epochs (kept)": "–",
+            "chosen on": "–",
             "revision": (config.get("git") or "")[:7],
         }
+        if not members:
+            history, kept = history_of(run)
+            lines[name]["epochs (kept)"] = f"{len(history)} ({kept})"
+            lines[name]["chosen on"] = f"{chosen}: {score} {history[score][kept - 1]:.3f}"
     return pd.DataFrame.from_dict(lines, orient="index").fillna("")
 
 
@@ -70,6 +73,13 @@ def kept_epoch(history: list[dict[str, float]], score: str, keep: str = "best") 
     if keep == "last":
         return len(history)
     return int(np.argmax([epoch[score] for epoch in history])) + 1
+
+
+def option_of(config: Mapping[str, Any]) -> str:
+    """What makes an ensemble again: "--ensemble team:logits=3-1,0-2"."""
+    made, average = config["ensemble"], average_in(config)
+    how = f":{average}" * (average != "probabilities")
+    return f"--ensemble {made['name']}{how}={','.join(made['rows'])}"
 
 
 def average_in(config: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from utils.data.labels import classes
 from utils.data.splits import note, set_name
-from utils.logger.about import history_of
+from utils.logger.about import history_of, option_of
 from utils.logger.folders import command
 from utils.logger.run import RunFolder
 from utils.system import project, values
@@ -219,6 +219,9 @@ class _Search:
     def command_of(self, run: RunFolder) -> str:
         """The command that resumes a run."""
         row = {"profile": "", "seed": 0} | run.config["row"]
+        if made := run.config.get("ensemble"):
+            make = command(self.data_dir, " ".join(made["rows"]), row["profile"])
+            return f"{make} {option_of(run.config)}"
         if run.path.parent.parent == self.models:
             whole = run.path.name == f"{title(run)}-s{row['seed']}"
             if whole or row.get("fold"):

@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         planned, outcome = _planned(options)
         slurm = _slurm_options(options.slurm)
-        options.ensemble = study.ensembles.all_wanted(options.ensemble)
+        options.ensemble = study.ensembles.all_wanted(options.ensemble, outcome.names)
         if options.dry_run:
             study.preview.show_plan(planned, outcome.data_dir)
             if planned.refused:

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Self
 
 import experiments
@@ -38,22 +38,33 @@ class Wanted(NamedTuple):
                 f"--ensemble {text}: it averages {average!r}; expected NAME=ROW,ROW for the mean "
                 "of probabilities, or NAME:logits=ROW,ROW for that of their logarithms."
             )
-        if not _NAME.fullmatch(name) or _is_of_row(name) or not names:
+        if not _NAME.fullmatch(name) or _row_of(name) or not names:
             raise ValueError(
                 f"--ensemble {text}: expected NAME=ROW,ROW such as team=3-1,3-3, with a name of "
                 "letters and digits that is not a row's."
             )
-        if strange := [member for member in names if not _is_of_row(member)]:
+        classifiers = experiments.of_task("labels")
+        if strange := [member for member in names if _row_of(member) not in classifiers]:
             raise ValueError(
-                f"--ensemble {text}: {listed(strange)} is no row; expected rows such as 3-1, or "
-                "runs of them such as 3-1-s0."
+                f"--ensemble {text}: {listed(strange)} is no row of a classifier; expected rows "
+                "such as 3-1, or runs of them such as 3-1-s0."
             )
         return cls(name, tuple(map(_as_trained, names)), average)
 
 
-def all_wanted(texts: Sequence[str]) -> list[Wanted]:
-    """What all `--ensemble` were given. ValueError as `Wanted.parse`, or for a name given twice."""
+def all_wanted(texts: Sequence[str], rows: Collection[str]) -> list[Wanted]:
+    """What all `--ensemble` were given, in a call for these rows.
+
+    ValueError as `Wanted.parse`, for a name given twice, or for a member of another row.
+    """
     each = [Wanted.parse(text) for text in texts]
+    known = set(map(_as_trained, rows))
+    for one in each:
+        if absent := [name for name in one.members if _row_of(name) not in known]:
+            raise ValueError(
+                f"--ensemble {one.name}: {listed(absent)} is not among the rows of this call "
+                f"({listed(rows)}); name it there, too. What is finished is not trained again."
+            )
     names = [one.name for one in each]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"--ensemble: {listed(twice)} is the name of two; give each its own.")
@@ -103,9 +114,10 @@ def _member(run: RunFolder) -> str:
     return f"{title(run)}-s{run.config['row']['seed']}"
 
 
-def _is_of_row(name: str) -> bool:
-    """Whether a name is that of a row, or begins with it as the names of its runs do."""
-    return any(name == row or name.startswith(f"{row}-") for row in experiments.ROWS)
+def _row_of(name: str) -> str:
+    """The row that is called so, or with which the name begins as those of its runs do; or ""."""
+    found = (row for row in experiments.ROWS if name == row or name.startswith(f"{row}-"))
+    return next(found, "")
 
 
 def _as_trained(name: str) -> str:

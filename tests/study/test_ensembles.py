@@ -170,18 +170,21 @@ def test_what_names_no_ensemble(text: str) -> None:
 @pytest.mark.parametrize(
     ("texts", "said"),
     [
-        (["team=3-1,O-2"], r"O-2 is no row; expected rows such as 3-1"),
+        (["team=3-1,O-2"], r"O-2 is no row of a classifier; expected rows such as 3-1"),
         (["team=3-1,3-3", "more=team,3-4"], r"team is no row"),
+        (["team=seg-6,3-3"], r"seg-6 is no row of a classifier"),
+        (["team=3-1,3-2-s0"], r"3-2-s0 is not among the rows of this call \(3-1, 3-3, 3-4, 2-4\)"),
         (["team=3-1,3-3", "team:logits=3-1,3-4"], r"team is the name of two; give each its own"),
     ],
 )
 def test_a_slip_is_said_before_the_work(texts: list[str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        ensembles.all_wanted(texts)
+        ensembles.all_wanted(texts, ["3-1", "3-3", "3-4", "2-4"])
 
 
 def test_a_row_that_is_trained_as_another_stands_for_it() -> None:
-    assert ensembles.Wanted.parse("team=2-4, 2-4-s1,3-1").members == ("1-3", "1-3-s1", "3-1")
+    (wanted,) = ensembles.all_wanted(["team=2-4, 1-3-s1,3-1"], ["2-4", "3-1"])
+    assert wanted.members == ("1-3", "1-3-s1", "3-1")
 
 
 def test_what_cannot_be_the_average() -> None:

@@ -1,6 +1,7 @@
 """python predict.py: the numbers of the evaluation, resumed, named, marked."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -16,7 +17,7 @@ from playwright.sync_api import sync_playwright
 from ways import CHROMIUM, FLAGS
 
 import predict
-from utils import data, evaluation, photographs
+from utils import data, evaluation, logger, photographs
 from utils.photographs import found, pages, record, work
 from utils.system import project
 
@@ -273,6 +274,15 @@ class TestRuns:
             found.find_runs("1-3-s0", tmp_path)
         runs = found.find_runs(f"demo-best/1-3-s0,{tmp_path / 'demo-demo/1-3-s0'}", tmp_path)
         assert [run.path.parent.name for run in runs.values()] == ["demo-best", "demo-demo"]
+
+    def test_one_that_sees_boxes_of_lesions(self, models, call, photos, tmp_path, capsys) -> None:
+        boxed = logger.RunFolder(shutil.copytree(models / "demo-demo/1-3-s0", tmp_path / "boxed"))
+        config = boxed.config
+        boxed.save_json("config.json", config | {"row": config["row"] | {"crop_from": "seg-6"}})
+        with pytest.raises(SystemExit, match="2"):
+            call(photos[0], "--runs", boxed.path)
+        said = capsys.readouterr().err
+        assert "boxed sees the box of a lesion that seg-6 found in the data; expected a run" in said
 
     def test_none_released(self, call, photos, capsys) -> None:
         with pytest.raises(SystemExit, match="2"):

@@ -161,7 +161,7 @@ def _run(
         held = {name: run for name, run in folders.items() if run.finished}
         held |= _ensembles(options, held, failed)
         _show_folds(held, outcome)
-        _keep(held, options.keep)
+        failed |= _keep(held, options.keep)
         if options.finished and not held:
             _say_none()
         _show_failed(failed)
@@ -179,7 +179,7 @@ def _run(
         broken |= study.schedule.run_all(again, executor, at_once, study.board.board())
         failed |= {job.name: lines for job, lines in broken.items()}
     _show(runs | teams, outcome.damaged())
-    _keep(runs | teams, options.keep)
+    failed |= _keep(runs | teams, options.keep)
     if runs:
         reasons = [f"{name}: {lines.splitlines()[-1]}" for name, lines in failed.items()]
         if absent := outcome.absent(runs):
@@ -243,10 +243,15 @@ def _ensembles(
     return teams
 
 
-def _keep(runs: "study.outcome.Runs", wanted: bool) -> None:
-    """Copy what tables need of these runs, if that is wanted."""
-    for run in runs.values() if wanted else ():
-        print(f"kept: {study.archive.keep(run)}")
+def _keep(runs: "study.outcome.Runs", wanted: bool) -> dict[str, str]:
+    """Copy what tables need of these runs, if that is wanted; which were not, and why."""
+    failed = {}
+    for name, run in runs.items() if wanted else ():
+        try:
+            print(f"kept: {study.archive.keep(run)}")
+        except RunError as error:
+            failed[name] = str(error)
+    return failed
 
 
 def _show(runs: "study.outcome.Runs", damaged: list[str]) -> None:

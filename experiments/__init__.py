@@ -244,4 +244,7 @@ def _table(name: str) -> ModuleType:
 
 def _check(what: str, name: Any, known: Any) -> None:
     if not isinstance(name, str) or name not in known:
-        raise ValueError(f"no {what} called {name!r}; the {what}s are {', '.join(known)}.")
+        kind, of, rest = what.partition(" of ")
+        raise ValueError(
+            f"no {what} called {name!r}; the {kind}s{of}{rest} are {', '.join(known)}."
+        )

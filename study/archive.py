@@ -15,14 +15,17 @@ from pathlib import Path
 
 import pandas as pd
 
+import experiments
 from study import folds
 from utils.evaluation import score_files
 from utils.evaluation.out_of_fold import ARCHIVE
+from utils.logger.about import option_of
 from utils.logger.folders import forget_results
-from utils.logger.run import RunFolder
+from utils.logger.run import RunFolder, differences
 from utils.logger.runs import title
 from utils.system import project
 from utils.system.console import say
+from utils.system.errors import RunError
 from utils.system.files import write_atomic
 from utils.system.size import Size
 
@@ -34,12 +37,28 @@ MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def keep(run: RunFolder, to: Path = ARCHIVE) -> Path:
-    """Copy what tables need of a finished run; returns its folder there."""
+    """Copy what tables need of a finished run; returns its folder there.
+
+    RunError where that holds a run with other settings or data, which may be a published one.
+    """
     folder = to / run.path.resolve().parent.name / run.path.resolve().name
-    if folder.exists():
-        forget_results(folder)  # of an earlier training
+    if (earlier := RunFolder(folder)).config:
+        if different := _differences(earlier, run):
+            raise RunError(
+                f"{folder} holds another run of this name: {'; '.join(different)}. Move it away to "
+                "keep this one in its place."
+            )
+        forget_results(folder)
     copy(run, folder)
     return folder
+
+
+def _differences(earlier: RunFolder, run: RunFolder) -> list[str]:
+    """Where the settings, data or members of a kept run are not those of a run of its name."""
+    row = experiments.restore(run.config["row"])
+    told = differences(earlier, row, run.config["data"].get("fingerprint"))
+    before, now = (option_of(one.config) or "no ensemble" for one in (earlier, run))
+    return told + ([f"it is {before} there and {now} here"] if before != now else [])
 
 
 def copy(run: RunFolder, folder: Path) -> None:

@@ -248,7 +248,8 @@ def _changes(name: str, overrides: Sequence[Override]) -> dict[str, Any]:
         )
     check_parameters(TRAINING[experiments.ROWS[name].task], changes)
     if name in experiments.BASELINES:  # the others are about training
-        return {key: changes[key] for key in experiments.BASELINES_TAKE if key in changes}
+        taken = (*experiments.BASELINES_TAKE, "train_images")
+        return {key: changes[key] for key in taken if key in changes}
     return changes
 
 

@@ -1,6 +1,7 @@
 """Baselines: what each knows, by scikit-learn and by hand; and run folders that all can read."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -256,6 +257,31 @@ def test_what_is_made_is_read_again_and_another_split_is_added(made: Path, demo_
     assert len(baselines.make(made / "0-2-s0", row, demo_set, "train", never)) == 24
     with pytest.raises(RunError, match=r"other settings: .*select_on.*resume='restart'"):
         baselines.make(made / "0-2-s0", replace(row, select_on="holdout"), demo_set, "test", never)
+
+
+def test_other_data_are_noticed(demo_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    folder = Path(shutil.copytree(demo_set, tmp_path / "demo"))
+    path, row = tmp_path / "0-2-s0", experiments.get("0-2", "demo", select_on="validation")
+    told = baselines.make(path, row, folder, "test", nets.build)
+    (people,) = folder.glob("*Training*metadata.csv")
+    (truth,) = folder.glob("*Training*Part3*.csv")
+    for file in (people, truth):
+        text = file.read_bytes()
+        if file == people:
+            table = pd.read_csv(file)
+            table.assign(**{table.columns[1]: 40}).to_csv(file, index=False)
+        else:
+            table = pd.read_csv(file)
+            table.assign(melanoma=1.0, seborrheic_keratosis=0.0).head(3).to_csv(file, index=False)
+            pd.concat([pd.read_csv(file), table.iloc[3:]]).to_csv(file, index=False)
+        with pytest.raises(RunError, match=r"was made of other training images, labels, "):
+            baselines.make(path, row, folder, "train", nets.build)
+        one = {"a": logger.RunFolder(path)}
+        beside = (one, {"a": row}, lambda _: [row], folder, "test", nets.build)
+        assert baselines.beside(*beside) == {"a": {}}
+        assert "0-2-s0 is left out: " in capsys.readouterr().out
+        file.write_bytes(text)
+    pd.testing.assert_frame_equal(baselines.make(path, row, folder, "test", nets.build), told)
 
 
 def test_a_fold_predicts_what_it_did_not_learn_from(demo_set: Path, tmp_path: Path):

@@ -19,7 +19,11 @@ from utils.evaluation import boxes
 from utils.system.errors import RunError
 from utils.system.files import read_table
 
-KEPT = "boxes-demo-seg-6.csv"
+
+def kept_in(folder: Path) -> Path:
+    """The file of boxes."""
+    (file,) = folder.glob("boxes-demo-seg-6-*.csv")
+    return file
 
 
 @pytest.fixture
@@ -57,8 +61,8 @@ def test_a_training_image_is_cut_by_the_network_that_had_not_seen_it(
 ) -> None:
     images = data.read(folder)
     kept = evaluation.prepared(ROW, folder, images, DRAWERS)
-    assert kept.folder.name == "prepared-64-demo-seg-6"
-    table = read_table(folder / KEPT).set_index("id")
+    assert re.fullmatch("prepared-64-demo-seg-6-[0-9a-f]{8}", kept.folder.name)
+    table = read_table(kept_in(folder)).set_index("id")
     assert set(table.index) == set(images["id"])
     train = images[images["split"] == "train"]
     splitter = StratifiedGroupKFold(3, shuffle=True, random_state=0)
@@ -86,17 +90,17 @@ def test_boxes_are_computed_once_and_only_for_what_is_new(
         boxes, "_found", lambda *given: (asked.append(len(given[2])), found(*given))[1]
     )
     evaluation.prepared(ROW, folder, images[images["split"] == "test"], DRAWERS)
-    first = pd.read_csv(folder / KEPT, index_col="id")
+    first = pd.read_csv(kept_in(folder), index_col="id")
     evaluation.prepared(ROW, folder, images, DRAWERS)
     evaluation.prepared(ROW, folder, images, DRAWERS)
     assert asked == [8, 32]
-    table = pd.read_csv(folder / KEPT, index_col="id")
+    table = pd.read_csv(kept_in(folder), index_col="id")
     pd.testing.assert_frame_equal(table.loc[first.index], first)
     other = images["image"][4]
     shutil.copy(images["image"][7], other)
     with pytest.raises(RunError, match=r"seg-6-f\d-s0 was trained on other images than there are"):
         evaluation.prepared(ROW, folder, images, DRAWERS)
-    (folder / KEPT).write_text("damaged")
+    kept_in(folder).write_text("damaged")
     with pytest.raises(RunError, match="was trained on other images"):
         evaluation.prepared(ROW, folder, images[images["split"] == "test"], DRAWERS)
 
@@ -127,6 +131,17 @@ def test_a_run_with_other_boxes_is_not_resumed_and_not_evaluated(
     begin()
 
 
+def test_other_networks_change_nothing_under_a_training(folder: Path, models: Path) -> None:
+    images = data.read(folder)
+    first = evaluation.prepared(ROW, folder, images, DRAWERS)
+    before = [first.image(place) for place in range(5)]
+    model.save_weights(Drawer((2, 2, 30, 30)), models / "seg-6-f2-s0/best.safetensors")
+    other = evaluation.prepared(ROW, folder, images, DRAWERS)
+    assert other.folder != first.folder
+    assert any((other.image(k) != image).any() for k, image in enumerate(before))
+    np.testing.assert_array_equal([first.image(place) for place in range(5)], before)
+
+
 def test_images_without_a_plausible_lesion_are_kept_whole(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -135,7 +150,7 @@ def test_images_without_a_plausible_lesion_are_kept_whole(
     fold_segmenters.make(models, folder, [nothing, speck, Drawer(BOXES[0])])
     images = data.read(folder)
     kept = evaluation.prepared(ROW, folder, images, DRAWERS)
-    table = read_table(folder / KEPT).set_index("id").loc[images["id"]]
+    table = read_table(kept_in(folder)).set_index("id").loc[images["id"]]
     empty = ~table["found"].to_numpy()
     # A speck of one of 1024 px has 0.001: just below LEAST it would be whole.
     assert 1 / SIDE**2 < boxes.LEAST
@@ -153,7 +168,7 @@ def test_images_without_a_mask_of_their_own_have_boxes_too(folder: Path) -> None
     images = data.read(folder)
     assert set(images.loc[images["split"] == "test", "mask"]) == {""}
     evaluation.prepared(ROW, folder, images, DRAWERS)
-    assert pd.read_csv(folder / KEPT)["found"].all()
+    assert pd.read_csv(kept_in(folder))["found"].all()
 
 
 def test_the_box_of_a_region_is_one_of_the_image() -> None:
@@ -194,7 +209,9 @@ def test_folds_that_do_not_belong_together_are_refused(folder: Path, models: Pat
         third.save_json("config.json", config | {"row": config["row"] | changes})
         boxes.facts(ROW, folder)
 
-    with pytest.raises(RunError, match=r"are of 3 and 5 folds; expected one number"):
+    with pytest.raises(
+        RunError, match=r"3 \(seg-6-f1-s0, seg-6-f2-s0\) and 5 \(seg-6-f3-s0\) folds"
+    ):
         with_third(fold="3/5")
     with pytest.raises(RunError, match=r"f3-s0 has another noise, image_size than seg-6-f1-s0"):
         with_third(image_size=[64, 64], noise=0.5)
@@ -210,6 +227,9 @@ def test_folds_that_do_not_belong_together_are_refused(folder: Path, models: Pat
     (third / "kept").rename(third / "best.safetensors")
     assert list(boxes.facts(ROW, folder)) == ["segmenter"]
     assert boxes.facts(replace(ROW, crop_from=None), folder) == {}
+    series = replace(ROW, fold="series 1/3", select_on="fold", keep="last")
+    with pytest.raises(RunError, match=r"fold 'series 1/3' holds out; take -p crop_from seg-6-"):
+        boxes.facts(series, folder)
     with pytest.raises(RunError, match=r"no finished run of seg-6-series-f1-s0, (.|\n)*by series"):
         boxes.facts(replace(ROW, crop_from="seg-6-series"), folder)
     for number in (1, 2, 3):

@@ -42,10 +42,11 @@ def test_it_is_trained_and_evaluated_on_its_own_store(
     config = json.loads((models / "3-5-s0/config.json").read_text())
     assert config["row"]["crop_from"] == f"{models}/seg-6"
     assert len(config["data"]["segmenter"]) == 16
-    store = data.open_store(folder / "prepared-80-demo-seg-6")
+    own = config["data"]["segmenter"][:8]
+    store = data.open_store(folder / f"prepared-80-demo-seg-6-{own}")
     assert len(store.index) == 40
     # The boxes of Otsu's lesions are not the whole image, and hold more lesion than it does.
-    boxes = pd.read_csv(folder / "boxes-demo-seg-6.csv")
+    boxes = pd.read_csv(folder / f"boxes-demo-seg-6-{own}.csv")
     assert boxes["found"].all()
     assert (boxes["width"] * boxes["height"]).mean() < 0.8
     whole = data.prepare(folder, data.read(folder), 80)

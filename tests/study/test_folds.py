@@ -16,6 +16,7 @@ import experiments
 from study import archive, folds, plan
 from utils import logger
 from utils.logger.run import RunFolder
+from utils.system.errors import RunError
 
 
 @pytest.fixture
@@ -91,6 +92,16 @@ def test_folds_are_planned_as_runs_of_their_own(demo_set: Path) -> None:
     assert (first.experiment.select_on, first.experiment.keep) == ("fold", "last")
 
 
+def test_folds_that_saw_boxes_of_other_networks_are_a_group_of_their_own(
+    five: list[RunFolder],
+) -> None:
+    for number, run in enumerate(five):
+        facts = run.config["data"] | {"segmenter": "old" if number < 2 else "new"}
+        run.save_json("config.json", run.config | {"data": facts})
+    assert folds.table(five)["folds"].tolist() == ["2 of 5", "3 of 5"]
+    assert folds.write(five) == []
+
+
 def test_what_is_kept_makes_the_same_tables(five: list[RunFolder], tmp_path: Path) -> None:
     for run in five:
         folder = archive.keep(run, tmp_path / "kept")
@@ -111,6 +122,11 @@ def test_what_is_kept_makes_the_same_tables(five: list[RunFolder], tmp_path: Pat
     both = archive.kept(tmp_path / "kept")
     assert archive.cross_validation(both).count("| 5 of 5 |") == 2
     assert line in archive.cost(both)
+    config = five[1].config
+    row = config["row"] | {"fold": "2/3", "epochs": 1}
+    five[1].save_json("config.json", config | {"row": row})
+    with pytest.raises(RunError, match=r"run of this name: .*fold is '2/5' there and '2/3'"):
+        archive.keep(five[1], tmp_path / "kept")
     (five[0] / "predictions-fold.csv").rename(five[0] / "kept-apart.csv")
     assert not (archive.keep(five[0], tmp_path / "kept") / "predictions-fold.csv").exists()
     assert "No run was kept yet." in archive.rewritten(text, [])

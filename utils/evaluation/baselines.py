@@ -6,6 +6,7 @@ learns from, and leaves a run folder as a training does: settings, a history of 
 predictions, scores. So what reads runs reads baselines. Making one takes a minute or less.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -33,6 +34,7 @@ from utils.system.console import say
 from utils.system.errors import DataError, RunError
 from utils.system.experiment import Classification, Experiment, Segmentation
 
+_MADE_OF = {"fingerprint", "people"}  # entries of a run's data; early versions lack the second
 Tables = dict[str, pd.DataFrame]  # results of a split, by the baseline's run
 
 
@@ -63,16 +65,24 @@ def make(
     began, run = time.monotonic(), RunFolder(path)
     split = "fold" if experiment.fold else split
     images = _images(experiment, data_dir, split)
+    used = pd.concat([images.train, images.select])
+    facts = {"set": splits.note(data_dir), "folder": data_dir.name}
+    facts["fingerprint"] = images.store.fingerprint(used, masks=True)
+    if experiment.network == "age_sex" and used["age"].notna().any():
+        facts["people"] = _people(used)
     if not (resume == "auto" and _is_closed(run)):
-        used = pd.concat([images.train, images.select])
-        facts = {"set": splits.note(data_dir), "folder": data_dir.name}
-        facts["fingerprint"] = images.store.fingerprint(used, masks=True)
         run = start_run(path, experiment, facts, resume)
         run.save_json("config.json", run.config | {"precision": "fp32", "device": "cpu"})
     elif different := differences(run, experiment):
         raise RunError(
             f"{path} holds a baseline with other settings: {'; '.join(different)}. Use "
             "resume='restart' (the old folder is moved aside), or ask for these settings."
+        )
+    elif any(run.config["data"].get(k, facts[k]) != facts[k] for k in _MADE_OF & facts.keys()):
+        raise RunError(
+            f"{path} was made of other training images, labels, masks, ages or sexes than there "
+            f"are now. Make it again: python baselines.py {experiment.name} --resume restart (the "
+            "old folder is moved aside)."
         )
     answer = _masks if experiment.task == "masks" else _labels
     table, history = answer(run, cast(Any, experiment), images, split, build)
@@ -147,6 +157,12 @@ def _images(experiment: Experiment, data_dir: Path, split: str) -> Images:
     tested = parts[1] if split == "fold" else of_split
     size = cast(Classification | Segmentation, experiment).stored_size
     return Images(prepare(data_dir, images, size), train, parts[1], tested)
+
+
+def _people(images: pd.DataFrame) -> str:
+    """Sixteen hex digits that change with an age or a sex."""
+    known = images[["id", "age", "sex"]].astype(str).sort_values("id")
+    return hashlib.sha256(known.to_csv(index=False, lineterminator="\n").encode()).hexdigest()[:16]
 
 
 def _fitted(experiment: Classification, images: Images, build: Build) -> LabelBaseline:

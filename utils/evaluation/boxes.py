@@ -2,10 +2,11 @@
 
 A training image's box comes from the one network that had not seen it; that of any other image from
 the mean probability of all of them. Each network answers once an image, without flips: the margin
-is wider than what they would move. The boxes are kept in `boxes-<profile>-<row>.csv` beside the
-prepared stores: id, left, top, width, height (what is cut out, margin included, as shares of the
-image), found (False: no plausible lesion, so the whole image), fold ("2/5", or "mean"), segmenter
-(`made_by`) and sha256 of the image. A line is used again while the last two are the same.
+is wider than what they would move. The boxes are kept in `boxes-<profile>-<row>-<digits>.csv`
+beside the prepared stores, each set of networks having its own digits: id, left, top, width, height
+(what is cut out, margin included, as shares of the image), found (False: no plausible lesion, so
+the whole image), fold ("2/5", or "mean"), segmenter (`made_by`) and sha256 of the image. A line is
+used again while the last two are the same.
 """
 
 import hashlib
@@ -66,17 +67,20 @@ def prepared(
     if experiment.crop_from is None:
         return store.prepare(data_dir, images, experiment.stored_size)
     runs, name = fold_runs.find(experiment, data_dir), experiment.crop_from
-    if run is not None and run.config["data"].get("segmenter") != made_by(runs):
+    key = made_by(runs)
+    if run is not None and run.config["data"].get("segmenter") != key:
         raise RunError(
             f"{run.path} was trained on boxes of other fold runs of {name} than those of now: put "
             "them back, or train it again (resume='restart')."
         )
     profile = fold_runs.folder_of(experiment, data_dir).name
     profile = profile.removeprefix(f"{splits.set_name(data_dir)}-")
-    label = f"{profile}-{Folds.parse(name).label}"
-    table = _table(label, runs, data_dir, images, segmenters, experiment.device)
+    source = f"{profile}-{Folds.parse(name).label}"
+    # Each set of networks has files of its own: another one never changes them under a training.
+    label = f"{source}-{key[:8]}"
+    table = _table(label, key, runs, data_dir, images, segmenters, experiment.device)
     whole = int((~table["found"]).sum())
-    say(f"boxes of {label}: {len(table)} images, {whole} without a plausible lesion, kept whole")
+    say(f"boxes of {source}: {len(table)} images, {whole} without a plausible lesion, kept whole")
     regions = dict(zip(table["id"], table[_SIDES].itertuples(index=False, name=None), strict=True))
     return store.prepare(data_dir, images, experiment.stored_size, boxes=Boxes(label, regions))
 
@@ -104,6 +108,7 @@ def made_by(runs: Sequence[RunFolder]) -> str:
 
 def _table(
     label: str,
+    key: str,
     runs: Sequence[RunFolder],
     data_dir: Path,
     images: pd.DataFrame,
@@ -112,7 +117,7 @@ def _table(
 ) -> pd.DataFrame:
     """The boxes of these images, in their order; those that are missing are computed."""
     size = segmenters.restore(runs[0].config["row"]).stored_size
-    seen, key = store.prepare(data_dir, images, size), made_by(runs)
+    seen = store.prepare(data_dir, images, size)
     file = seen.folder.with_name(f"boxes-{label}.csv")
     hashes = seen.index.set_index("id")["sha256"]
     with locked(file.with_name(f".{file.name}.lock"), f"{file} is being made", wait=True):

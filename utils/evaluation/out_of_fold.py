@@ -77,14 +77,15 @@ def task_of(run: RunFolder) -> str:
 
 
 def grouped(runs: Iterable[RunFolder]) -> list[Folds]:
-    """These runs of folds by row, kind, seed and number of folds, in their order."""
-    groups: dict[tuple[str, bool, int, int], list[RunFolder]] = {}
+    """These runs of folds by row, kind, seed, number of folds, and the networks whose boxes they
+    saw; in their order."""
+    groups: dict[tuple[str, bool, int, int, str], list[RunFolder]] = {}
     for run in runs:
-        fold = fold_of(run)
-        key = title(run), fold.by_series, run.config["row"]["seed"], fold.folds
+        fold, row = fold_of(run), run.config["row"]
+        key = title(run), fold.by_series, row["seed"], fold.folds, _boxes_of(run)
         groups.setdefault(key, []).append(run)
     return [
-        Folds(*key, runs=sorted(some, key=lambda run: fold_of(run).number))
+        Folds(*key[:4], runs=sorted(some, key=lambda run: fold_of(run).number))
         for key, some in groups.items()
     ]
 
@@ -157,6 +158,8 @@ def _same_recipe(run: RunFolder, experiment: Experiment, other: RunFolder) -> bo
     """Whether a run of a fold has the recipe of the run on the whole training list."""
     if other.config.get("data", {}).get("set") != run.config.get("data", {}).get("set"):
         return False
+    if _boxes_of(other) != _boxes_of(run):
+        return False
     try:
         if _members(run, experiment) != _members(other, experiment):
             return False
@@ -171,6 +174,11 @@ def _same_recipe(run: RunFolder, experiment: Experiment, other: RunFolder) -> bo
     except ValueError:  # a fold without its keep, of a file that was changed
         return False
     return not differences(other, expected)
+
+
+def _boxes_of(run: RunFolder) -> str:
+    """Which networks found the lesions' boxes that a run saw; "" for whole images."""
+    return str(run.config.get("data", {}).get("segmenter", ""))
 
 
 def _members(run: RunFolder, experiment: Experiment) -> list[str]:

@@ -76,7 +76,9 @@ def kept_epoch(history: list[dict[str, float]], score: str, keep: str = "best") 
 
 
 def option_of(config: Mapping[str, Any]) -> str:
-    """What makes an ensemble again: "--ensemble team:logits=3-1,0-2"."""
+    """What makes an ensemble again: "--ensemble team:logits=3-1,0-2"; "" for another run."""
+    if "ensemble" not in config:
+        return ""
     made, average = config["ensemble"], average_in(config)
     how = f":{average}" * (average != "probabilities")
     return f"--ensemble {made['name']}{how}={','.join(made['rows'])}"

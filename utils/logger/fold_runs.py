@@ -20,6 +20,11 @@ def find(experiment: Classification, data_dir: Path) -> list[RunFolder]:
     """
     name = str(experiment.crop_from)
     folds = Folds.parse(name)
+    if experiment.fold and Fold.parse(experiment.fold).by_series and not folds.by_series:
+        raise RunError(
+            f"crop_from is {name!r}, whose folds by chance were trained on images of the very "
+            f"series that fold {experiment.fold!r} holds out; take -p crop_from {name}-series."
+        )
     models = folder_of(experiment, data_dir)
     kind = "series-f" if folds.by_series else "f"
     pattern = re.compile(rf"{re.escape(folds.row)}-{kind}\d+-s0")
@@ -30,7 +35,10 @@ def find(experiment: Classification, data_dir: Path) -> list[RunFolder]:
     where = folds.place if Path(folds.place).name == folds.place else ""
     make = command(data_dir, folds.row, where or experiment.profile, 0)
     if len(numbers) > 1:
-        kinds = " and ".join(map(str, sorted(numbers)))
+        named: dict[int, list[str]] = {number: [] for number in sorted(numbers)}
+        for fold, run in runs.items():
+            named[fold.folds].append(run.path.name)
+        kinds = " and ".join(f"{number} ({listed(sorted(of))})" for number, of in named.items())
         raise RunError(
             f"crop_from is {name!r}, and the runs in {models} are of {kinds} folds; expected one "
             f"number: move those of the other aside, or make all again with\n    {make} --folds "

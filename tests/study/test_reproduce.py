@@ -152,7 +152,8 @@ def test_baselines_are_made_by_their_script_and_are_what_networks_are_beside(
     assert study[0]["runs"] == ["0-2-s0", "1-3-s0", "seg-0-1-s0"]
 
 
-def test_a_baseline_learns_from_as_few_images_as_its_network(study, demo_set) -> None:
+@pytest.mark.usefixtures("study")
+def test_a_baseline_learns_from_as_few_images_as_its_network(demo_set) -> None:
     few = ("-p", "train_images", "12", "--no-evaluation", "--data-dir", str(demo_set))
     assert call("0-2", "1-3", *few) == 0
     assert [job.parameters["train_images"] for job in Trains.seen] == [12, 12]

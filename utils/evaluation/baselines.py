@@ -60,7 +60,7 @@ def make(
     One of a fold has results on that fold alone, and split is ignored.
     Predictions as `results.predictions` gives them, or the scores of each mask. build is
     `nets.build`. DataError where what it needs is missing (age and sex, masks, weights); RunError
-    where the folder holds other files, or a baseline with other settings.
+    where the folder holds other files, or a baseline with other settings or of other data.
     """
     began, run = time.monotonic(), RunFolder(path)
     split = "fold" if experiment.fold else split

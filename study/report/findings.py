@@ -185,7 +185,10 @@ def _between_rows(study: Study, tests: Sequence[PairedTest]) -> str:
     if not main:
         return ""
     shown = [test for test in main if test.verdict in (HIGHER, LOWER)]
-    open_ = [f"{test.row} against {test.other}" for test in main if test not in shown]
+    open_, undefined = (
+        [f"{test.row} against {test.other}" for test in main if test.verdict == verdict]
+        for verdict in (NOT_SHOWN, UNDEFINED)
+    )
     few = len(shown) <= FEW  # else the table has the numbers
     parts = [
         f"{test.row} {test.verdict} than {test.other}" + f" ({_difference(test)})" * few
@@ -195,6 +198,7 @@ def _between_rows(study: Study, tests: Sequence[PairedTest]) -> str:
     text = f"{pairs} compared on the same images. "
     text += f"Shown: {'; '.join(parts)}. " if parts else "No difference is shown. "
     text += f"Not shown either way: {listed(open_)}. " if open_ else ""
+    text += f"Undefined, as a class is missing: {listed(undefined)}. " if undefined else ""
     unlike = trained_unlike(study, tests)
     return text + (f"Not trained alike, so that more differs: {listed(unlike)}." if unlike else "")
 
@@ -210,6 +214,8 @@ def ablations(study: Study, tests: Sequence[PairedTest]) -> list[str]:
     for test in (test for test in tests if test.main and test.other in study.rows):
         ours, theirs = (study.rows[name][0] for name in (test.row, test.other))
         if ours.averaged or theirs.averaged:  # more differs than their attention
+            continue
+        if test.verdict == UNDEFINED:
             continue
         if words := _role(ours, theirs):
             shown = test.verdict in (HIGHER, LOWER)

@@ -14,8 +14,18 @@ WORDS = (
     ("JSI", "JSI", "Jaccard index, intersection over union of true and predicted mask"),
     ("DSC", "DSC", "Dice, twice the intersection over the sum of both masks"),
     ("TJI", "TJI", "threshold Jaccard, a Jaccard below 0.65 counted as 0"),
-    ("ECE", "ECE", "expected calibration error, how far probabilities are from observed shares"),
-    ("Brier", "Brier", "mean squared distance of probabilities from the truth, 0 is perfect"),
+    (
+        "ECE",
+        "ECE",
+        "expected calibration error, how far probabilities are from observed shares; by chance: "
+        "what perfect probabilities, the scaled ones if any, would have on so few images",
+    ),
+    (
+        "Brier",
+        "Brier",
+        "mean squared distance of probabilities from the truth, 0 is perfect; of the most "
+        "probable class, summed over all classes, so up to 2",
+    ),
     ("ARL", "ARL", "attention residual learning"),
     ("CAM", "CAM", "class activation map, where a network looked"),
     ("TTA", "TTA", "test-time augmentation, the mean over several views of an image"),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from study.report.compare import HIGHER, LOWER, NOT_SHOWN
+from study.report.compare import HIGHER, LOWER, NOT_SHOWN, UNDEFINED
 from study.report.entries import Entry, by_task
 from utils.evaluation.conventions import Key
 from utils.evaluation.labels import both_answers, scheme
@@ -56,7 +56,7 @@ class PairedTest(NamedTuple):
     def verdict(self) -> str:
         """In words, from the adjusted p value."""
         if math.isnan(self.adjusted):
-            return "undefined"
+            return UNDEFINED
         if self.adjusted >= MISTAKES:
             return NOT_SHOWN
         return HIGHER if self.first > self.second else LOWER
@@ -99,11 +99,13 @@ def paired_tests(
                 tests += [test._replace(other=theirs.name) for test in found]
             except OtherImagesError as error:
                 left_out.append(f"{row} against {theirs.name}: {error}")
-    adjusted = []
-    for of_task in by_task(tests).values():
-        p_values = holm([test.p_value for test in of_task]).tolist()
-        adjusted += [t._replace(adjusted=p) for t, p in zip(of_task, p_values, strict=True)]
-    return adjusted, left_out
+    return [test for of_task in by_task(tests).values() for test in corrected(of_task)], left_out
+
+
+def corrected(tests: Sequence[PairedTest]) -> list[PairedTest]:
+    """The tests of a table, their p values corrected by Holm over all of them."""
+    p_values = holm([test.p_value for test in tests]).tolist()
+    return [t._replace(adjusted=p) for t, p in zip(tests, p_values, strict=True)]
 
 
 def _pair(first: Sequence[Entry], second: Sequence[Entry]) -> list[PairedTest]:

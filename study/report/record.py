@@ -87,7 +87,8 @@ def _versions(entries: Sequence[Entry]) -> pd.DataFrame:
 def cost(study: Study) -> Section:
     """What everything took, where, and when this page was written."""
     now = datetime.datetime.now().astimezone().isoformat(timespec="minutes")
-    seconds = sum(e.timing["seconds"].sum() for e in study.entries if not e.timing.empty)
+    trained = [e for e in study.entries if not e.timing.empty and not e.averaged]
+    seconds = sum(e.timing["seconds"].sum() for e in trained)
     words = (
         f"Page written {now} on {os.cpu_count()} cores. Training took {seconds / 3600:.2f} hours "
         "in all. Images are those that were trained on, over all epochs. GFLOPs: one image, "
@@ -101,12 +102,15 @@ def _took(entries: Sequence[Entry]) -> pd.DataFrame:
     lines = []
     for entry in entries:
         timing, network = entry.timing, entry.config.get("network", {})
+        unknown = "–" if entry.averaged else tables.NOT_RECORDED  # its members took the time
         line = {"run": entry.name, "epochs": str(len(timing) or "–")}
         line |= dict.fromkeys(
             ("s an epoch", "s in all", "images", "images a s", "peak memory", "parameters",
-             "GFLOPs", "computed in"), tables.NOT_RECORDED
+             "GFLOPs", "computed in"), unknown
         )  # fmt: skip
-        if not timing.empty:
+        if entry.averaged:
+            line["epochs"] = unknown
+        elif not timing.empty:
             seconds, images = float(timing["seconds"].sum()), int(timing["images"].sum())
             line["s an epoch"] = f"{timing['seconds'].mean():.1f}"
             line["s in all"] = f"{seconds:.0f}"

@@ -35,10 +35,11 @@ def trust(study: Study) -> Section:
         if fitting.table is None:
             unfitted.append(f"{entry.name}: {fitting.where}")
     words = (
-        "Temperatures and thresholds are fitted on training images that the network did not learn "
-        "from and applied to those that are reported, never chosen on them: on the out-of-fold "
-        "predictions of all training images where the row has complete folds of the same recipe, "
-        "else on the run's own hold-out. The first seed of each classifier."
+        "Temperatures and thresholds are never chosen on the images that are reported. Where the "
+        "row has complete folds of the same recipe, they are fitted on the out-of-fold "
+        "predictions of all training images, each by the fold's network that had not learned from "
+        "it, and carried over to the reported network; else on the run's own hold-out. The first "
+        "seed of each classifier."
     )
     blocks: list[Block] = [Text(words if first else "There is no classifier among these runs.")]
     if assessed:

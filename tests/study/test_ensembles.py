@@ -10,7 +10,7 @@ from scipy.stats import gmean
 
 import experiments
 from study import archive, ensembles, folds
-from study.report import entries
+from study.report import entries, record
 from study.report.cross_validation import cross_validation
 from study.report.entries import Study
 from utils import evaluation, logger
@@ -208,3 +208,13 @@ def test_what_cannot_be_averaged(runs: dict[str, RunFolder]) -> None:
     (alone,) = ensembles.make(ensembles.Wanted.parse("two=3-1"), runs).values()
     with pytest.raises(RunError, match=r"have predictions \(test\) of other images than these"):
         evaluation.ensembles.predict(alone, "test", pd.Series(["other"]))
+
+
+def test_its_time_is_that_of_its_members_and_counted_once(runs: dict[str, RunFolder]) -> None:
+    made = ensembles.make(ensembles.Wanted.parse("team=3-1,3-3"), runs)
+    read = [entries.read(name, run, "test", "mine") for name, run in (runs | made).items()]
+    text, table, _ = record.cost(Study(read, "test", "synthetic demo data")).blocks
+    hours = sum(entry.timing["seconds"].sum() for entry in read[:3]) / 3600
+    assert f"Training took {hours:.2f} hours in all" in text.text
+    line = table.table.set_index("run").loc["team-s0"]
+    assert (line["epochs"], line["s in all"]) == ("–", "–")

@@ -12,7 +12,7 @@ import study_folders
 from sklearn.metrics import roc_auc_score
 
 import experiments
-from study.report import pairs, sections, tables, trust
+from study.report import findings, pairs, sections, tables, trust
 from study.report.compare import Own, against_published, beside_published, own_scores
 from study.report.entries import Entry, Study, read
 from study.report.page import Table
@@ -286,3 +286,18 @@ def test_numbers_and_verdicts_agree():
     given = (0.0496, 0.04996, 0.0501, 0.2, 0.0004, math.nan)
     texts = ["0.0496", "< 0.05", "0.0501", "0.200", "< 0.001", "–"]
     assert [*map(tables.p_text, given)] == texts
+
+
+def test_a_comparison_that_is_undefined_is_not_told_as_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nan = float("nan")
+    same = ("labels", (0,), "mean AUC", "bootstrap")
+    tests = [
+        pairs.PairedTest("3-2", "3-1", *same, nan, nan, nan, nan, nan),
+        pairs.PairedTest("3-3", "3-1", *same, 0.8, 0.8, -0.1, 0.1, 0.9),
+    ]
+    monkeypatch.setattr(findings, "trained_unlike", lambda *_: {})
+    said = findings._between_rows(Study([], "test", "mine"), pairs.corrected(tests))
+    assert "Not shown either way: 3-3 against 3-1. " in said
+    assert "Undefined, as a class is missing: 3-2 against 3-1. " in said

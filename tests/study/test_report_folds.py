@@ -10,6 +10,7 @@ import pytest
 import study_folders
 from scipy import stats
 from sklearn.metrics import roc_auc_score
+from statsmodels.stats.multitest import multipletests
 from study_folders import of_fold
 
 import experiments
@@ -147,3 +148,22 @@ def test_the_page_says_where_it_was_fitted(models: Path, demo_set: Path) -> None
     texts = dict(parts)
     assert "Student&#39;s t" in texts["folds"]
     assert "<td>180 out-of-fold predictions of 1-3</td>" in texts["trust"]
+
+
+def test_one_table_is_one_family_of_tests(tmp_path: Path) -> None:
+    """By chance and by series stand in one table, and Holm's correction knows all of it."""
+    for row, skill in (("1-3", 0.6), ("4-1", 0.5)):
+        for kind in ("", "series "):
+            for number in (1, 2, 3):
+                of_fold(tmp_path, f"{kind}{number}/3", row, skill)
+    runs = [RunFolder(path) for path in sorted(tmp_path.iterdir())]
+    groups = out_of_fold.grouped(runs)
+    found = section.cross_validation(Study([], "test", "ISIC 2017", folds=groups)).blocks
+    table = tables(list(found))["Rows against one another on out-of-fold predictions"]
+    assert len(table) == 2 * 4
+    p, adjusted = (
+        table[name].str.removeprefix("< ").astype(float).to_numpy() for name in ("p", "p (Holm)")
+    )
+    told = p >= 0.002  # the others are rounded
+    expected = multipletests(p, method="holm")[1]
+    np.testing.assert_allclose(adjusted[told], expected[told], atol=0.006)

@@ -23,7 +23,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(PYTEST)
 
-# Whole notebooks and commands as their users run them, each in a process of its own.
+# Whole trainings, notebooks and commands as users run them, most in a process of its own.
 test-whole: $(STAMP)
 	$(PYTEST) -m "whole and not slow and not gpu" tests
 

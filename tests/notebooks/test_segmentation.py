@@ -105,6 +105,7 @@ def test_a_run_killed_anywhere_ends_like_one_that_was_not(demo_set: Path, tmp_pa
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "killed" / file).read_bytes()
 
 
+@pytest.mark.whole
 def test_it_learns_where_the_lesion_is(demo_set: Path, tmp_path: Path) -> None:
     history = small_seg.finished(demo_set, tmp_path / "run", "seg-6", epochs=12, learning_rate=1e-2)
     table = pd.read_csv(tmp_path / "run/per-image-test.csv")

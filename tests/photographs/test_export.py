@@ -113,8 +113,8 @@ def exported(models: Path, mktemp: Callable[[str], Path]):
     ("kind", "name"),
     [
         ("onnx", "1-3-s0"),
-        ("onnx", "1-4-s0"),
-        ("onnx", "seg-4-s0"),
+        pytest.param("onnx", "1-4-s0", marks=pytest.mark.whole),
+        pytest.param("onnx", "seg-4-s0", marks=pytest.mark.whole),
         pytest.param("torch", "1-3-s0", marks=pytest.mark.whole),
         pytest.param("torch", "1-4-s0", marks=pytest.mark.slow),
         pytest.param("torch", "seg-4-s0", marks=pytest.mark.slow),

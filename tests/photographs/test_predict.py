@@ -347,8 +347,8 @@ def test_thousands_of_lines_make_a_page_in_little_memory(tmp_path) -> None:
     with book.table.open("ab") as file:
         file.write(record._line(line, book.columns) * 5000)
     peaks = []
-    # The first call compiles the template; Python's table of strings may grow in any of them.
-    for _ in range(3):
+    # The first call compiles the template; Python's table of strings may grow in either.
+    for _ in range(2):
         tracemalloc.start()
         page = pages.write(book, nobody)
         peaks.append(tracemalloc.get_traced_memory()[1])

@@ -79,6 +79,8 @@ def run_notebook(notebook: Path, folder: Path, parameters: dict[str, object]) ->
     fails.
     """
     check_parameters(notebook, parameters)
+    # papermill writes a tuple as the text of one
+    parameters = {key: [*v] if isinstance(v, tuple) else v for key, v in parameters.items()}
     with tempfile.TemporaryDirectory() as scratch:
         executed = Path(scratch) / "run.ipynb"
         _execute(notebook, executed, parameters)

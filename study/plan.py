@@ -191,7 +191,15 @@ def _has_results(run: logger.RunFolder, experiment: experiments.Row) -> bool:
     """Whether it was trained to its end and its notebook wrote all results."""
     selection = run / f"predictions-{experiment.select_on}.csv"  # of a classifier
     complete = experiment.task == "masks" or selection.exists()
-    return run.finished and complete and any(run.path.glob("scores-*.json"))
+    scored = run.finished and complete and any(run.path.glob("scores-*.json"))
+    return scored and not _cut_short(run, experiment)
+
+
+def _cut_short(run: logger.RunFolder, experiment: experiments.Row) -> bool:
+    """Whether a study began its notebook and was killed before the end, among its last figures."""
+    begun = (run.path.parent / "logs" / f"{run.path.name}.json").exists()
+    has_page = experiment.name not in experiments.BASELINES
+    return begun and has_page and not (run / "run.html").exists()
 
 
 def _after(planned: Planned, runs: Sequence[Planned]) -> Planned:

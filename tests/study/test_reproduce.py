@@ -184,6 +184,21 @@ def test_a_second_call_trains_nothing(study, demo_set, capsys) -> None:
     assert study[0]["runs"] == study[1]["runs"]
 
 
+def test_a_notebook_that_was_killed_among_its_last_figures_is_run_again(study, demo_set) -> None:
+    arguments = ("1-3", "0-2", "--no-evaluation", "--data-dir", str(demo_set))
+    assert call(*arguments) == 0
+    folder = study[0]["folder"]
+    for name in ("1-3-s0", "0-2-s0"):  # a baseline has no page
+        (folder / "logs" / f"{name}.json").touch()
+        (folder / name / "run.html").unlink()
+    Trains.seen.clear()
+    assert call(*arguments) == 0
+    assert [job.name for job in Trains.seen] == ["1-3-s0"]
+    Trains.seen.clear()
+    assert call(*arguments) == 0
+    assert Trains.seen == []
+
+
 def test_a_failure_is_named_and_the_others_go_on(study, demo_set, capsys) -> None:
     Trains.broken = ("1-3-s0",)
     assert call("1-3", "2-1", "--data-dir", str(demo_set)) == 1

@@ -84,7 +84,7 @@ def make(wanted: Wanted, runs: Mapping[str, RunFolder]) -> dict[str, RunFolder]:
             fold = f"-{Fold.parse(row['fold']).label}" if row.get("fold") else ""
             groups.setdefault(f"{wanted.name}{fold}-s0", []).append(run)
     every = {_member(run) for some in groups.values() for run in some}
-    known = {known for name, run in runs.items() for known in (title(run), name, _member(run))}
+    known = {text for name, run in runs.items() for text in (title(run), name, _member(run))}
     if absent := [name for name in wanted.members if name not in known]:
         raise RunError(
             f"the ensemble {wanted.name} cannot be made: {listed(absent)} has no finished run "
@@ -99,9 +99,9 @@ def make(wanted: Wanted, runs: Mapping[str, RunFolder]) -> dict[str, RunFolder]:
     models = next(iter(runs.values())).path.parent
     return {
         folder: ensembles.make(
-            # The first one's recipe stands for all, and a baseline has none of a training.
             models / folder,
             wanted.name,
+            # The first one's recipe stands for all, and a baseline has none of a training.
             sorted(members, key=_is_baseline),
             wanted.average,
         )

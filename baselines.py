@@ -3,8 +3,9 @@
     python baselines.py 0-1 0-2                   on ISIC 2017, or the synthetic demo set
     python baselines.py 0-2 --fold 2/5            learns from four fifths, predicts the fifth
 
-Each goes into its run folder, model/<set>-<profile>/<row>-s<seed>/, in a minute or less; a finished
-one is left as it is. `reproduce.py` calls this, and the evaluations make what is missing.
+Each goes into its run folder, model/<set>-<profile>/<row>-s<seed>/, in seconds (0-4 to 0-6 two
+minutes on a core); a finished one is left as it is. `reproduce.py` calls this, and the evaluations
+make what is missing.
 """
 
 import argparse

@@ -101,6 +101,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "epochs": 150,
         "learning_rate": 1e-4,
         "weight_decay": 1e-4,
+        "decay": "all",
         "warmup_epochs": 0.0,
         "clip_norm": 0.0,
         "patience": 45,

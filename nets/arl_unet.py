@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import partial
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nets.arl import ARLNet
 from nets.normalise import IMAGENET
@@ -45,8 +44,8 @@ class ARLUNet(ResidualUNet):
 class DeepARLUNet(Segmenter):
     """The coursework's ARL-UNet: all four stages of the encoder, learned 2x2 up-convolutions.
 
-    19.07 M parameters with depth 18. Its coarsest map has stride 32, its finest 2; from there the
-    logits are enlarged linearly, which has no parameters (how it did so is not recorded).
+    19.07 M parameters with depth 18. Its coarsest map has stride 32, its finest 2, which is
+    enlarged linearly, corners on corners, before the last 3x3 convolution.
     """
 
     def __init__(
@@ -74,8 +73,8 @@ class DeepARLUNet(Segmenter):
         for name in ("normalise", "avgpool", "fc"):
             delattr(self.encoder, name)
         self.decoder = Decoder(self.encoder.feature_channels, DECODER, UpConv)
-        self.head = nn.Conv2d(DECODER[-1], num_classes, 1)
+        self.enlarge = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+        self.head = nn.Conv2d(DECODER[-1], num_classes, 3, padding=1)
 
     def logits(self, x: Tensor) -> Tensor:
-        half = self.head(self.decoder(self.encoder.maps(x)))
-        return functional.interpolate(half, scale_factor=2, mode="bilinear")
+        return self.head(self.enlarge(self.decoder(self.encoder.maps(x))))

@@ -51,15 +51,36 @@ def beyond(study: Study) -> tuple[list[Beyond], list[str]]:
     lines, left_out = [], []
     for row, runs in study.rows.items():
         paths = {path for run in runs for path in folders_of(run)}
-        for name, theirs in _by_row(study.baselines).items():
-            beside = [entry for entry in theirs if entry.folder in paths and len(entry.results)]
-            if beside and name != row:
-                try:
-                    tests = against_baseline(runs, beside)
-                except OtherImagesError as error:
-                    left_out.append(f"{row} beside {name}: {error}")
-                else:
-                    lines.append(Beyond(row, name, runs[0].task, tests))
+        theirs = [entry for entry in study.baselines if entry.folder in paths]
+        found, why = _beside(row, runs, _by_row(entry for entry in theirs if len(entry.results)))
+        lines += found
+        left_out += why
+    return lines, left_out
+
+
+def beyond_on_folds(rows: Mapping[str, Sequence[Entry]]) -> list[Beyond]:
+    """Each row beside each baseline that has the same folds, from their out-of-fold results."""
+    baselines = {row: runs for row, runs in rows.items() if row in experiments.BASELINES}
+    return [
+        line
+        for row, runs in rows.items()
+        if row not in baselines
+        for line in _beside(row, runs, baselines)[0]
+    ]
+
+
+def _beside(
+    row: str, runs: Sequence[Entry], baselines: Mapping[str, Sequence[Entry]]
+) -> tuple[list[Beyond], list[str]]:
+    lines, left_out = [], []
+    for name, theirs in baselines.items():
+        if name != row and theirs[0].task == runs[0].task:
+            try:
+                tests = against_baseline(runs, theirs)
+            except OtherImagesError as error:
+                left_out.append(f"{row} beside {name}: {error}")
+            else:
+                lines.append(Beyond(row, name, runs[0].task, tests))
     return lines, left_out
 
 
@@ -80,7 +101,8 @@ def known(study: Study, lines: Sequence[Beyond], left_out: Sequence[str]) -> Sec
         )
         return Section("baselines", title, [Text(words)])
     words = (
-        "Baselines learn from the same training images as the networks, but no network is trained: "
+        "Baselines learn from the training images of their profile, as the networks do (but for a "
+        "row that takes a number of its own, train_images), but no network is trained: "
         "logistic regression on what is named, or on the outputs of a network that never saw a "
         "lesion; for masks a threshold, or the mean of the training masks. Differences are row "
         "minus baseline on the same images with 95 % intervals (bootstrap; DeLong for one class), "
@@ -90,13 +112,14 @@ def known(study: Study, lines: Sequence[Beyond], left_out: Sequence[str]) -> Sec
     blocks: list[Block] = [Text(words)]
     for task, of_task in by_task(lines).items():
         caption = f"{TASKS[task].plural} minus baselines, {study.where}"
-        blocks.append(Table(caption, _table(of_task), heads=2))
+        blocks.append(Table(caption, differences(of_task), heads=2))
     if left_out:
         blocks += [Text("Not compared:"), Items(left_out)]
     return Section("baselines", title, blocks)
 
 
-def _table(lines: Sequence[Beyond]) -> pd.DataFrame:
+def differences(lines: Sequence[Beyond]) -> pd.DataFrame:
+    """A line for each row and baseline, of one task."""
     return pd.DataFrame(
         [
             {

@@ -11,7 +11,8 @@ import pandas as pd
 import experiments
 from study import folds as of_folds
 from study.report import tables as tables
-from study.report.entries import Entry, Study
+from study.report.baselines import beyond_on_folds, differences, not_beyond
+from study.report.entries import Entry, Study, by_task
 from study.report.page import Block, Fold, Items, Section, Table, Text
 from study.report.pairs import PairedTest, corrected, paired_tests
 from utils.evaluation import out_of_fold, results
@@ -50,6 +51,9 @@ PAIRED = (
 )
 
 
+SameFolds = tuple[str, int]  # by chance or by series, and how many
+
+
 class Scored(NamedTuple):
     """Runs of folds with what they say together."""
 
@@ -84,10 +88,13 @@ def cross_validation(study: Study) -> Section:
     for task in TASKS:
         if of_task := [one for one in scored if _task(one) == task]:
             blocks += _of_task(of_task, TASKS[task].plural)
-    lines, left_out = _compared(scored, study)
+    same_folds = _complete(scored)
+    lines, left_out = _compared(same_folds, study)
     if len(lines):
         caption = "Rows against one another on out-of-fold predictions"
         blocks += [Text(PAIRED), Table(caption, lines, heads=4)]
+    for (kind, _), rows in same_folds.items():
+        blocks += _beside_baselines(kind, rows)
     if left_out:
         blocks += [Text("Not compared on folds:"), Items(left_out)]
     if damaged:
@@ -155,16 +162,36 @@ def _short(fold: object) -> str:
     return str(fold).removeprefix("series ")
 
 
-def _compared(scored: Sequence[Scored], study: Study) -> tuple[pd.DataFrame, list[str]]:
-    """The paired tests of rows that have the same folds, complete; and why a pair has none."""
-    tests: list[PairedTest] = []
-    heads, left_out = [], []
-    groups: dict[tuple[str, int], dict[str, list[Scored]]] = {}
+def _complete(scored: Sequence[Scored]) -> Mapping[SameFolds, Mapping[str, list[Scored]]]:
+    """The rows whose folds are complete, by their kind and number."""
+    groups: dict[SameFolds, dict[str, list[Scored]]] = {}
     for one in scored:
         if one.folds.complete:
             same = groups.setdefault((one.folds.kind, one.folds.folds), {})
             same.setdefault(one.folds.row, []).append(one)
-    for (kind, _), rows in groups.items():
+    return groups
+
+
+def _beside_baselines(kind: str, rows: Mapping[str, Sequence[Scored]]) -> list[Block]:
+    """Rows minus baselines of the same folds: a sentence, and the tables to unfold."""
+    lines = beyond_on_folds({row: [_entry(one) for one in some] for row, some in rows.items()})
+    if not lines:
+        return []
+    each: list[Block] = [
+        Table(f"{TASKS[task].plural} minus baselines, images held out {kind}", table, heads=2)
+        for task, table in ((task, differences(some)) for task, some in by_task(lines).items())
+    ]
+    said = f"Beside baselines on the same images, held out {kind}. {not_beyond(lines)}".strip()
+    return [Text(said), Fold(f"Rows minus baselines, held out {kind}", each)]
+
+
+def _compared(
+    same_folds: Mapping[SameFolds, Mapping[str, Sequence[Scored]]], study: Study
+) -> tuple[pd.DataFrame, list[str]]:
+    """The paired tests of rows that have the same folds; and why a pair has none."""
+    tests: list[PairedTest] = []
+    heads, left_out = [], []
+    for (kind, _), rows in same_folds.items():
         entries = {row: [_entry(one) for one in some] for row, some in rows.items()}
         found, why = paired_tests(entries, experiments.AGAINST, study.same)
         left_out += [f"{kind}: {text}" for text in why]

@@ -4,6 +4,7 @@ import dataclasses
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
@@ -138,7 +139,7 @@ def test_crops_by_area_are_torchvisions():
         height, width = 1000, round(1000 * shape)
         still = dataclasses.replace(recipe, degrees=0)
         drawn = augmentation.numbers(0, 0, count=3000)
-        drawn[:, 3] = 0
+        drawn[:, 3] = 1  # not turned
         matrices = augmentation.places(still, drawn, width, height)
         sides = np.abs(matrices[:, [0, 1], [0, 1]]) * size
         corner = matrices[:, :, 2] + 0.5 - sides / size / 2
@@ -151,6 +152,26 @@ def test_crops_by_area_are_torchvisions():
         ours = np.column_stack([corner[:, ::-1], sides[:, ::-1]])
         for found, expected in zip(ours.T, theirs.T, strict=True):
             assert stats.ks_2samp(found.round(), expected).statistic < 0.05, (size, shape)
+
+
+def test_half_of_the_courseworks_patches_are_flipped_and_half_rotated():
+    """As A.Flip(p=0.5), which draws one axis, the other, or both, and A.Rotate(180, p=0.5)."""
+    recipe = training_transform(Size(60, 60), way="cropped").recipe
+    drawn = augmentation.numbers(0, 0, count=6000)
+    linear = augmentation.places(recipe, drawn, 100, 100)[:, :, :2]
+    linear /= np.linalg.norm(linear, axis=1, keepdims=True)  # the crop's sides
+    still = np.isclose(np.abs(linear[:, 0, 0]), 1)
+    assert still.mean() == pytest.approx(0.5, abs=0.02)
+    flips = pd.Series(map(tuple, linear[still][:, [0, 1], [0, 1]].round()))
+    shares = flips.value_counts(normalize=True)
+    assert shares[1.0, 1.0] == pytest.approx(1 / 2, abs=0.03)
+    for flip in ((-1.0, 1.0), (1.0, -1.0), (-1.0, -1.0)):
+        assert shares[flip] == pytest.approx(1 / 6, abs=0.03)
+    turned = np.sign(np.linalg.det(linear[~still]))  # mirrored by one of the flips, or not
+    assert (turned < 0).mean() == pytest.approx(1 / 3, abs=0.03)
+    assert recipe.degrees == 180
+    angles = np.degrees(np.arctan2(linear[~still][:, 1, 0], linear[~still][:, 0, 0]))
+    assert stats.kstest(angles, stats.uniform(-180, 360).cdf).statistic < 0.05
 
 
 def test_images_without_a_mask_are_named(demo_store, demo_rows):

@@ -105,6 +105,16 @@ def test_that_an_age_is_unknown_is_knowledge_too():
     assert fitted("age_sex", train).predict(some.assign(age=[50.0, np.nan, 20.0])).shape == (3, 3)
 
 
+@pytest.mark.parametrize("lacking", [{"age": np.nan}, {"sex": "unknown"}])
+def test_own_data_may_know_ages_without_sexes_or_the_reverse(lacking):
+    """As a regression on the column that is known, and warns of nothing."""
+    train = people().assign(**lacking)
+    known = train[["age"]] if "sex" in lacking else (train[["sex"]] == "male").astype(float)
+    alone = label_baselines.regression(5, 0).fit(known.to_numpy(), train["label"])
+    answer = fitted("age_sex", train).predict(train)
+    np.testing.assert_allclose(answer, alone.predict_proba(known.to_numpy()), atol=1e-6)
+
+
 def test_size_and_colour_by_hand():
     numbers = label_baselines.size_and_colour(FakeStore(), people(4))
     # a rectangle of 2×4 px of 8×8, of one colour

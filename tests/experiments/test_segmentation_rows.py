@@ -44,7 +44,7 @@ def test_the_coursework_as_it_was():
     assert (row.loss, row.select_on) == ("dice_squared_cross_entropy", "validation")
     assert (row.network, row.weights, row.test_image) == ("dense_unet", "imagenet", "middle")
     assert (row.stored_size, row.augmentation, row.noise) == ((369, 246), "cropped", 0.02)
-    assert row.train_list == "official"
+    assert (row.train_list, row.decay) == ("official", "all")
     arl = get("seg-5", "coursework")
     assert (arl.network, arl.weights, arl.attention) == ("deep_arl_unet", None, "channel")
     assert [get(f"seg-{k}").weights for k in range(1, 7)] == [None, None, *["imagenet"] * 4]

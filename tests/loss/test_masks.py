@@ -46,13 +46,14 @@ def test_dice_by_hand():
 
 
 def test_squared_dice_by_hand():
+    # With the smoothing of 1e-5, which is left out here:
     # Lesion: sum p g = 0.75, sum p^2 = 0.5625 + 0.25 + 2 * 0.0625 = 0.9375, sum g = 1:
-    #   (2 * 0.75 + 1) / (0.9375 + 1 + 1) = 2.5 / 2.9375, loss 0.148936
+    #   1.5 / 1.9375, loss 0.225806
     # Background: sum q (1 - g) = 2, sum q^2 = 0.0625 + 0.25 + 2 * 0.5625 = 1.4375, sum (1 - g) = 3:
-    #   (2 * 2 + 1) / (1.4375 + 3 + 1) = 5 / 5.4375, loss 0.080460
-    assert loss.masks.SquaredDice()(P, G).item() == pytest.approx(0.114698, abs=1e-6)
-    # Weighted mean: (0.5 * 0.080460 + 2 * 0.148936) / 2.5 = 0.135241
-    assert loss.masks.SquaredDice(WEIGHTS)(P, G).item() == pytest.approx(0.135241, abs=1e-6)
+    #   4 / 4.4375, loss 0.098592
+    assert loss.masks.SquaredDice()(P, G).item() == pytest.approx(0.162199, abs=1e-5)
+    # Weighted mean: (0.5 * 0.098592 + 2 * 0.225806) / 2.5 = 0.200363
+    assert loss.masks.SquaredDice(WEIGHTS)(P, G).item() == pytest.approx(0.200363, abs=1e-5)
 
 
 def test_the_courseworks_loss_is_that_of_two_logits():
@@ -62,7 +63,7 @@ def test_the_courseworks_loss_is_that_of_two_logits():
     two[:, 1] = two[:, 0] + logits[:, 0]
     shares, truth = two.softmax(1), F.one_hot(masks.long(), 2).movedim(-1, 1)
     overlap, squares = (shares * truth).sum((2, 3)), (shares**2 + truth**2).sum((2, 3))
-    overlaps = 1 - (2 * overlap + 1) / (squares + 1)
+    overlaps = 1 - (2 * overlap + 1e-5) / (squares + 1e-5)
     expected = overlaps.mean() + F.cross_entropy(two, masks.long())
     ours = loss.build("dice_squared_cross_entropy")(logits, masks)
     torch.testing.assert_close(ours, expected)

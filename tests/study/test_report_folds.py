@@ -126,6 +126,31 @@ def test_rows_are_compared_on_the_same_images(models: Path, blocks: list) -> Non
     assert line["difference of the folds"] == f"{words}, ahead in {(gains > 0).sum()} of 3"
 
 
+def test_rows_stand_beside_the_baselines_of_the_same_folds(tmp_path: Path) -> None:
+    for row, skill in (("1-3", 1.5), ("4-1", 0.1), ("0-2", 0.5), ("seg-6", 0.8), ("seg-0-1", 0.3)):
+        for number in (1, 2, 3):
+            of_fold(tmp_path, f"{number}/3", row, skill)
+    of_fold(tmp_path, "series 1/3", "0-3", 0.5)  # of which no row has all
+    groups = out_of_fold.grouped([RunFolder(path) for path in sorted(tmp_path.iterdir())])
+    blocks = section.cross_validation(Study([], "test", "ISIC 2017", folds=groups)).blocks
+    found = tables(list(blocks))
+    table = found["Classifiers minus baselines, images held out by chance"]
+    assert table["row"].tolist() == ["1-3", "4-1"]
+    assert set(table["baseline"]) == {"0-2: Age and sex alone, by logistic regression"}
+    sides = [pd.concat(held_out(tmp_path, row)) for row in ("1-3", "0-2")]
+    expected = paired_difference(*sides, resamples=2000)
+    words = f"{expected.value:+.3f} [{expected.low:+.3f}, {expected.high:+.3f}]"
+    line = table.iloc[0]
+    assert line["mean AUC, difference"] == words.replace("-", "−")
+    assert line["its mean AUC"] == f"{np.mean([area(sides[1], k) for k in (0, 1)]):.3f}"
+    masks = found["Segmenters minus baselines, images held out by chance"]
+    assert masks["row"].tolist() == ["seg-6"]
+    (said,) = [one.text for one in blocks if isinstance(one, Text) and "Beside" in one.text]
+    assert "Not shown to know more than age and sex alone, without an image (row 0-2)" in said
+    assert "1 of 2 rows: 4-1" in said
+    assert "More than Otsu's threshold (row seg-0-1): seg-6." in said
+
+
 def test_damaged_folds_are_named(tmp_path: Path) -> None:
     for number in (1, 2):
         of_fold(tmp_path, f"{number}/2", "1-3")

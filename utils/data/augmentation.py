@@ -42,7 +42,9 @@ class Recipe:
     relative change of brightness, contrast and saturation, in 4 of 5 images. A side that is listed
     twice is drawn twice as often. within are as many: the side of the central part of the image in
     which a crop of that side lies, the whole image by default. areas replace sides: a crop of such
-    a share of the image's pixels, its width to its height as 3:4 to 4:3.
+    a share of the image's pixels, its width to its height as 3:4 to 4:3. Patches are turned in all
+    ways equally often; where turned is given, this share of them in one of the ways but the first,
+    which leaves them as they are. rotated is the share of patches that are.
     """
 
     width: int
@@ -51,6 +53,8 @@ class Recipe:
     within: tuple[float, ...] = ()
     areas: tuple[float, float] | None = None
     quarter_turns: bool = True
+    turned: float | None = None
+    rotated: float = 1.0
     degrees: float = 0.0
     zoom: tuple[float, float] = (1.0, 1.0)
     keep_ratio: bool = False
@@ -80,8 +84,9 @@ def places(recipe: Recipe, drawn: np.ndarray, width: int, height: int) -> np.nda
     else:
         side, corner = _crops_of_areas(recipe.areas, drawn, width / height)
     turns = len(TURNS) if recipe.quarter_turns and recipe.width == recipe.height else 4
-    turn = TURNS[_choice(drawn[:, 3], turns)]
-    angle = np.deg2rad(_between(drawn[:, 4], -recipe.degrees, recipe.degrees))
+    turn = TURNS[_turn(recipe.turned, drawn[:, 3], turns)]
+    angle = np.deg2rad(_between(drawn[:, 4] / recipe.rotated, -recipe.degrees, recipe.degrees))
+    angle[drawn[:, 4] >= recipe.rotated] = 0.0
     zoom = _between(drawn[:, 5:7], *recipe.zoom)
     if recipe.keep_ratio:
         zoom[:, 1] = zoom[:, 0]
@@ -165,6 +170,12 @@ def colours(recipe: Recipe, drawn: np.ndarray) -> np.ndarray:
 
 def _choice(drawn: np.ndarray, count: int) -> np.ndarray:
     return (drawn * count).astype(int)
+
+
+def _turn(share: float | None, drawn: np.ndarray, count: int) -> np.ndarray:
+    if share is None:
+        return _choice(drawn, count)
+    return np.where(drawn < share, 1 + _choice(drawn / share, count - 1), 0)
 
 
 def _between(drawn: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Datasets of images with their masks, for the loaders of `data.loaders`."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -21,12 +23,12 @@ def training_transform(size: Size, colour: float = 0.0, way: str = "zoomed") -> 
     size is (width, height) in px; quarter turns are for squares only. The border is mirrored.
     colour is the strength of the jitter of brightness, contrast and saturation of the image, 0 for
     none. way "cropped" is the coursework's: a crop of 0.6–1.3 of the image's area (more than the
-    image never fits) with ratio 3:4 to 4:3, flips, ±180° rotation.
+    image never fits) with ratio 3:4 to 4:3, then in half of the cases each a flip along one axis
+    or both, and a rotation by up to 180°.
     """
     if way == "cropped":
-        return Augmentation(
-            Recipe(*size, areas=(0.6, 1.3), quarter_turns=False, degrees=180, colour=colour)
-        )
+        half = Recipe(*size, areas=(0.6, 1.3), quarter_turns=False, turned=0.5, rotated=0.5)
+        return Augmentation(replace(half, degrees=180, colour=colour))
     zoom = (0.7, 1.4)
     return Augmentation(
         Recipe(*size, degrees=20, zoom=zoom, keep_ratio=True, shift=0.1, colour=colour)

@@ -118,10 +118,13 @@ class LabelBaseline:
 def regression(folds: int, seed: int) -> GridSearchCV:
     """Logistic regression on standardised numbers, unknown ones being marked as such.
 
-    They get the mean, and a column that says so. The regularisation is chosen by log loss.
+    They get the mean, and a column that says so; where all are unknown they get 0. The
+    regularisation is chosen by log loss.
     """
     steps = make_pipeline(
-        SimpleImputer(add_indicator=True), StandardScaler(), LogisticRegression(max_iter=5000)
+        SimpleImputer(add_indicator=True, keep_empty_features=True),
+        StandardScaler(),
+        LogisticRegression(max_iter=5000),
     )
     parts = StratifiedKFold(folds, shuffle=True, random_state=seed)
     grid = {"logisticregression__C": STRENGTHS}

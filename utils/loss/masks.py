@@ -28,6 +28,7 @@ from utils.loss import checks
 # scores, instead of 0/0, and a false lesion still has a loss and a gradient. For a lesion of 1000
 # pixels the loss changes by less than 0.001.
 SMOOTH = 1.0
+COURSEWORKS_SMOOTH = 1e-5
 _MASK_TYPES = (torch.uint8, torch.bool, torch.int64)
 _LOOKED_AT = ("cpu",)  # kinds of device on which looking at values is no wait
 
@@ -58,6 +59,8 @@ class Dice(_Weighted):
 class SquaredDice(_Weighted):
     """The coursework's: l(p, g) = 1 - (2 sum p g + s) / (sum p^2 + sum g + s), of both classes.
 
+    With its s = 1e-5: of a lesion of a few pixels that is missed the loss is all but 1.
+
     As in the paper, the probability is squared. The mean of background and lesion, weighted as in
     Dice: None is the plain one. Its two logits and their softmax are our one logit, their
     difference, and its sigmoid.
@@ -66,7 +69,7 @@ class SquaredDice(_Weighted):
     def forward(self, logits: Tensor, masks: Tensor) -> Tensor:
         z, g = _pixels(logits, masks)
         pairs = [((-z).sigmoid(), 1 - g), (z.sigmoid(), g)]
-        losses = torch.stack([_dice_loss(p, truth, squared=True) for p, truth in pairs], dim=1)
+        losses = torch.stack([_squared_dice_loss(*pair) for pair in pairs], dim=1)
         if self.weights is None:
             return losses.mean()
         return (losses * self.weights).sum(1).mean() / self.weights.sum()
@@ -137,10 +140,14 @@ def _pixels(logits: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
     return z, g
 
 
-def _dice_loss(p: Tensor, g: Tensor, squared: bool = False) -> Tensor:
+def _dice_loss(p: Tensor, g: Tensor) -> Tensor:
     """Of each image, (B,)."""
-    overlap, total = (p * g).sum(1), (p.square() if squared else p).sum(1) + g.sum(1)
-    return 1 - (2 * overlap + SMOOTH) / (total + SMOOTH)
+    return 1 - (2 * (p * g).sum(1) + SMOOTH) / (p.sum(1) + g.sum(1) + SMOOTH)
+
+
+def _squared_dice_loss(p: Tensor, g: Tensor) -> Tensor:
+    overlap, total = (p * g).sum(1), p.square().sum(1) + g.sum(1)
+    return 1 - (2 * overlap + COURSEWORKS_SMOOTH) / (total + COURSEWORKS_SMOOTH)
 
 
 def _towards_truth(z: Tensor, g: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from utils.evaluation.paired import OtherImagesError
 from utils.system.experiment import Task
 from utils.task import TASKS
 
+ENOUGH = 2000  # resamples for intervals of many pairs over 2000 images, seconds instead of minutes
 # What a network must beat, in words.
 LEAST = {
     "0-2": "age and sex alone, without an image",
@@ -52,7 +53,8 @@ def beyond(study: Study) -> tuple[list[Beyond], list[str]]:
     for row, runs in study.rows.items():
         paths = {path for run in runs for path in folders_of(run)}
         theirs = [entry for entry in study.baselines if entry.folder in paths]
-        found, why = _beside(row, runs, _by_row(entry for entry in theirs if len(entry.results)))
+        known_of = _by_row(entry for entry in theirs if len(entry.results))
+        found, why = _beside(row, runs, known_of)
         lines += found
         left_out += why
     return lines, left_out
@@ -65,18 +67,21 @@ def beyond_on_folds(rows: Mapping[str, Sequence[Entry]]) -> list[Beyond]:
         line
         for row, runs in rows.items()
         if row not in baselines
-        for line in _beside(row, runs, baselines)[0]
+        for line in _beside(row, runs, baselines, ENOUGH)[0]
     ]
 
 
 def _beside(
-    row: str, runs: Sequence[Entry], baselines: Mapping[str, Sequence[Entry]]
+    row: str,
+    runs: Sequence[Entry],
+    baselines: Mapping[str, Sequence[Entry]],
+    resamples: int | None = None,
 ) -> tuple[list[Beyond], list[str]]:
     lines, left_out = [], []
     for name, theirs in baselines.items():
         if name != row and theirs[0].task == runs[0].task:
             try:
-                tests = against_baseline(runs, theirs)
+                tests = against_baseline(runs, theirs, resamples)
             except OtherImagesError as error:
                 left_out.append(f"{row} beside {name}: {error}")
             else:

@@ -88,14 +88,14 @@ def paired_tests(
             left_out.append(f"{row} against {partner}: both are the same run.")
         elif row in rows and other in rows:
             try:
-                tests += _pair(rows[row], rows[other])
+                tests += _pair(rows[row], rows[other], RESAMPLES)
             except OtherImagesError as error:
                 left_out.append(f"{row} against {other}: {error}")
     for theirs in others:
         for row, runs in rows.items():
             beside = [replace(theirs, config=run.config) for run in runs]
             try:
-                found = _pair(runs, beside) if runs[0].task == theirs.task else []
+                found = _pair(runs, beside, RESAMPLES) if runs[0].task == theirs.task else []
                 tests += [test._replace(other=theirs.name) for test in found]
             except OtherImagesError as error:
                 left_out.append(f"{row} against {theirs.name}: {error}")
@@ -108,7 +108,7 @@ def corrected(tests: Sequence[PairedTest]) -> list[PairedTest]:
     return [t._replace(adjusted=p) for t, p in zip(tests, p_values, strict=True)]
 
 
-def _pair(first: Sequence[Entry], second: Sequence[Entry]) -> list[PairedTest]:
+def _pair(first: Sequence[Entry], second: Sequence[Entry], resamples: int) -> list[PairedTest]:
     """The tests between the runs of two experiments; OtherImagesError where there can be none."""
     by_seed = [{e.seed: e.results for e in side if len(e.results)} for side in (first, second)]
     seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
@@ -116,34 +116,42 @@ def _pair(first: Sequence[Entry], second: Sequence[Entry]) -> list[PairedTest]:
         raise OtherImagesError("no seed of both has results for each image.")
     task = first[0].task
     test = partial(PairedTest, first[0].row, second[0].row, task, tuple(seeds))
-    sides = ([results[seed] for seed in seeds] for results in by_seed)
-    return (_of_masks if task == "masks" else _of_labels)(test, *sides)
+    ours, theirs = ([results[seed] for seed in seeds] for results in by_seed)
+    return (_of_masks if task == "masks" else _of_labels)(test, ours, theirs, resamples)
 
 
-def against_baseline(runs: Sequence[Entry], baselines: Sequence[Entry]) -> list[PairedTest]:
+def against_baseline(
+    runs: Sequence[Entry], baselines: Sequence[Entry], resamples: int | None = None
+) -> list[PairedTest]:
     """The differences between the runs of an experiment and those of a baseline, seed by seed.
 
     The score that ranks first, then the AUC of each class. Where only one baseline is there, it
-    stands beside each seed. OtherImagesError as in `paired_difference`.
+    stands beside each seed. resamples of the bootstrap are by default as many as
+    elsewhere. OtherImagesError as in `paired_difference`.
     """
     of_seed = {entry.seed: entry for entry in baselines}
     last = baselines[-1]
     beside = [replace(of_seed.get(run.seed, last), config=run.config) for run in runs]
-    named = [test._replace(other=last.row) for test in _pair(runs, beside)]
+    named = [test._replace(other=last.row) for test in _pair(runs, beside, resamples or RESAMPLES)]
     return [test for test in named if test.test in ("bootstrap", "DeLong")]
 
 
-def _of_labels(test: Callable[..., PairedTest], *sides: list[pd.DataFrame]) -> list[PairedTest]:
+def _of_labels(
+    test: Callable[..., PairedTest],
+    ours: list[pd.DataFrame],
+    theirs: list[pd.DataFrame],
+    resamples: int,
+) -> list[PairedTest]:
     """The tests of classifiers, from the predictions of the seeds on either side."""
-    tables = [table for side in sides for table in side]
+    tables = [*ours, *theirs]
     (labels, columns), classes = aligned(tables), all_classes(tables)
     one = min(probabilities.shape[1] for probabilities in columns) == 1  # melanoma alone
     main, _, asked = scheme(classes)
     score: Key = (main, classes[0], "auc") if one else (main, "mean_auc")
     what = area_name(classes[0]) if one else "mean AUC"
-    mean = paired_difference(sides[0], sides[1], score, RESAMPLES)
+    mean = paired_difference(ours, theirs, score, resamples)
     tests = [_of(mean, test, what, "bootstrap")]
-    seeds = columns[: len(sides[0])], columns[len(sides[0]) :]
+    seeds = columns[: len(ours)], columns[len(ours) :]
     answers = [np.mean(probabilities, axis=0) for probabilities in seeds]  # (n, C) each
     for number, name in enumerate(asked[:1] if one else asked):
         area = delong_test(labels == number, answers[0][:, number], answers[1][:, number])
@@ -168,12 +176,17 @@ def _right(answer: np.ndarray, labels: np.ndarray, one: bool) -> np.ndarray:
     return (predicted == 0) == (labels == 0) if one else predicted == labels
 
 
-def _of_masks(test: Callable[..., PairedTest], *sides: list[pd.DataFrame]) -> list[PairedTest]:
+def _of_masks(
+    test: Callable[..., PairedTest],
+    ours: list[pd.DataFrame],
+    theirs: list[pd.DataFrame],
+    resamples: int,
+) -> list[PairedTest]:
     """The tests of segmenters, from the scores of each image of the seeds on either side."""
-    tables = by_image([table for side in sides for table in side])
+    tables = by_image([*ours, *theirs])
     jaccards = np.stack([table["jaccard"].to_numpy() for table in tables])
-    seeds = (jaccards[: len(sides[0])], jaccards[len(sides[0]) :])
-    mean, ranks = mean_difference(*seeds, RESAMPLES), wilcoxon(*(s.mean(axis=0) for s in seeds))
+    seeds = (jaccards[: len(ours)], jaccards[len(ours) :])
+    mean, ranks = mean_difference(*seeds, resamples), wilcoxon(*(s.mean(axis=0) for s in seeds))
     numbers = (mean.first, mean.second, math.nan, math.nan, ranks.p_value)
     note = f"higher on {ranks.higher}, lower on {ranks.lower} images"
     return [

@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     line.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
     export = "write a run's network as one file; default model.onnx or model.pt2 in its folder"
     line.add_argument("--export", nargs=2, metavar=("onnx|torch", "RUN"), help=export)
-    learn = "write what a classifier's run knows of its training images into its folder"
+    learn = "write what a run knows of its training images into its folder"
     line.add_argument("--learn-features", metavar="RUN", help=learn)
     line.add_argument(
         "--data-dir", help="with --learn-features: the folder of ISIC 2017, or 'demo'"

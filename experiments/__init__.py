@@ -3,7 +3,7 @@
 `get("2-2", epochs=50)` gives row 2-2 with 50 epochs. A row has the question it answers and the
 published numbers to compare with. Five profiles give the recipe: "paper" (Zhang et al., IEEE TMI
 2019, classifiers only), "coursework" (its re-implementation by students), "best" (ours, for a
-GPU), "light" (ours, half an hour a run on two CPU cores) and "demo" (minutes on a CPU).
+GPU), "light" (ours, half an hour to an hour a run on a CPU core) and "demo" (minutes on a CPU).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 
 import experiments
-from experiments import Row
+from experiments import Row, SegmentationRow
 from study import archive
 from utils.data.demo import ABOUT
 from utils.data.names import ISIC_2017
@@ -39,15 +39,19 @@ def of(run: RunFolder, people: pd.DataFrame, fitted: pd.DataFrame | None = None)
     """
     config = run.config
     experiment, known = experiments.restore(config["row"]), config["data"]["set"]
-    own = known not in (ABOUT, ISIC_2017)
+    own, synthetic = known != ISIC_2017, known == ABOUT
+    start, licence = _start(experiment)
     page = Environment(undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True)
     results = [_result(file, experiment) for file in sorted(run.path.glob("scores-*.json"))]
     return page.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         name=run.path.name,
         experiment=experiment,
         pipeline=PIPELINES[experiment.task],
-        purpose=_purpose(experiment, own),
+        purpose=_purpose(experiment, own and not synthetic),
         own=own,
+        synthetic=synthetic,
+        start=start,
+        licence="other" if own else licence,
         results=results,
         metrics=sorted({name for result in results for name in result["scores"]}),
         data=known,
@@ -79,6 +83,22 @@ def _purpose(experiment: Row, own: bool) -> str:
     *most, last = (name.replace("_", " ") for name in classes)
     named = f"{', '.join(most)} and {last}" if most else last
     return f"A classifier: the probabilities of {named}."
+
+
+def _start(experiment: Row) -> tuple[str, str]:
+    """What the weights started from, in words, and the licence that follows from it."""
+    if isinstance(experiment, SegmentationRow) and experiment.encoder_from:
+        return "The encoder started from a run of whoever trained this network.", "other"
+    if experiment.weights is None:
+        return "The weights started from random numbers.", "apache-2.0"
+    if experiment.weights != "imagenet":
+        return "The weights started from a file, whose licence holds for them, too.", "other"
+    library = ":" in experiment.network
+    if "lite" in experiment.network and not library:
+        words = "The weights started from ImageNet's (Apache-2.0), and are under the same licence."
+        return words, "apache-2.0"
+    whose = "the network's library" if library else "torchvision"
+    return f"The weights started from ImageNet's as {whose} has them; their licence holds.", "other"
 
 
 def _archived(experiment: Row, known: str) -> list[RunFolder]:

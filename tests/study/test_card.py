@@ -1,5 +1,6 @@
 """Released runs: the model card, and what is refused."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,16 +15,19 @@ from ways import papermill
 import experiments
 from study import card, release
 from utils import model
+from utils.data.demo import ABOUT
+from utils.data.names import ISIC_2017
 from utils.logger.run import RunFolder
 from utils.system.files import read_table
 
 
-def finished(folder: Path, name: str) -> RunFolder:
-    """A finished run of a row, with weights that nobody loads."""
+def finished(folder: Path, name: str, known: str = ISIC_2017) -> RunFolder:
+    """A finished run of a row on these data, with weights that nobody loads."""
     experiment = experiments.get(name, "best", epochs=2)
     make = study_folders.classifier if experiment.task == "labels" else study_folders.segmenter
     run = make(folder / experiment.folder(), experiment)
-    run.save_json("config.json", run.config | {"network": {"parameters": 3_400_000}})
+    about = {"network": {"parameters": 3_400_000}, "data": run.config["data"] | {"set": known}}
+    run.save_json("config.json", run.config | about)
     scores = json.loads((run / "scores-test.json").read_text())
     made = {"views": 1, "clean_up": False, "selected_on": ""}
     run.save_json("scores-test.json", made | scores)
@@ -58,6 +62,37 @@ def test_the_hub_reads_the_card(tmp_path: Path, name: str, task: str, score: str
     assert "None" not in read.text.split("```")[-1]
 
 
+@pytest.mark.parametrize(("name", "changes", "words", "licence"), [
+    ("1-3", {}, "The weights started from random numbers.", "apache-2.0"),
+    ("3-2", {}, "ImageNet's (Apache-2.0), and are under the same licence.", "apache-2.0"),
+    ("1-1", {}, "ImageNet's as torchvision has them; their licence holds.", "other"),
+    ("3-1", {"network": "timm:resnet18"}, "as the network's library has them", "other"),
+    ("3-1", {"weights": "mine.pth"}, "started from a file, whose licence holds", "other"),
+    ("seg-5", {"encoder_from": "1-5-s0"}, "The encoder started from a run", "other"),
+])  # fmt: skip
+def test_the_card_says_what_the_weights_started_from(
+    tmp_path: Path, name: str, changes: dict, words: str, licence: str
+) -> None:
+    run = finished(tmp_path, name)
+    row = dataclasses.asdict(experiments.get(name, "best", epochs=2, **changes))
+    run.save_json("config.json", run.config | {"row": row})
+    text = card.of(RunFolder(run.path), people(run))
+    assert words in text
+    assert ModelCard(text).data.license == licence
+    assert "CC-0" in text
+    assert ("Three diagnoses only" in text) == (not name.startswith("seg-"))
+
+
+def test_a_card_of_drawn_images_claims_nothing(tmp_path: Path) -> None:
+    run = finished(tmp_path, "1-3", ABOUT)
+    text = card.of(run, people(run))
+    assert "say nothing of real lesions: neither does this network" in text
+    assert "What it says about a photograph means nothing." in text
+    for word in ("CC-0", "isic-2017", "clinics", "ImageNet"):
+        assert word not in text.split("```")[0] + text.split("```")[-1]
+    assert ModelCard(text).data.license == "other"
+
+
 def test_calibration_and_subgroups_follow_from_images_that_were_not_seen(tmp_path: Path) -> None:
     run = finished(tmp_path, "3-1")
     fitted = read_table(run / "predictions-test.csv")
@@ -68,7 +103,7 @@ def test_calibration_and_subgroups_follow_from_images_that_were_not_seen(tmp_pat
 
 
 def test_what_is_refused(tmp_path: Path, demo_set: Path) -> None:
-    run = finished(tmp_path / "mine", "3-1")
+    run = finished(tmp_path / "mine", "3-1", ABOUT)
     (tmp_path / "released/3-1-s0").mkdir(parents=True)
     with pytest.raises(release.RunError, match="exists; move it away to release this run"):
         release.release(run, demo_set, tmp_path / "released")
@@ -84,7 +119,7 @@ def test_what_is_refused(tmp_path: Path, demo_set: Path) -> None:
 
 
 def test_a_value_that_fp16_cannot_hold_is_named(tmp_path: Path, demo_set: Path) -> None:
-    run = finished(tmp_path / "mine", "3-1")
+    run = finished(tmp_path / "mine", "3-1", ABOUT)
     network = torch.nn.Linear(2, 2)
     with torch.no_grad():
         network.bias[0] = 70_000

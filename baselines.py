@@ -25,7 +25,9 @@ def parser() -> argparse.ArgumentParser:
     )
     rows = f"baselines: {', '.join(experiments.BASELINES)}"
     line.add_argument("rows", nargs="+", choices=experiments.BASELINES, metavar="ROW", help=rows)
-    recipes = "whose images it learns from; default best, on the synthetic set demo"
+    recipes = (
+        "whose images it learns from; default best with a GPU, light without, demo on the demo"
+    )
     line.add_argument("--profile", choices=experiments.PROFILES, help=recipes)
     line.add_argument("--data-dir", help="a data folder, or 'demo' for the synthetic set")
     line.add_argument("--run-dir", type=Path, help="the folder of a single baseline")
@@ -48,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
         line.error("--run-dir is for a single baseline; name one, or leave it out.")
     try:
         data_dir = data.locate(options.data_dir)
-        profile = options.profile or ("demo" if data.is_demo(data_dir) else "best")
+        profile = options.profile or logger.usual_profile(data_dir)
         names = (*experiments.BASELINES_TAKE, "seed")
         given: dict[str, Any] = {name: getattr(options, name) for name in names}
         given |= data.facts(data_dir)

@@ -9,6 +9,7 @@ rewrites the tables of RESULTS.md from that folder: the lines between `<!-- tabl
 `<!-- end -->`.
 """
 
+import argparse
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ import pandas as pd
 
 import experiments
 from study import folds
+from utils.data.demo import ABOUT
 from utils.evaluation import score_files
 from utils.evaluation.out_of_fold import ARCHIVE
 from utils.logger.about import option_of
@@ -29,6 +31,7 @@ from utils.system.errors import RunError
 from utils.system.files import write_atomic
 from utils.system.size import Size
 
+SHORT = "Make the tables of RESULTS.md anew from the runs in docs/runs."
 RESULTS = project.PROJECT / "RESULTS.md"
 # Not the counts at nineteen thresholds, which are ten times the rest.
 KEPT = ("config.json", "history.csv", "timing.csv", "predictions-*.csv", "per-image-*.csv",
@@ -71,6 +74,11 @@ def copy(run: RunFolder, folder: Path) -> None:
 def kept(within: Path = ARCHIVE) -> list[RunFolder]:
     """The runs that were kept, by profile and name."""
     return [RunFolder(file.parent) for file in sorted(within.glob("*/*/config.json"))]
+
+
+def real(runs: Sequence[RunFolder]) -> list[RunFolder]:
+    """Those of real images: none of the synthetic set."""
+    return [run for run in runs if run.config["data"]["set"] != ABOUT]
 
 
 def cross_validation(runs: Sequence[RunFolder]) -> str:
@@ -175,6 +183,7 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    new = rewritten(RESULTS.read_text(encoding="utf-8"), kept())
+    argparse.ArgumentParser("python -m study.archive", description=SHORT).parse_args()
+    new = rewritten(RESULTS.read_text(encoding="utf-8"), real(kept()))
     write_atomic(RESULTS, new)
     say(f"the tables of {RESULTS} are those of {ARCHIVE}")

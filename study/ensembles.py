@@ -88,7 +88,8 @@ def make(wanted: Wanted, runs: Mapping[str, RunFolder]) -> dict[str, RunFolder]:
     if absent := [name for name in wanted.members if name not in known]:
         raise RunError(
             f"the ensemble {wanted.name} cannot be made: {listed(absent)} has no finished run "
-            f"among those of this call ({listed(runs)}); name it among the rows, too."
+            f"among those of this call ({listed(runs)}); name it among the rows, too, or see above "
+            "why it failed."
         )
     for folder, some in groups.items():
         if lacking := every - set(map(_member, some)):

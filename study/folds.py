@@ -29,7 +29,9 @@ def names(folds: int | None, by: str = "chance") -> list[str]:
     folds by series without one."""
     if folds is None and by == "chance":
         return []
-    if folds is None or not 2 <= folds <= LARGEST:
+    if folds is None:
+        raise ValueError("--fold-by series says how folds are made; give their number: --folds 5.")
+    if not 2 <= folds <= LARGEST:
         raise ValueError(f"--folds is {folds} with --fold-by {by}; expected 2 to {LARGEST}.")
     return [str(Fold(k, folds, by == "series")) for k in range(1, folds + 1)]
 

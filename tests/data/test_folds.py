@@ -62,6 +62,15 @@ def test_too_few_images_or_series_for_so_many_folds() -> None:
         data.training_images(official_rows(range(200)), "fold", 0, "series 1/5")
 
 
+def test_series_are_told_by_numbers_alone() -> None:
+    rows = official_rows(range(40))
+    rows["id"] = [f"patient_{k:02d}_left" for k in range(40)]
+    expected = r"ids of the same hundred together, and patient_00_left, .* end in no number"
+    with pytest.raises(DataError, match=expected):
+        data.training_images(rows, "fold", 0, "series 1/2")
+    assert len(data.training_images(rows, "fold", 0, "1/2")[1]) == 20
+
+
 @pytest.mark.parametrize("text", ["0/5", "6/5", "1/1", "1/51", "series2/5", "2", "", 2, None])
 def test_what_is_no_fold(text: object) -> None:
     with pytest.raises(ValueError, match=r"expected a fold such as '2/5' or 'series 2/5'"):

@@ -185,6 +185,12 @@ def test_ones_own_folder_gets_splits_alone(tmp_path, capsys):
     assert state(folder) == after
 
 
+def test_a_folder_that_is_used_where_it_is_takes_no_other_name(tmp_path):
+    folder = own_sets.make(tmp_path / "mine", own_sets.table(42).drop(columns="split"))
+    with pytest.raises(DataError, match=r"layout of a data folder .* leave out --name theirs"):
+        adopt.plan(folder, "theirs", tmp_path)
+
+
 def test_masks_of_ones_own_get_splits(tmp_path, capsys):
     folder = own_sets.make(tmp_path / "mine", own_sets.table(20), labels=False)
     (folder / "splits.csv").unlink()

@@ -27,9 +27,11 @@ def five(tmp_path: Path) -> list[RunFolder]:
 def test_names_of_all_folds() -> None:
     assert folds.names(None) == []
     assert folds.names(3, "series") == ["series 1/3", "series 2/3", "series 3/3"]
-    for number, by in ((0, "chance"), (1, "chance"), (51, "series"), (None, "series")):
+    for number, by in ((0, "chance"), (1, "chance"), (51, "series")):
         with pytest.raises(ValueError, match=f"--folds is {number} with --fold-by {by}; expected"):
             folds.names(number, by)
+    with pytest.raises(ValueError, match=r"--fold-by series says how .*; give their number: --fol"):
+        folds.names(None, "series")
 
 
 def test_the_table_has_mean_deviation_and_students_interval(five: list[RunFolder]) -> None:
@@ -115,6 +117,7 @@ def test_what_is_kept_makes_the_same_tables(five: list[RunFolder], tmp_path: Pat
     assert f"| {row} |" in new
     assert new.endswith("<!-- end -->\nafter\n")
     assert archive.rewritten(new, kept) == new
+    assert archive.real(kept) == []  # of drawn images
     line = "| 3-1 | isic2017-best | lite0 | 384 | 2 | fp32 | cpu | 0123456 | 5 | 11 |"
     assert line in archive.cost(kept)
     for run in kept:  # as if the same were kept of another set

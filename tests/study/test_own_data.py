@@ -1,5 +1,6 @@
 """reproduce.py, baselines.py and seg_main.py plan runs on data of one's own."""
 
+import shutil
 from pathlib import Path
 
 import own_sets
@@ -8,6 +9,7 @@ import pytest
 import baselines
 import seg_main
 from study.plan import plan
+from study.preview import show_plan
 from utils import data, logger
 from utils.system import project
 
@@ -32,6 +34,14 @@ def test_rows_are_planned_on_the_classes_of_the_set(moles: Path, tmp_path: Path)
     assert {row.select_on for row in rows.values()} == {"holdout"}
     home = tmp_path / "model" / "my_moles_2-light"
     assert {run.job.folder.parent for run in planned.runs} == {home}
+
+
+def test_a_dry_run_says_what_cannot_be_trained(moles: Path, capsys: pytest.CaptureFixture) -> None:
+    shutil.rmtree(moles / "masks")
+    show_plan(plan(["3-1", "seg-6"], [0], "light", data.locate(moles)), data.locate(moles))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "seg-6-s0 cannot run: images without a mask" in said
+    assert "3-1-s0 cannot run" not in said
 
 
 def test_what_needs_lists_of_isic_2017_is_refused_before_the_work(moles: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from utils.system.errors import DataError
+from utils.system.errors import DataError, listed
 from utils.system.fold import Fold
 
 # Two photographs of one lesion among the official training images: all pairs that `verify --near`
@@ -74,4 +74,12 @@ def _groups(images: pd.DataFrame, by_series: bool) -> list[str]:
         ids = images.groupby("group")["id"].transform("min")
     first = {f"ISIC_{second:07d}": f"ISIC_{one:07d}" for one, second in SAME_LESION}
     with_first = [first.get(image, image) for image in ids]
-    return [image[:-2] for image in with_first] if by_series else with_first
+    if not by_series:
+        return with_first
+    if odd := [image for image in with_first if not image[-3:].isdecimal()]:
+        raise DataError(
+            f"folds by series take images with ids of the same hundred together, and {listed(odd)} "
+            "end in no number of three digits; use folds by chance, and the column group for what "
+            "belongs together."
+        )
+    return [image[:-2] for image in with_first]

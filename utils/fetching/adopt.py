@@ -76,13 +76,19 @@ class Plan:
 def plan(folder: Path, name: str | None, into: Path, seed: int = 0) -> Plan:
     """What would be made of a folder, into/<name> unless it has the layout already.
 
-    Raises DataError for a folder that is no known set or is damaged, and where into/<name> exists.
+    Raises DataError for a folder that is no known set or is damaged, where into/<name> exists, and
+    for a name where the folder itself is used.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder; name the one that holds the data set, unpacked.")
     if any(image_folders(folder, split) for split in SPLITS):
         raise DataError(f"{folder} is ISIC 2017, used as it is; there is nothing to adopt.")
     if own.is_own(folder):
+        if name:
+            raise DataError(
+                f"{folder} has the layout of a data folder already and is used where it is; leave "
+                f"out --name {name}, or rename the folder."
+            )
         images, kind, target = own.undivided(folder), "a data folder", folder
         notes: list[str] = []
         if divided := "split" in images or (folder / own.SPLIT_TABLE).exists():

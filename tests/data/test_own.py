@@ -311,7 +311,7 @@ def many(groups: int = 400, seed: int = 0) -> pd.DataFrame:
             "label": labels,
         }
     ).loc[np.repeat(np.arange(groups), sizes)]
-    images["id"] = [f"x_20_{number:02d}" for number in range(len(images))]  # as crops are named
+    images["id"] = [f"x_20_{number:04d}" for number in range(len(images))]  # as crops are named
     images = images.assign(split="train", official=True).sample(frac=1, random_state=1)
     images.attrs["classes"] = tuple("abcdefg")
     return images.reset_index(drop=True)

@@ -92,6 +92,8 @@ def main(arguments: list[str] | None = None) -> None:
         options.data_dir = "demo"
     if options.jobs is not None and options.jobs < 1:
         line.error(f"--jobs is {options.jobs}; expected at least 1.")
+    if options.finished and options.dry_run:
+        line.error("--finished trains nothing that --dry-run could show; leave one of them out.")
     try:
         planned, outcome = _planned(options)
         slurm = _slurm_options(options.slurm)

@@ -113,6 +113,15 @@ def _sentence(error: ValidationError, kind: type) -> str:
     return f"{called} is {first['input']!r}; expected {expected}."
 
 
+_PLAIN = {
+    NoneType: "None",
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+}
+
+
 def _words(hint: Any, inside: bool = False) -> str:
     """A field's type for a user; inside means an element of it."""
     if get_origin(hint) is Annotated:
@@ -122,8 +131,8 @@ def _words(hint: Any, inside: bool = False) -> str:
     if get_origin(hint) in (Union, UnionType):
         return " or ".join(_words(part, inside) for part in get_args(hint))
     if get_origin(hint) is tuple:
-        return _words(get_args(hint)[0]) if inside else "list"
-    return "None" if hint is NoneType else str(getattr(hint, "__name__", hint))
+        return _words(get_args(hint)[0]) if inside else "a list"
+    return _PLAIN.get(hint) or str(getattr(hint, "__name__", hint))
 
 
 def _fold(text: str) -> str:

@@ -405,7 +405,7 @@ def test_a_row_on_impossible_classes(changes, said):
 
 
 def test_segmenters_have_no_balanced_weights():
-    with pytest.raises(ValueError, match="class_weights is 'balanced'; expected list or None"):
+    with pytest.raises(ValueError, match="class_weights is 'balanced'; expected a list or None"):
         experiments.get("seg-6", class_weights="balanced")
 
 

@@ -84,7 +84,7 @@ def test_a_larger_image_is_stored_larger():
         ({"threshold": 1.0}, r"threshold is 1.0; expected less than 1"),
         ({"loss": "cross_entropy"}, r"loss is 'cross_entropy'; expected one of dice, dice_cross"),
         ({"test_image": "crop"}, r"test_image is 'crop'; expected one of whole, middle, unstret"),
-        ({"clean_up": 1}, r"clean_up is 1; expected bool"),
+        ({"clean_up": 1}, r"clean_up is 1; expected True or False"),
         ({"patch_scales": (1.0,)}, r"no field called 'patch_scales'"),
         (
             {"weights": "imagenet", "encoder_from": "1-5-s0"},

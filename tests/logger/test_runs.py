@@ -118,7 +118,7 @@ def test_names_show_the_profile_where_it_tells_runs_apart(data_dir, models) -> N
         ("1-3-s7", r"no run '1-3-s7'.*\n.* 1-3 --profile demo --data-dir \".*/data\" --seeds 7"),
         ("demo-paper/1-3-s0", r"make it with\n    python reproduce.py 1-3 --profile paper"),
         ("3-1", r"demo-demo/3-1-s0 is not finished; resume it with\n    python reproduce.py 3-1"),
-        ("9-9", r"'9-9' is neither a run folder nor a row; expected a folder, or a row such"),
+        ("9-9", r"'9-9' is neither a run folder nor a row; .* or 'demo-demo/1-1-s0'\. The rows"),
         ("isic2017-best/1-2-s0", r"trained on ISIC 2017, and this is synthetic demo data .*name"),
     ],
 )

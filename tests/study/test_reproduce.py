@@ -393,6 +393,7 @@ def test_ctrl_c_stops_with_its_own_status(demo_set, monkeypatch, capsys) -> None
     [
         (["1-3", "-p", "epoch", "3"], "ARL-CNN.ipynb has no parameter epoch"),
         (["1-3", "--jobs", "0"], "--jobs is 0; expected at least 1"),
+        (["1-3", "--finished", "--dry-run"], "--finished trains nothing"),
         (["1-3", "--split", "train", "--executor", "slurm", "--slurm", "gpu"], "OPTION=VALUE"),
         (["1-3", "--dry-run", "--slurm", "gpu"], "OPTION=VALUE"),
         (["9-9"], "'9-9'"),

@@ -13,7 +13,7 @@ from typing import Any
 from utils.data.labels import classes
 from utils.data.splits import note, set_name
 from utils.logger.about import history_of, option_of
-from utils.logger.folders import command
+from utils.logger.folders import command, usual_profile
 from utils.logger.run import RunFolder
 from utils.system import project, values
 from utils.system.console import say
@@ -149,10 +149,11 @@ class _Search:
             return {key: self.checked(run) for key, run in (finished or matches).items()}
         if row not in self.experiments:
             file = " (predictions of others are for Evaluation-Cls.ipynb)" * (".csv" in name)
+            run, usual = f"{self.first}-s0", f"{self.kind}-{usual_profile(self.data_dir)}"
             raise RunError(
                 f"runs: {name!r}{file} is neither a run folder nor a row; expected a folder, or "
-                f"a row such as {self.first!r}, '{self.first}-s0' or "
-                f"'{self.kind}-best/{self.first}-s0'. The rows are {', '.join(self.experiments)}; "
+                f"a row such as {self.first!r}, {run!r} or '{usual}/{run}'. "
+                f"The rows are {', '.join(self.experiments)}; "
                 f"the runs here {listed(self.runs) or 'none yet'}."
             )
         profile = Path(name).parent.name.partition("-")[2]

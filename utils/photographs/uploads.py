@@ -45,7 +45,8 @@ def show(outcome: Outcome, models: Models) -> None:
     for fault in outcome.faults:
         say(f"not used: {fault}")
     shown = f" (the first {SHOWN} above)" if len(outcome.photos) > SHOWN else ""
-    say(f"{len(outcome.photos)} photos{shown}; the page: {outcome.page}")
+    photos = "photo" if len(outcome.photos) == 1 else "photos"
+    say(f"{len(outcome.photos)} {photos}{shown}; the page: {outcome.page}")
 
 
 def in_words(line: Mapping[str, str], models: Models) -> str:

@@ -99,8 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
         slurm = _slurm_options(options.slurm)
         options.ensemble = study.ensembles.all_wanted(options.ensemble, outcome.names)
         if options.dry_run:
-            study.preview.show_plan(planned, outcome.data_dir)
-            if planned.refused:
+            if not study.preview.show_plan(planned, outcome.data_dir):
                 sys.exit(1)
             return
         theirs = _theirs(options, outcome)

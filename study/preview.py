@@ -19,7 +19,8 @@ from utils.system.console import say
 _read = cache(data.read)
 
 
-def show_plan(planned: Plan, data_dir: Path) -> None:
+def show_plan(planned: Plan, data_dir: Path) -> bool:
+    """Print the plan; whether all of it can run."""
     names = ("run", "network", "images", "px", "epochs", "state", "an epoch takes", "left")
     table, left, unknown = Table(*names), 0.0, 0
     lacking: dict[str, list[str]] = {}
@@ -30,7 +31,7 @@ def show_plan(planned: Plan, data_dir: Path) -> None:
         rest = 0.0 if run.finished else seconds_left(run.job, done, run.guess)
         left, unknown = left + (rest if math.isfinite(rest) else 0), unknown + math.isnan(rest)
         images, why = images_of(experiment, data_dir)
-        if why:
+        if why and not run.finished:
             lacking.setdefault(why, []).append(run.job.name)
         begun = f"resumes at epoch {now.epochs + 1}" if run.begun else "new"
         table.add_row(
@@ -52,6 +53,7 @@ def show_plan(planned: Plan, data_dir: Path) -> None:
         say(f"{name} cannot run: {why}")
     more = f", and {unknown} runs of which no epoch was measured yet" * bool(unknown)
     say(f"training that is left, one row after the other: {duration(left)}{more}")
+    return not lacking and not planned.refused
 
 
 def images_of(experiment: experiments.Row, data_dir: Path) -> tuple[str, str]:

@@ -204,11 +204,11 @@ def test_a_photo_of_ones_own_is_answered_below_the_button(
     photo = demo_set / "ISIC-2017_Test_v2_Data/DEMO_2000001.jpg"
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(photo.read_bytes()[:500])
-    for files, fault in (([photo], 0), ([photo, broken], 1)):
+    for files, answer, fault in (([photo], "1 photo", 0), ([photo, broken], "2 photos", 1)):
         with page.expect_file_chooser() as chooser:
             button.click()
         chooser.value.set_files(files)
-        expect(area).to_contain_text(f"{len(files)} photos; the page:")
+        expect(area).to_contain_text(f"{answer}; the page:")
         expect(area.locator("article h2", has_text=photo.name)).to_have_count(1)
         expect(area.locator(".fault")).to_have_count(fault)
     words = "melanoma" if "Cls" in notebook.file else "px across"

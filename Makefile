@@ -11,6 +11,8 @@ GOLDEN ?= tests/golden/official-scores.json
 # Spread the tests over two cores, one worker more as some tests wait. No worker is idle while
 # another has some left; a test that measures time or memory runs in its own process.
 WORKERS ?= 3
+# `make test MARKS="not slow and not gpu"`: these in the place of the usual ones.
+MARKS ?=
 # Many tests start a python: compiled once, also where this variable says not to keep what is.
 PYTEST = PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
@@ -21,7 +23,7 @@ demo: $(STAMP)
 	$(BIN)/python reproduce.py 1-3 seg-6 --profile demo --data-dir demo
 
 test: $(STAMP)
-	$(PYTEST)
+	$(PYTEST) $(if $(MARKS),-m "$(MARKS)")
 
 # Whole trainings, notebooks and commands as users run them, most in a process of its own.
 test-whole: $(STAMP)
@@ -75,7 +77,8 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' || { \
 	  echo "python 3.11 to 3.14 is needed, '$(PYTHON)' is another; use: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true # some packages have files for other pythons
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	touch $@
 

@@ -21,10 +21,10 @@ def photos(count: int, side: int = 32) -> list[np.ndarray]:
     return [rng.integers(0, 256, (side, side, 3), dtype=np.uint8) for _ in range(count)]
 
 
-def rendered(figure: Figure) -> np.ndarray:
+def rendered(figure: Figure, dpi: int = 60) -> np.ndarray:
     """The figure as RGB pixels; a warning (a missing glyph, a layout that fails) is an error."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=60)
+    figure.savefig(file, format="png", dpi=dpi)
     return np.asarray(Image.open(file).convert("RGB"))
 
 
@@ -48,9 +48,10 @@ def check(make: Callable[[], Figure], title: str = TITLE, empty: bool = False) -
     """The figure has title and note, is not empty, cuts nothing off, and its texts are apart."""
     before, backend = dict(matplotlib.rcParams), matplotlib.get_backend()
     figure = make()
+    figure.set_dpi(100)
     assert figure.get_suptitle() == title
     assert NOTE in figure.get_supxlabel()
-    white = (rendered(figure).min(axis=2) == 255).mean()
+    white = (rendered(figure, 100).min(axis=2) == 255).mean()
     assert (white < 0.96) != empty
     # What is drawn, all texts included, lies within the picture (inches, one pixel of slack).
     box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
@@ -58,13 +59,11 @@ def check(make: Callable[[], Figure], title: str = TITLE, empty: bool = False) -
     assert -0.01 < box.y0 < box.y1 < height + 0.01
     assert dict(matplotlib.rcParams) == before
     assert matplotlib.get_backend() == backend
-    _check_texts(make())
+    _check_texts(figure)
 
 
 def _check_texts(figure: Figure) -> None:
-    """No two texts overlap at the size it is shown."""
-    figure.set_dpi(100)
-    figure.savefig(io.BytesIO(), dpi=100)
+    """No two texts of a figure that is drawn overlap at the size it is shown."""
     texts = list(figure.texts)  # title and note
     for axis in (axis for axis in figure.axes if axis.axison):
         texts += [axis.title, axis.xaxis.label, axis.yaxis.label, *axis.texts]

@@ -49,15 +49,17 @@ def auc(truth: ArrayLike, score: ArrayLike, weights: ArrayLike | None = None) ->
     """
     truth, score = truth_and_score(truth, score)
     weights = image_weights(weights, truth.shape)
-    order = np.argsort(score)
-    ranked, truth, weights = score[order], truth[order], weights[..., order]
-    # One group per distinct score, so that ties share a group.
-    first = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
-    positives = np.add.reduceat(weights * truth, first, axis=-1)  # (..., groups)
-    negatives = np.add.reduceat(weights * ~truth, first, axis=-1)
-    below = np.cumsum(negatives, axis=-1) - negatives / 2
-    pairs = positives.sum(axis=-1) * negatives.sum(axis=-1)
-    return ratio((positives * below).sum(axis=-1), pairs, UNDEFINED)
+    positive, negative = np.flatnonzero(truth), np.flatnonzero(~truth)
+    negative = negative[np.argsort(score[negative])]
+    # The weight of the first 0, 1, 2, ... negatives from the lowest score on.
+    lowest = np.zeros((*weights.shape[:-1], len(negative) + 1))
+    np.cumsum(weights.take(negative, axis=-1), axis=-1, out=lowest[..., 1:])
+    below = np.searchsorted(score[negative], score[positive])
+    up_to = np.searchsorted(score[negative], score[positive], side="right")  # ties, too
+    wins = (lowest.take(below, axis=-1) + lowest.take(up_to, axis=-1)) / 2  # (..., positives)
+    positives = weights.take(positive, axis=-1)
+    pairs = positives.sum(axis=-1) * lowest[..., -1]
+    return ratio((positives * wins).sum(axis=-1), pairs, UNDEFINED)
 
 
 class Scheme(NamedTuple):

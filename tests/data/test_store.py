@@ -492,7 +492,7 @@ def peak():
     return sum(resource.getrusage(who).ru_maxrss for who in of) * unit / 2**20
 
 def prepared(folder, count, side):
-    # Sparse files: 10 000 images that take no room on the disk.
+    # Sparse files: 20 000 images that take no room on the disk.
     folder.mkdir()
     for name, shape in (("images.npy", (side, side, 3)), ("masks.npy", (side, side))):
         np.lib.format.open_memmap(folder / name, "w+", np.uint8, (count, *shape))
@@ -517,13 +517,13 @@ def run(folder, count, side, train, workers):
 folder, side, train, workers = Path(sys.argv[1]), *map(int, sys.argv[2:])
 run(folder / "few", 200, side, train, workers)
 few = peak()
-run(folder / "many", 10_000, side, train, workers)
+run(folder / "many", 20_000, side, train, workers)
 print(peak() - few)
 """
 
 
 def growth(folder: Path, *settings: int) -> float:
-    """MB that 10 000 images need more than 200 (side of the images, train or not, workers)."""
+    """MB that 20 000 images need more than 200 (side of the images, train or not, workers)."""
     command = [sys.executable, "-c", MEASURED, str(folder), *map(str, map(int, settings))]
     return float(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
 
@@ -533,14 +533,14 @@ needs_resource = pytest.mark.skipif(os.name == "nt", reason="Windows has no reso
 
 @needs_resource
 def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
-    assert growth(tmp_path, 64, False, 0) < 50  # the images have 123 MB
+    assert growth(tmp_path, 64, False, 0) < 50  # the images have 246 MB
 
 
 @needs_resource
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_memory_does_not_grow_in_training_either(tmp_path, workers):
-    assert growth(tmp_path, 128, True, workers) < 50  # the images have 492 MB
+    assert growth(tmp_path, 128, True, workers) < 50  # the images have 983 MB
 
 
 def test_too_little_room_is_said_before_anything_is_written(demo_rows, tmp_path, monkeypatch):

@@ -179,10 +179,9 @@ def by_hand(network: nn.Module, images: Tensor) -> np.ndarray:
         ("smp:Unet/tu-convnxt_tiny", "near it are smp:Unet/tu-convnext_tiny"),
         ("smp:Unet", "smp has no ''"),
         ("smp:UnetPlusPlus/mit_b0", "smp cannot build smp:UnetPlusPlus/mit_b0 .*; take anoth"),
-        pytest.param(
+        (
             "timm:deepseek_vit_412m_enc",
             r"timm cannot build .*_enc for this task",
-            marks=pytest.mark.slow,
         ),
         ("torchvision:resnet18", "whose library is unknown; expected timm:NAME such as"),
     ],

@@ -8,6 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from study import archive
 from utils.evaluation.ensembles import averaged
+from utils.evaluation.paired import paired_difference
 from utils.system.files import read_table
 
 KEPT = archive.ARCHIVE / "isic2017-light"
@@ -57,6 +58,14 @@ def test_attention_on_resnets_changes_little_in_the_folds_that_are_trained() -> 
     pairs = zip(areas(("1-3",), folds=3), areas(("4-1",), folds=3), strict=True)
     said = [f"{one:.3f} and {other:.3f}" for one, other in pairs]
     assert f"with mean AUCs of {said[0]}, of {said[1]}, and of {said[2]}." in TEXT
+    attending, plain, frozen = (
+        pd.concat([read_table(KEPT / f"{row}-f{k}-s0/predictions-fold.csv") for k in (1, 2, 3)])
+        for row in ("1-3", "4-1", "0-4")
+    )
+    change = paired_difference(attending, plain, resamples=2000)
+    assert f"is {change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]." in TEXT
+    lead = paired_difference(frozen, plain, resamples=2000)
+    assert f"4-1 by {lead.value:.3f} [{lead.low:.3f}, {lead.high:.3f}]" in TEXT
 
 
 def test_the_ensemble_that_four_folds_choose_is_as_good_on_the_fifth() -> None:

@@ -101,7 +101,7 @@ FIGURES = {
 }
 
 
-@pytest.mark.parametrize("count", [2, 3, 7, pytest.param(12, marks=pytest.mark.slow), 20])
+@pytest.mark.parametrize("count", SETS)
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_complete_and_its_texts_are_apart(name: str, count: int) -> None:
     check(lambda: FIGURES[name](count))

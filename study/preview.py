@@ -51,7 +51,7 @@ def show_plan(planned: Plan, data_dir: Path) -> bool:
         say(f"{errors.listed(some)} cannot run: {why}")
     for name, why in planned.refused.items():
         say(f"{name} cannot run: {why}")
-    more = f", and {unknown} runs of which no epoch was measured yet" * bool(unknown)
+    more = f", and {unknown} more, of which no epoch was measured yet" * bool(unknown)
     say(f"training that is left, one row after the other: {duration(left)}{more}")
     return not lacking and not planned.refused
 
